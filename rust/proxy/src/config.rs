@@ -1,0 +1,121 @@
+//! What a proxy is told once, at its start.
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy::{Authority, HostPattern, Policy};
+use secrecy::SecretString;
+
+use crate::audit::Audit;
+use crate::ca::JobCa;
+
+/// The sockets that a proxy serves; all bound and listening.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// Connections to any address on these ports arrive here (80, 443 and the policy's extra ports), by port.
+    pub transparent: Vec<(u16, TcpListener)>,
+    /// The explicit proxy (3128): CONNECT and absolute-form.
+    pub explicit: Option<TcpListener>,
+    /// DNS over UDP, bound to every address.
+    pub dns_udp: Option<UdpSocket>,
+    /// DNS over TCP.
+    pub dns_tcp: Option<TcpListener>,
+}
+
+/// What a proxy enforces and with what.
+pub struct Config {
+    /// What the job may do.
+    pub policy: Policy,
+    /// Whether it is enforced or learnt.
+    pub mode: Mode,
+    /// The job's credentials.
+    pub credentials: Vec<Credential>,
+    /// The way to the outside.
+    pub upstream: Upstream,
+    /// Bounds on what a job can make the proxy hold.
+    pub limits: Limits,
+    /// Mints the leaves that the job trusts.
+    pub ca: JobCa,
+    /// Where events go.
+    pub audit: Arc<dyn Audit>,
+}
+
+/// What to do with the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// No match is a denial.
+    Enforce,
+    /// Everything that the address guard permits goes on and is recorded (`--learn`).
+    Learn,
+}
+
+/// A secret that the job uses without having it.
+#[derive(Clone)]
+pub struct Credential {
+    /// Its name: the variable that holds the dummy inside.
+    pub name: String,
+    /// What the job sees. Random per job, shaped like the real thing.
+    pub dummy: String,
+    /// The real one.
+    pub secret: SecretString,
+    /// The hosts that get it.
+    pub hosts: Vec<HostPattern>,
+    /// Header names that carry it, beside the well-known slots.
+    pub headers: Vec<String>,
+    /// Query parameters that carry it.
+    pub query_parameters: Vec<String>,
+    /// Whether another value than the dummy may pass in a slot towards `hosts`.
+    pub allow_foreign: bool,
+    /// Whether the real token is swapped back in answers.
+    pub redact: bool,
+}
+
+/// The way to the outside.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// `--connect-to`: an authority that is dialled elsewhere, past the resolver and the address guard.
+    pub connect_to: Vec<(Authority, SocketAddr)>,
+    /// The certificates that upstream servers must chain to (PEM files).
+    pub trust: Trust,
+    /// `--upstream-proxy`: every connection goes through this HTTP proxy by CONNECT.
+    pub proxy: Option<Authority>,
+}
+
+/// Which certificates upstream servers must chain to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The system's bundle, and these PEM files on top.
+    System {
+        /// More roots.
+        extra: Vec<PathBuf>,
+    },
+}
+
+/// Bounds on what a job can make the proxy hold.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections of the job at once; more are closed at once.
+    pub connections: usize,
+    /// Bytes of a request head.
+    pub header_bytes: usize,
+    /// Streams of one HTTP/2 connection.
+    pub streams: u32,
+    /// How long a connection may stay without a request, a handshake without progress.
+    pub idle: Duration,
+    /// How long a name look-up and a connection to the outside may take.
+    pub dial: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 1024,
+            header_bytes: 64 * 1024,
+            streams: 256,
+            idle: Duration::from_secs(120),
+            dial: Duration::from_secs(20),
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! Who makes a jail.
+
+use std::net::{TcpListener, UdpSocket};
+
+use crate::plan::Plan;
+
+pub mod native;
+
+/// Makes jails of one kind.
+pub trait Backend {
+    /// Makes the namespaces, binds the sockets inside and hands them out. Nothing of the job runs yet.
+    fn prepare(&self, plan: &Plan) -> Result<Box<dyn Prepared>, Error>;
+}
+
+/// A jail that waits for its proxy.
+pub trait Prepared {
+    /// The listening sockets of `Plan::listen`, in its order; taken once.
+    fn take_listeners(&mut self) -> Listeners;
+    /// What of the plan could not be enforced, as sentences for the user (e.g. a memory limit without cgroup).
+    fn notices(&self) -> &[String];
+    /// Builds the file tree, drops every privilege, starts the command, and returns when the command has ended:
+    /// passes signals, window size and job control on meanwhile.
+    fn run(self: Box<Self>) -> Result<Ended, Error>;
+}
+
+/// Sockets bound inside a jail.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// With their ports.
+    pub tcp: Vec<(u16, TcpListener)>,
+    /// With their ports.
+    pub udp: Vec<(u16, UdpSocket)>,
+}
+
+/// How a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With this exit code.
+    Code(u8),
+    /// By this signal.
+    Signal(i32),
+    /// Its wall-clock time ran out.
+    TimedOut,
+}
+
+/// Why there is no jail.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Placeholder variant.
+    #[error("{0}")]
+    Other(String),
+}

@@ -1,0 +1,104 @@
+//! What a jail looks like, as plain data.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything a backend needs to know.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Plan {
+    /// The command and its arguments; a command without `/` is looked up in the `PATH` of `environment`, inside.
+    pub command: Vec<OsString>,
+    /// The whole environment of the command.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Where the command starts.
+    pub working_directory: PathBuf,
+    /// The name that uname(2) gives inside.
+    pub hostname: String,
+    /// The file tree beside what every jail has (`/proc`, `/dev`, `/tmp`, `/run`, an empty root), in order; a later
+    /// entry may lie on top of an earlier one. Parents that are missing are made (mode 0755).
+    pub tree: Vec<Entry>,
+    /// The sockets bound inside and handed out.
+    pub listen: Listen,
+    /// What the job may use up.
+    pub limits: Limits,
+}
+
+/// One piece of the jail's file tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Entry {
+    /// A file or directory of the host. Never followed out of `source` by symlink: the source is opened once.
+    Bind {
+        /// On the host.
+        source: PathBuf,
+        /// In the jail.
+        target: PathBuf,
+        /// Whether the job may write to it.
+        access: Access,
+    },
+    /// A directory of the host whose changes go elsewhere (overlayfs).
+    Overlay {
+        /// The host's directory, read only.
+        lower: PathBuf,
+        /// Where changes go: an existing empty directory; a sibling `work` directory of it is made.
+        upper: PathBuf,
+        /// In the jail.
+        target: PathBuf,
+    },
+    /// A file of the jail's own, read-only.
+    File {
+        /// In the jail.
+        target: PathBuf,
+        /// What it holds.
+        contents: Vec<u8>,
+        /// Permission bits.
+        mode: u32,
+    },
+    /// A symbolic link of the jail's own.
+    Symlink {
+        /// In the jail.
+        target: PathBuf,
+        /// What it points to.
+        to: PathBuf,
+    },
+    /// A directory of the jail's own; the job's if `writable`, on a tmpfs.
+    Directory {
+        /// In the jail.
+        target: PathBuf,
+        /// Whether it belongs to the job.
+        writable: bool,
+    },
+}
+
+/// Whether the job may write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Access {
+    /// It may not.
+    ReadOnly,
+    /// It may.
+    ReadWrite,
+}
+
+/// The sockets of the proxy: bound in the jail's network namespace to every address, IPv4 and IPv6.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Listen {
+    /// TCP ports.
+    pub tcp: Vec<u16>,
+    /// UDP ports.
+    pub udp: Vec<u16>,
+}
+
+/// What the job may use up; `None` is no limit.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of memory (cgroup).
+    pub memory: Option<u64>,
+    /// Processes and threads (cgroup where there is one, and RLIMIT_NPROC).
+    pub pids: Option<u64>,
+    /// CPUs' worth of time (cgroup).
+    pub cpus: Option<f64>,
+    /// Wall-clock time; the job gets SIGTERM, and SIGKILL ten seconds later.
+    pub timeout: Option<Duration>,
+}
