@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::authority::Authority;
+use crate::host::Host;
+use crate::host_pattern::HostPattern;
 use crate::path::RequestPath;
-use crate::rule::{Rule, Scheme};
+use crate::reason::Reason;
+use crate::rule::{Action, Rule, Scheme};
 
 /// Ordered rules; the first that matches decides, none means deny.
 #[derive(Clone, Debug)]
@@ -14,7 +17,7 @@ pub struct Policy {
 }
 
 /// The position of a rule in its policy, from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleId(pub usize);
 
 /// What a job asks for.
@@ -49,25 +52,45 @@ pub enum Decision {
     },
 }
 
-/// Why a request is refused; shown to the job as `x-jail-deny`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Reason {
-    /// No rule names the host.
-    HostNotAllowed,
-}
-
 /// Why rules are not a policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
-    /// Placeholder variant.
-    #[error("{0}")]
-    Other(String),
+    /// An earlier rule decides everything that a later one is about.
+    #[error(
+        "rule {number} (`{rule}`) can never decide anything: rule {earlier_number} (`{earlier}`) comes first and \
+         matches all of it; remove one of them, or put the narrower one first"
+    )]
+    Shadowed {
+        /// The position of the rule, from 1.
+        number: usize,
+        /// The rule that is never reached.
+        rule: Box<Rule>,
+        /// The position of the earlier one, from 1.
+        earlier_number: usize,
+        /// The rule that decides instead.
+        earlier: Box<Rule>,
+    },
 }
 
 impl Policy {
-    /// Makes a policy of rules in order; refuses a rule that can never match.
-    pub fn new(_rules: Vec<Rule>) -> Result<Policy, PolicyError> {
-        todo!()
+    /// Makes a policy of rules in order; refuses a rule that can never decide anything.
+    pub fn new(rules: Vec<Rule>) -> Result<Policy, PolicyError> {
+        for (later, rule) in rules.iter().enumerate() {
+            if let Some(earlier) = rules[..later].iter().position(|earlier| shadows(earlier, rule)) {
+                return Err(PolicyError::Shadowed {
+                    number: later + 1,
+                    rule: Box::new(rule.clone()),
+                    earlier_number: earlier + 1,
+                    earlier: Box::new(rules[earlier].clone()),
+                });
+            }
+        }
+        Ok(Policy { rules })
+    }
+
+    /// The policy under which nothing is allowed.
+    pub fn deny_all() -> Policy {
+        Policy { rules: Vec::new() }
     }
 
     /// The rules in order.
@@ -75,18 +98,112 @@ impl Policy {
         &self.rules
     }
 
-    /// Whether the request may go on.
-    pub fn decide(&self, _request: &Request<'_>) -> Decision {
-        todo!()
+    /// The rule of a decision of this policy.
+    pub fn rule(&self, id: RuleId) -> Option<&Rule> {
+        self.rules.get(id.0)
     }
 
-    /// Whether a rule names this address by CIDR for such a request, so that the address guard lets it through.
-    pub fn permits_address(&self, _request: &Request<'_>, _address: IpAddr) -> bool {
-        todo!()
+    /// Whether the request may go on.
+    pub fn decide(&self, request: &Request<'_>) -> Decision {
+        let mut nearest = Miss { reason: Reason::HostNotAllowed, rule: None };
+        for (position, rule) in self.rules.iter().enumerate() {
+            let id = RuleId(position);
+            match (first_miss(rule, request), rule.action()) {
+                (None, Action::Allow) => return Decision::Allow { rule: id },
+                (None, Action::Deny) => {
+                    let unclear = request.path.is_ambiguous() && !rule.paths().is_empty();
+                    let reason = if unclear { Reason::AmbiguousPath } else { Reason::DeniedByRule };
+                    return Decision::Deny { reason, rule: Some(id) };
+                }
+                (Some(reason), Action::Allow) if nearness(reason) > nearness(nearest.reason) => {
+                    nearest = Miss { reason, rule: Some(id) };
+                }
+                (Some(_), _) => {}
+            }
+        }
+        Decision::Deny { reason: nearest.reason, rule: nearest.rule }
+    }
+
+    /// Whether a rule names this address by number for such a request, so that the address guard lets it through.
+    ///
+    /// The request is judged anew with the address as its host. An allowing `*` is passed over: it is about names and
+    /// public addresses, and says nothing on this one.
+    pub fn permits_address(&self, request: &Request<'_>, address: IpAddr) -> bool {
+        let authority = Authority { host: Host::from(address), port: request.authority.port };
+        let request = Request { authority: &authority, ..*request };
+        let by_number = |rule: &Rule| {
+            let mut hosts = rule.hosts().iter().filter(|pattern| pattern.matches(&authority.host));
+            hosts.any(HostPattern::names_addresses)
+        };
+        self.rules
+            .iter()
+            .filter(|rule| first_miss(rule, &request).is_none())
+            .find(|rule| rule.action() == Action::Deny || by_number(rule))
+            .is_some_and(|rule| rule.action() == Action::Allow)
     }
 
     /// The ports that rules name, beside 80 and 443: the proxy listens on these too.
     pub fn extra_ports(&self) -> BTreeSet<u16> {
-        todo!()
+        let ports = self.rules.iter().flat_map(|rule| rule.ports());
+        ports.copied().filter(|port| ![80, 443].contains(port)).collect()
+    }
+
+    /// The ports that tcp rules name: on these, bytes that are neither TLS nor HTTP may be meant.
+    pub fn tcp_ports(&self) -> BTreeSet<u16> {
+        let rules = self.rules.iter().filter(|rule| rule.scheme() == Scheme::Tcp);
+        rules.flat_map(|rule| rule.ports()).copied().collect()
     }
 }
+
+/// A rule that contradicts an earlier one without effect is an error, and so is a mere repetition. A narrower rule of
+/// the same mind is harmless and common where lists are put together, save behind `*`, where it misleads.
+fn shadows(earlier: &Rule, rule: &Rule) -> bool {
+    let contradicts = earlier.action() != rule.action();
+    let repeats = rule.covers(earlier);
+    earlier.covers(rule) && (contradicts || repeats || earlier.hosts().contains(&HostPattern::Any))
+}
+
+struct Miss {
+    reason: Reason,
+    rule: Option<RuleId>,
+}
+
+/// The first part of the rule that the request does not fit; none if it matches.
+fn first_miss(rule: &Rule, request: &Request<'_>) -> Option<Reason> {
+    let host = &request.authority.host;
+    if !rule.hosts().iter().any(|pattern| pattern.matches(host)) {
+        return Some(Reason::HostNotAllowed);
+    }
+    if rule.scheme() != request.scheme {
+        return Some(Reason::SchemeNotAllowed);
+    }
+    if !rule.ports().contains(&request.authority.port) {
+        return Some(Reason::PortNotAllowed);
+    }
+    if rule.websocket_only() && !request.websocket {
+        return Some(Reason::WebsocketNotAllowed);
+    }
+    if !rule.matches_method(request.method) {
+        return Some(Reason::MethodNotAllowed);
+    }
+    if !rule.matches_path(request.path) {
+        return Some(if request.path.is_ambiguous() { Reason::AmbiguousPath } else { Reason::PathNotAllowed });
+    }
+    None
+}
+
+/// How far a request came before it missed; the order of [`first_miss`].
+fn nearness(reason: Reason) -> u8 {
+    match reason {
+        Reason::SchemeNotAllowed => 1,
+        Reason::PortNotAllowed => 2,
+        Reason::WebsocketNotAllowed => 3,
+        Reason::MethodNotAllowed => 4,
+        Reason::PathNotAllowed | Reason::AmbiguousPath => 5,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

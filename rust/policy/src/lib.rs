@@ -7,10 +7,22 @@
 pub mod address;
 mod authority;
 mod decide;
+mod host;
+mod host_pattern;
 mod path;
+mod path_glob;
+mod reason;
 mod rule;
+mod rule_error;
+mod rule_text;
+mod text_form;
 
-pub use authority::{Authority, AuthorityError, DnsName, Host};
-pub use decide::{Decision, Policy, PolicyError, Reason, Request, RuleId};
+pub use authority::{Authority, AuthorityError};
+pub use decide::{Decision, Policy, PolicyError, Request, RuleId};
+pub use host::{DnsName, Host};
+pub use host_pattern::HostPattern;
 pub use path::{PathError, RequestPath};
-pub use rule::{Action, HostPattern, Rule, RuleError, Scheme};
+pub use path_glob::PathGlob;
+pub use reason::{Reason, UnknownReason};
+pub use rule::{Action, Rule, RuleParts, RuleScheme, Scheme};
+pub use rule_error::RuleError;

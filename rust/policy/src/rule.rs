@@ -1,13 +1,24 @@
-//! One rule, in its text form and its structured form.
+//! One rule: canonical, checked, and able to match something.
 
-use std::str::FromStr;
+use std::collections::BTreeSet;
+use std::fmt;
 
-use crate::authority::Host;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::authority::AuthorityError;
+use crate::host_pattern::HostPattern;
+use crate::path::RequestPath;
+use crate::path_glob::PathGlob;
+use crate::rule_error::RuleError;
+use crate::text_form::excerpt;
 
 /// What a rule does with a request that it matches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Action {
     /// The request goes on.
+    #[default]
     Allow,
     /// The request is refused.
     Deny,
@@ -24,42 +35,246 @@ pub enum Scheme {
     Tcp,
 }
 
-/// Which hosts a rule or a credential is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostPattern(String);
+/// How a rule's requests travel, as it is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RuleScheme {
+    /// HTTP in TLS, WebSocket upgrades too.
+    #[default]
+    Https,
+    /// HTTP without TLS, WebSocket upgrades too.
+    Http,
+    /// Only WebSocket upgrades, in TLS.
+    Wss,
+    /// Only WebSocket upgrades, without TLS.
+    Ws,
+    /// Opaque bytes.
+    Tcp,
+}
 
 /// One rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// What it does.
+    action: Action,
+    scheme: RuleScheme,
+    hosts: Vec<HostPattern>,
+    ports: BTreeSet<u16>,
+    methods: BTreeSet<String>,
+    paths: Vec<PathGlob>,
+    credential: Option<String>,
+}
+
+/// The structured form of a rule, before it is checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleParts {
+    /// What to do with a request that matches.
+    #[serde(default)]
     pub action: Action,
+    /// How the request travels.
+    #[serde(default)]
+    pub scheme: RuleScheme,
+    /// To whom; at least one.
+    pub hosts: Vec<HostPattern>,
+    /// The ports; none means the scheme's own, which tcp has not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<u16>,
+    /// The HTTP methods, as they are sent; none means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+    /// The paths; none means all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<PathGlob>,
+    /// The credential that these requests use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
 }
 
-/// Why a text or structure is not a rule.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RuleError {
-    /// Placeholder variant.
-    #[error("{0}")]
-    Other(String),
-}
+impl Rule {
+    /// Checks the parts: a rule that could never match is an error.
+    pub fn new(parts: RuleParts) -> Result<Rule, RuleError> {
+        let RuleParts { action, scheme, hosts, ports, methods, paths, credential } = parts;
+        if hosts.is_empty() {
+            return Err(RuleError::NoHosts);
+        }
+        if scheme == RuleScheme::Tcp && !(methods.is_empty() && paths.is_empty()) {
+            return Err(RuleError::TcpWithRequest);
+        }
+        methods.iter().try_for_each(|method| check_method(method))?;
+        check_credential(credential.as_deref(), action, scheme)?;
+        let ports = ports_or_default(ports, scheme)?;
+        let methods = methods.into_iter().collect();
+        Ok(Rule { action, scheme, hosts, ports, methods, paths, credential })
+    }
 
-impl HostPattern {
-    /// Whether the host is one of these.
-    pub fn matches(&self, _host: &Host) -> bool {
-        todo!()
+    /// The same rule, using this credential.
+    pub fn with_credential(self, name: &str) -> Result<Rule, RuleError> {
+        check_credential(Some(name), self.action, self.scheme)?;
+        Ok(Rule { credential: Some(name.to_owned()), ..self })
     }
 }
 
-impl FromStr for HostPattern {
-    type Err = RuleError;
-    fn from_str(_text: &str) -> Result<HostPattern, RuleError> {
-        todo!()
+/// Methods are case-sensitive; a standard one in another case is a slip, not a method.
+fn check_method(method: &str) -> Result<(), RuleError> {
+    const STANDARD: [&str; 10] =
+        ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "QUERY"];
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'+-.^_`|~".contains(&byte);
+    // The action stands where a method may, so no method has its name.
+    if method.is_empty() || !method.bytes().all(is_token) || ["allow", "deny"].contains(&method) {
+        return Err(RuleError::Method(excerpt(method)));
+    }
+    let upper = method.to_ascii_uppercase();
+    match STANDARD.contains(&&*upper) {
+        true if upper == "CONNECT" => Err(RuleError::Connect),
+        true if upper != method => Err(RuleError::MethodCase(method.to_owned())),
+        _ => Ok(()),
+    }
+}
+
+fn check_credential(name: Option<&str>, action: Action, scheme: RuleScheme) -> Result<(), RuleError> {
+    match name {
+        Some("") => Err(RuleError::EmptyCredential),
+        Some(_) if action == Action::Deny || scheme == RuleScheme::Tcp => Err(RuleError::Credential),
+        _ => Ok(()),
+    }
+}
+
+fn ports_or_default(ports: Vec<u16>, scheme: RuleScheme) -> Result<BTreeSet<u16>, RuleError> {
+    if ports.contains(&0) {
+        return Err(RuleError::Port(AuthorityError::BadPort("0".to_owned())));
+    }
+    match (ports.is_empty(), scheme.default_port()) {
+        (false, _) => Ok(ports.into_iter().collect()),
+        (true, Some(port)) => Ok(BTreeSet::from([port])),
+        (true, None) => Err(RuleError::TcpWithoutPort),
     }
 }
 
 impl Rule {
-    /// Reads a rule's text form, e.g. `GET,HEAD https://api.github.com/repos/*`.
-    pub fn parse(_action: Action, _text: &str) -> Result<Rule, RuleError> {
-        todo!()
+    /// What it does.
+    pub fn action(&self) -> Action {
+        self.action
+    }
+
+    /// How its requests travel.
+    pub fn scheme(&self) -> Scheme {
+        match self.scheme {
+            RuleScheme::Https | RuleScheme::Wss => Scheme::Https,
+            RuleScheme::Http | RuleScheme::Ws => Scheme::Http,
+            RuleScheme::Tcp => Scheme::Tcp,
+        }
+    }
+
+    /// How its requests travel, as written.
+    pub fn written_scheme(&self) -> RuleScheme {
+        self.scheme
+    }
+
+    /// Whether it is about WebSocket upgrades only.
+    pub fn websocket_only(&self) -> bool {
+        matches!(self.scheme, RuleScheme::Wss | RuleScheme::Ws)
+    }
+
+    /// The hosts; at least one.
+    pub fn hosts(&self) -> &[HostPattern] {
+        &self.hosts
+    }
+
+    /// The ports; at least one.
+    pub fn ports(&self) -> &BTreeSet<u16> {
+        &self.ports
+    }
+
+    /// The methods; none means all.
+    pub fn methods(&self) -> &BTreeSet<String> {
+        &self.methods
+    }
+
+    /// The paths; none means all.
+    pub fn paths(&self) -> &[PathGlob] {
+        &self.paths
+    }
+
+    /// The credential that its requests use.
+    pub fn credential(&self) -> Option<&str> {
+        self.credential.as_deref()
+    }
+
+    /// `CONNECT` only opens a tunnel; what goes through it is asked about, so it is itself never allowed.
+    pub(crate) fn matches_method(&self, method: &str) -> bool {
+        match self.action {
+            Action::Allow if method == "CONNECT" => false,
+            _ => self.methods.is_empty() || self.methods.contains(method),
+        }
+    }
+
+    /// Where servers read a path in two ways, an allowing rule must match both and a denying one either. An ambiguous
+    /// path can be read in any way.
+    pub(crate) fn matches_path(&self, path: &RequestPath) -> bool {
+        let fits = |reading: &str| self.paths.iter().any(|glob| glob.matches(reading));
+        self.paths.is_empty()
+            || match self.action {
+                Action::Allow => !path.is_ambiguous() && path.readings().all(fits),
+                Action::Deny => path.is_ambiguous() || path.readings().any(fits),
+            }
+    }
+
+    /// Whether every request that the other matches is certainly matched by this one.
+    pub(crate) fn covers(&self, other: &Rule) -> bool {
+        let covers_host = |narrow: &HostPattern| {
+            self.hosts.iter().any(|wide| {
+                // An allowing `*` says nothing about private addresses, so a rule that opens some has a use.
+                let silent =
+                    *wide == HostPattern::Any && self.action == Action::Allow && narrow.names_addresses();
+                wide.covers(narrow) && !silent
+            })
+        };
+        self.scheme() == other.scheme()
+            && (!self.websocket_only() || other.websocket_only())
+            && self.ports.is_superset(&other.ports)
+            && other.hosts.iter().all(covers_host)
+            && (self.methods.is_empty()
+                || (!other.methods.is_empty() && self.methods.is_superset(&other.methods)))
+            && (self.paths.is_empty()
+                || (!other.paths.is_empty() && other.paths.iter().all(|path| self.paths.contains(path))))
+    }
+}
+
+impl RuleScheme {
+    /// The port of a rule that names none; tcp has no such.
+    pub fn default_port(self) -> Option<u16> {
+        match self {
+            RuleScheme::Https | RuleScheme::Wss => Some(443),
+            RuleScheme::Http | RuleScheme::Ws => Some(80),
+            RuleScheme::Tcp => None,
+        }
+    }
+
+    /// The word before `://`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RuleScheme::Https => "https",
+            RuleScheme::Http => "http",
+            RuleScheme::Wss => "wss",
+            RuleScheme::Ws => "ws",
+            RuleScheme::Tcp => "tcp",
+        }
+    }
+}
+
+impl Scheme {
+    /// The word before `://`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+            Scheme::Tcp => "tcp",
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
     }
 }
