@@ -1,1 +1,106 @@
-fn main() {}
+//! `jail`: runs a coding agent in a jail whose only way out is its own proxy.
+#![forbid(unsafe_code)]
+
+mod assemble;
+mod cli;
+mod credentials;
+mod demo;
+mod doctor;
+mod etc;
+mod explain;
+mod failure;
+mod fetch;
+mod job;
+mod learn;
+mod log;
+mod manual;
+mod operator;
+mod quantity;
+mod report;
+mod resolve;
+mod rules;
+mod run;
+mod secrets;
+mod spec;
+mod trust;
+mod workspace;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command, RunArgs};
+use failure::Failure;
+use operator::Operator;
+
+fn main() -> ExitCode {
+    // Before anything else: the stage is this program again, with one thread and an empty environment.
+    if std::env::args_os().nth(1).is_some_and(|first| first == sandbox::stage::ARGUMENT) {
+        return sandbox::stage::main();
+    }
+    let cli = Cli::parse_from(cli::with_default_command(std::env::args_os()));
+    start_logging(cli.verbose);
+    match dispatch(cli.command) {
+        Ok(code) => code,
+        Err(failure) => {
+            for line in failure.message.lines() {
+                print_error_line(&format!("jail: {line}"));
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode, Failure> {
+    let operator = Operator::current().map_err(Failure::no_jail)?;
+    match command {
+        Command::Run(arguments) => run::run(*arguments, &operator),
+        Command::Named(words) => run::run(named(words)?, &operator),
+        Command::Demo => demo::demo(),
+        Command::Explain(arguments) => explain::explain(&arguments, &operator),
+        Command::Check { file } => explain::check(&file),
+        Command::Doctor => doctor::doctor(&operator),
+        Command::Log(arguments) => log::log(&arguments, &operator),
+        Command::Schema => manual::schema(),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { directory } => manual::pages(&directory),
+        Command::Fetch { url, header } => fetch::fetch(&url, header.as_deref()),
+    }
+}
+
+/// `jail NAME ARGS` is `jail run NAME -- ARGS`.
+fn named(words: Vec<OsString>) -> Result<RunArgs, Failure> {
+    let mut words = words.into_iter();
+    let name = words
+        .next()
+        .and_then(|name| name.into_string().ok())
+        .ok_or_else(|| Failure::usage("the name of a jail is not text"))?;
+    Ok(RunArgs { name: Some(name), words: words.collect(), ..RunArgs::default() })
+}
+
+fn start_logging(verbose: u8) {
+    let level = match verbose {
+        0 => return,
+        1 => tracing::Level::DEBUG,
+        _ => tracing::Level::TRACE,
+    };
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).init();
+}
+
+/// A line for people on standard error. That nobody reads it any more is no reason to stop.
+fn print_error_line(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Text for standard output; a reader that has gone (`| head`) ends the program quietly, as it does other programs.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::no_jail(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

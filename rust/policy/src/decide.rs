@@ -88,6 +88,16 @@ impl Policy {
         Ok(Policy { rules })
     }
 
+    /// Makes a policy of lists of rules, the earlier lists first. Each list is checked as [`Policy::new`] does; that an
+    /// earlier list takes away what a later one says is what lists are put on top for.
+    pub fn layered(layers: Vec<Vec<Rule>>) -> Result<Policy, PolicyError> {
+        let mut rules = Vec::new();
+        for layer in layers {
+            rules.append(&mut Policy::new(layer)?.rules);
+        }
+        Ok(Policy { rules })
+    }
+
     /// The policy under which nothing is allowed.
     pub fn deny_all() -> Policy {
         Policy { rules: Vec::new() }

@@ -284,3 +284,13 @@ fn an_ambiguous_path_passes_only_where_every_path_does() {
         assert_eq!(guarded.decide(&request), denied, "{path}");
     }
 }
+
+#[test]
+fn a_list_on_top_takes_away_what_a_later_one_says() {
+    let layers = |top: &[&str], below: &[&str]| Policy::layered(vec![parsed(top), parsed(below)]);
+    let policy = layers(&["deny a.example"], &["a.example", "b.example"]).unwrap();
+    assert_eq!(decide(&policy, "GET https://a.example/"), Err((Reason::DeniedByRule, Some(0))));
+    assert_eq!(decide(&policy, "GET https://b.example/"), Ok(2));
+    assert!(layers(&["a.example"], &["a.example"]).is_ok());
+    assert!(layers(&["b.example"], &["a.example", "deny a.example"]).is_err());
+}

@@ -38,7 +38,7 @@ pub enum What {
         /// Whether it went on: `None` = allowed, else the reason (kebab-case).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         denied: Option<String>,
-        /// The rule that decided, from 0.
+        /// The rule that decided, from 0. Neither a rule nor a denial: it went on to be learnt.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rule: Option<usize>,
         /// The status of the answer that the job got.

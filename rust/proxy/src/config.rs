@@ -47,7 +47,8 @@ pub struct Config {
 pub enum Mode {
     /// No match is a denial.
     Enforce,
-    /// Everything that the address guard permits goes on and is recorded (`--learn`).
+    /// What no rule decides goes on if the address guard permits it, and is recorded (`--learn`). What a rule denies
+    /// stays denied.
     Learn,
 }
 

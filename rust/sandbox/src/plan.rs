@@ -14,6 +14,7 @@ pub struct Plan {
     /// The whole environment of the command.
     pub environment: Vec<(OsString, OsString)>,
     /// Where the command starts.
+    #[serde(with = "crate::bytes")]
     pub working_directory: PathBuf,
     /// The name that uname(2) gives inside.
     pub hostname: String,
@@ -32,8 +33,10 @@ pub enum Entry {
     /// A file or directory of the host. Never followed out of `source` by symlink: the source is opened once.
     Bind {
         /// On the host.
+        #[serde(with = "crate::bytes")]
         source: PathBuf,
         /// In the jail.
+        #[serde(with = "crate::bytes")]
         target: PathBuf,
         /// Whether the job may write to it.
         access: Access,
@@ -41,17 +44,22 @@ pub enum Entry {
     /// A directory of the host whose changes go elsewhere (overlayfs).
     Overlay {
         /// The host's directory, read only.
+        #[serde(with = "crate::bytes")]
         lower: PathBuf,
         /// Where changes go: an existing empty directory; a sibling `work` directory of it is made.
+        #[serde(with = "crate::bytes")]
         upper: PathBuf,
         /// In the jail.
+        #[serde(with = "crate::bytes")]
         target: PathBuf,
     },
     /// A file of the jail's own, read-only.
     File {
         /// In the jail.
+        #[serde(with = "crate::bytes")]
         target: PathBuf,
         /// What it holds.
+        #[serde(with = "crate::bytes")]
         contents: Vec<u8>,
         /// Permission bits.
         mode: u32,
@@ -59,13 +67,16 @@ pub enum Entry {
     /// A symbolic link of the jail's own.
     Symlink {
         /// In the jail.
+        #[serde(with = "crate::bytes")]
         target: PathBuf,
         /// What it points to.
+        #[serde(with = "crate::bytes")]
         to: PathBuf,
     },
     /// A directory of the jail's own; the job's if `writable`, on a tmpfs.
     Directory {
         /// In the jail.
+        #[serde(with = "crate::bytes")]
         target: PathBuf,
         /// Whether it belongs to the job.
         writable: bool,

@@ -4,7 +4,11 @@ use std::net::{TcpListener, UdpSocket};
 
 use crate::plan::Plan;
 
+mod error;
+#[cfg(target_os = "linux")]
 pub mod native;
+
+pub use error::{Error, Os};
 
 /// Makes jails of one kind.
 pub trait Backend {
@@ -43,10 +47,24 @@ pub enum Ended {
     TimedOut,
 }
 
-/// Why there is no jail.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Placeholder variant.
-    #[error("{0}")]
-    Other(String),
+/// One thing that a host offers to a backend, or does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is, in a few words.
+    pub what: String,
+    /// Whether it is there.
+    pub state: State,
+    /// What to do where it is not.
+    pub cure: Option<String>,
+}
+
+/// Whether a backend finds what it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is there.
+    Ok,
+    /// Jails run, with less.
+    Degraded,
+    /// No jail runs without it.
+    Missing,
 }

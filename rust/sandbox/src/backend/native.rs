@@ -1,1 +1,53 @@
-//! The native backend.
+//! The native backend: Linux namespaces, made by a stage of our own, without privileges.
+
+mod cgroup;
+mod doctor;
+mod identity;
+mod proof;
+mod run;
+mod start;
+
+use crate::backend::{Backend, Ended, Error, Listeners, Prepared};
+use crate::plan::Plan;
+
+pub use doctor::diagnose;
+pub use identity::{JobIds, job_ids};
+
+/// Makes jails of Linux namespaces.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Native;
+
+impl Backend for Native {
+    fn prepare(&self, plan: &Plan) -> Result<Box<dyn Prepared>, Error> {
+        Ok(Box::new(start::start(plan)?))
+    }
+}
+
+/// A stage that waits to be released. Dropped instead, it ends at the loss of its channel.
+struct Waiting {
+    // Declared before the group, which can be removed only when the stage is gone.
+    stage: start::Stage,
+    group: Option<cgroup::Group>,
+    listeners: Listeners,
+    notices: Vec<String>,
+    timeout: Option<std::time::Duration>,
+}
+
+impl Prepared for Waiting {
+    fn take_listeners(&mut self) -> Listeners {
+        std::mem::take(&mut self.listeners)
+    }
+
+    fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    fn run(self: Box<Self>) -> Result<Ended, Error> {
+        // What was not taken is closed, so that a connection to it is refused instead of hanging.
+        let Waiting { stage, group, listeners, timeout, .. } = *self;
+        drop(listeners);
+        let ended = run::run(stage, timeout);
+        drop(group);
+        ended
+    }
+}

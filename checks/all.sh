@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# Every check that this machine can run: bash checks/all.sh [NAME…]
+# Installs what it needs where it can (root on Debian or Ubuntu: apt). What cannot run here is skipped, and says why.
+# Downloads and builds are kept outside the tree, in $NIX_JAIL_CACHE.
+set -u
+cd "$(dirname "$0")/.."
+
+# Root's suites run again as an ordinary user, who must be able to read what was built.
+if [ "$(id -u)" = 0 ]; then default_cache=/var/cache/nix-jail-checks; else default_cache=${XDG_CACHE_HOME:-$HOME/.cache}/nix-jail-checks; fi
+export NIX_JAIL_CACHE=${NIX_JAIL_CACHE:-$default_cache}
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$NIX_JAIL_CACHE/target}
+mkdir -p "$NIX_JAIL_CACHE" || exit 1
+manifest=rust/Cargo.toml
+passed=0 failed=0 skipped=0
+results=()
+
+main() {
+  install_packages
+  check format        cargo fmt --manifest-path "$manifest" --all --check
+  check shell         shell_scripts
+  check clippy        cargo clippy --manifest-path "$manifest" --workspace --all-targets --locked -- -D warnings
+  check licences      licences
+  check unit          cargo_test --workspace --exclude nix-jail
+  check build         cargo build --manifest-path "$manifest" --release --locked
+  check jail-self     cargo_test -p nix-jail
+  check jail-user     as_ordinary_user
+  check demo          cargo run --manifest-path "$manifest" --release --locked --quiet -- demo
+  check claude-code   bash checks/claude-code.sh
+  check secret-service bash checks/secret-service.sh
+  check binary-size   binary_size
+  summary
+}
+
+# check NAME COMMAND…: runs it; exit code 77 means that it cannot run here, and its last line says why.
+check() {
+  local name=$1 log status
+  shift
+  if [ "${#wanted[@]}" -gt 0 ] && [[ " ${wanted[*]} " != *" $name "* ]]; then return; fi
+  printf '\n=== %s\n' "$name"
+  log=$(mktemp)
+  "$@" 2>&1 | tee "$log"
+  status=${PIPESTATUS[0]}
+  case $status in
+    0) passed=$((passed + 1)); results+=("ok       $name") ;;
+    77) skipped=$((skipped + 1)); results+=("SKIPPED  $name: $(tail -n 1 "$log" | sed 's/^skipped: //')") ;;
+    *) failed=$((failed + 1)); results+=("FAILED   $name (exit code $status)") ;;
+  esac
+  rm -f "$log"
+}
+
+summary() {
+  printf '\n=== summary\n'
+  printf '%s\n' "${results[@]}"
+  printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+  [ "$failed" = 0 ]
+}
+
+skip() {
+  echo "skipped: $*"
+  return 77
+}
+
+# The programs that the end-to-end tests run in jails.
+install_packages() {
+  local packages=() pair
+  for pair in curl:curl git:git python3:python3 node:nodejs openssl:openssl setpriv:util-linux perl:perl shellcheck:shellcheck java:default-jre-headless; do
+    [ -x "/usr/bin/${pair%%:*}" ] || packages+=("${pair##*:}")
+  done
+  [ -e /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)
+  [ "${#packages[@]}" = 0 ] && return
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "installing: ${packages[*]}"
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >"$NIX_JAIL_CACHE/apt.log" 2>&1 ||
+      echo "not everything could be installed (see $NIX_JAIL_CACHE/apt.log); what needs it will say so"
+  else
+    echo "not installed, and this is not root on Debian: ${packages[*]}"
+  fi
+}
+
+shell_scripts() {
+  command -v shellcheck >/dev/null || { skip "shellcheck is not installed"; return; }
+  shellcheck --severity=style .ci/run checks/*.sh checks/*/*.sh
+}
+
+cargo_test() {
+  if cargo nextest --version >/dev/null 2>&1; then
+    cargo nextest run --manifest-path "$manifest" --locked --no-fail-fast --status-level fail --final-status-level slow "$@"
+  else
+    cargo test --manifest-path "$manifest" --locked --no-fail-fast "$@"
+  fi
+}
+
+licences() {
+  local deny=$NIX_JAIL_CACHE/cargo-deny
+  if [ ! -x "$deny/bin/cargo-deny" ]; then
+    CARGO_TARGET_DIR=$deny/target cargo install --quiet --locked --root "$deny" --version '^0.19' cargo-deny ||
+      { skip "cargo-deny could not be installed from the crate registry"; return; }
+    rm -rf "$deny/target"
+  fi
+  # Advisories need a database from the network at the time of the check: `cargo deny check advisories` where there is one.
+  (cd rust && "$deny/bin/cargo-deny" --locked check --hide-inclusion-graph bans licenses sources)
+}
+
+# The end-to-end tests again, as somebody without any privilege. Started by root they have just run as root.
+as_ordinary_user() {
+  [ "$(id -u)" = 0 ] || { skip "this is an ordinary user: jail-self was that run"; return; }
+  local user=jailcheck home=$NIX_JAIL_CACHE/home status=0 binary
+  id "$user" >/dev/null 2>&1 || useradd --system --shell /bin/bash --home-dir "$home" "$user" || return 1
+  rm -rf "$home" && install -d -o "$user" -m 700 "$home" || return 1
+  chmod a+rx "$NIX_JAIL_CACHE" "$CARGO_TARGET_DIR" "$CARGO_TARGET_DIR/debug" "$CARGO_TARGET_DIR/debug/deps" || return 1
+  while read -r binary; do
+    setpriv --reuid "$user" --regid "$user" --init-groups --inh-caps=-all --bounding-set=-all \
+      env -i HOME="$home" USER="$user" PATH=/usr/local/bin:/usr/bin:/bin TMPDIR=/tmp RUST_BACKTRACE=1 \
+      NIX_JAIL_CACHE="$NIX_JAIL_CACHE" "$binary" || status=1
+  done < <(cargo test --manifest-path "$manifest" --locked --no-run --message-format=json -p nix-jail -p nix-jail-sandbox 2>/dev/null |
+    sed -n 's/.*"kind":\["test"\].*"executable":"\([^"]*\)".*/\1/p')
+  return "$status"
+}
+
+binary_size() {
+  local bytes
+  bytes=$(stat -c %s "$CARGO_TARGET_DIR/release/jail") || return 1
+  echo "the stripped binary has $bytes bytes (limit: 10 MB)"
+  [ "$bytes" -le 10000000 ]
+}
+
+wanted=("$@")
+main

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# `keyring:` sources against a real Secret Service: unlocked, locked, absent and silent. Nothing of the user's own is
+# touched: bus, home and keychain are made for the check.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+for program in cargo dbus-run-session gnome-keyring-daemon secret-tool; do
+  if ! command -v "$program" >/dev/null; then
+    echo "skipped: secret-service.sh: there is no $program (Debian: apt-get install dbus gnome-keyring libsecret-tools)"
+    exit 0
+  fi
+done
+
+# The program itself, not through cargo: rustup would look for its settings in the home made here.
+tests=${SECRET_SERVICE_TESTS:-$(
+  cargo test --quiet --manifest-path rust/Cargo.toml --package nix-jail --bin jail --no-run --message-format json |
+    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
+)}
+test -x "$tests"
+
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+mkdir -m 700 "$folder/home" "$folder/run"
+
+# state, variables and commands around the test
+check() {
+  local state=$1 name=secrets::tests::a_real_secret_service log="$folder/$1.log"
+  shift
+  if env -i PATH="$PATH" HOME="$folder/home" XDG_RUNTIME_DIR="$folder/run" JAIL_TEST_KEYCHAIN="$state" \
+    timeout 60 "$@" "$tests" --exact "$name" --include-ignored >"$log" 2>&1 && grep -q '1 passed' "$log"; then
+    echo "secret service, $state: passed"
+  else
+    cat "$log"
+    echo "secret service, $state: FAILED"
+    exit 1
+  fi
+}
+
+# The daemon takes the password from its standard input; the first time it makes a keychain with it.
+unlocked='printf check | gnome-keyring-daemon --unlock --components=secrets; exec "$@"'
+locked='gnome-keyring-daemon --start --components=secrets </dev/null; exec "$@"'
+check unlocked dbus-run-session -- sh -euc "$unlocked" sh
+check locked dbus-run-session -- sh -euc "$locked" sh
+check absent env "DBUS_SESSION_BUS_ADDRESS=unix:path=$folder/none"
+check silent env "DBUS_SESSION_BUS_ADDRESS=unix:path=$folder/silent"

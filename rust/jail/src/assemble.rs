@@ -1,0 +1,150 @@
+//! From a specification to what the sandbox and the proxy are told.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use policy::Policy;
+use sandbox::plan::{Access, Entry, Limits, Listen, Plan};
+
+use crate::failure::Failure;
+use crate::operator::Operator;
+use crate::resolve::host::HostTree;
+use crate::spec::{BindSpec, JailSpec};
+use crate::workspace::Workspace;
+use crate::{etc, trust};
+
+/// Where the explicit proxy listens.
+pub(crate) const PROXY_PORT: u16 = 3128;
+/// The transparent ports that are always served.
+pub(crate) const WEB_PORTS: [u16; 2] = [443, 80];
+/// The DNS port.
+pub(crate) const DNS_PORT: u16 = 53;
+
+const HOSTNAME: &str = "jail";
+const USER: &str = "agent";
+const HOME: &str = "/home/agent";
+/// The user id in a jail that root made: there it is mapped to an unprivileged one of the host.
+const UNPRIVILEGED_ID: u32 = 1000;
+
+/// What a jail is made of, beside its specification.
+pub(crate) struct Parts<'a> {
+    /// The command with its arguments.
+    pub(crate) command: Vec<OsString>,
+    /// The policy.
+    pub(crate) policy: &'a Policy,
+    /// Programs of the host.
+    pub(crate) programs: HostTree,
+    /// The directory the job works in.
+    pub(crate) workspace: Option<&'a Workspace>,
+    /// Where changes to an overlay workspace go.
+    pub(crate) layer: PathBuf,
+    /// The persistent home on the host, if there is one.
+    pub(crate) home: Option<PathBuf>,
+    /// The dummies by variable.
+    pub(crate) dummies: Vec<(String, String)>,
+    /// The job's certificate authority.
+    pub(crate) ca_pem: &'a str,
+    /// The job's id.
+    pub(crate) id: &'a str,
+}
+
+/// Everything that a backend needs to know.
+pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Result<Plan, Failure> {
+    let environment = environment(spec, &parts, operator);
+    let mut tree = parts.programs.entries;
+    let (uid, gid) = match operator.uid {
+        0 => (UNPRIVILEGED_ID, UNPRIVILEGED_ID),
+        uid => (uid, operator.gid),
+    };
+    tree.extend(etc::entries(uid, gid, USER, HOME, HOSTNAME));
+    let opaque = parts.policy.rules().iter().any(|rule| rule.scheme() == policy::Scheme::Tcp);
+    tree.extend(trust::files(parts.ca_pem, opaque).map_err(Failure::no_jail)?);
+    tree.push(match parts.home {
+        Some(source) => Entry::Bind { source, target: HOME.into(), access: Access::ReadWrite },
+        None => Entry::Directory { target: HOME.into(), writable: true },
+    });
+    for bind in &spec.binds {
+        tree.push(bind_entry(bind, operator)?);
+    }
+    let mut working_directory = PathBuf::from(HOME);
+    if let Some(workspace) = parts.workspace {
+        tree.extend(workspace.entries(&parts.layer));
+        // A job started in a directory beneath its workspace goes on there.
+        let here = operator.directory.canonicalize().unwrap_or_default();
+        working_directory = if here.starts_with(&workspace.path) { here } else { workspace.path.clone() };
+    }
+    let mut tcp = vec![WEB_PORTS[0], WEB_PORTS[1], PROXY_PORT, DNS_PORT];
+    tcp.extend(parts.policy.extra_ports().into_iter().filter(|port| ![PROXY_PORT, DNS_PORT].contains(port)));
+    Ok(Plan {
+        command: parts.command,
+        environment,
+        working_directory,
+        hostname: HOSTNAME.to_owned(),
+        tree,
+        listen: Listen { tcp, udp: vec![DNS_PORT] },
+        limits: Limits {
+            memory: spec.limits.memory.map(|bytes| bytes.0),
+            pids: spec.limits.pids,
+            cpus: spec.limits.cpus,
+            timeout: spec.limits.timeout.map(|span| span.0),
+        },
+    })
+}
+
+fn environment(spec: &JailSpec, parts: &Parts<'_>, operator: &Operator) -> Vec<(OsString, OsString)> {
+    let mut environment: Vec<(OsString, OsString)> = Vec::new();
+    let mut set = |name: &OsStr, value: &OsStr| {
+        environment.retain(|(known, _)| known != name);
+        environment.push((name.to_owned(), value.to_owned()));
+    };
+    let path = std::env::join_paths(&parts.programs.path).unwrap_or_default();
+    set("PATH".as_ref(), &path);
+    for (name, value) in [("HOME", HOME), ("USER", USER), ("LOGNAME", USER), ("TMPDIR", "/tmp"), ("JAIL_JOB", parts.id)] {
+        set(name.as_ref(), value.as_ref());
+    }
+    // Programs that ignore these are captured all the same; those that heed them save a look-up.
+    let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
+    for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+        set(name.as_ref(), proxy.as_ref());
+        set(name.to_lowercase().as_ref(), proxy.as_ref());
+    }
+    for name in ["NO_PROXY", "no_proxy"] {
+        set(name.as_ref(), "localhost,127.0.0.1,::1".as_ref());
+    }
+    for (name, value) in &trust::variables(parts.programs.java) {
+        set(name.as_ref(), value.as_ref());
+    }
+    for (name, value) in &parts.programs.environment {
+        set(name, value);
+    }
+    for name in &spec.pass_environment {
+        if let Some(value) = operator.variable(name) {
+            set(name.as_ref(), value);
+        }
+    }
+    for (name, value) in &spec.environment {
+        set(name.as_ref(), value.as_ref());
+    }
+    for (name, dummy) in &parts.dummies {
+        set(name.as_ref(), dummy.as_ref());
+    }
+    environment
+}
+
+fn bind_entry(bind: &BindSpec, operator: &Operator) -> Result<Entry, Failure> {
+    let source = operator.path(&bind.source);
+    let source = source.canonicalize().map_err(|error| {
+        Failure::no_jail(format!("cannot put {} into the jail: {error}; check the path of --bind or --ro-bind", source.display()))
+    })?;
+    let target = bind.target.clone().unwrap_or_else(|| source.clone());
+    let own = ["/proc", "/dev", "/etc/ssl", "/etc/resolv.conf", "/etc/hosts"];
+    if !target.is_absolute() || target == Path::new("/") || own.iter().any(|own| target.starts_with(own)) {
+        return Err(Failure::usage(format!(
+            "{} cannot be the place of a bind in the jail; name an absolute path outside {}",
+            target.display(),
+            own.join(", ")
+        )));
+    }
+    let access = if bind.writable { Access::ReadWrite } else { Access::ReadOnly };
+    Ok(Entry::Bind { source, target, access })
+}

@@ -1,0 +1,298 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use policy::Authority;
+
+use crate::quantity::{Bytes, Span};
+use crate::spec::{BackendName, Home, WorkspaceMode};
+
+/// Run a coding agent in a jail whose only way out is its own proxy. Real tokens never enter it.
+#[derive(Debug, Parser)]
+#[command(
+    name = "jail",
+    version,
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    subcommand_value_name = "COMMAND|NAME",
+    override_usage = "jail run [NAME] [OPTIONS] [-- COMMAND [ARGS]]\n       jail NAME [ARGS]\n       jail COMMAND",
+    after_help = EXAMPLES
+)]
+pub(crate) struct Cli {
+    /// More about what happens, on standard error (twice: much more).
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  jail demo                                     see what a jail does, in one screen
+  jail claude -p \"say hi\"                       Claude Code in the current directory, its token outside
+  jail run --host curl --allow example.com -- curl https://example.com
+  jail run --host git --host sh \\
+       --allow 'GET,POST https://github.com/me/repo.git/**' \\
+       --credential 'GITHUB_TOKEN=command:gh auth token@github.com' -- sh
+  jail explain --jail claude GET https://api.anthropic.com/v1/models
+  jail log --follow
+
+NAME is a jail of $JAIL_PATH, /etc/nix-jail, ~/.config/nix-jail or a ready-made one:
+claude, codex, gemini, opencode, shell.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a command in a jail.
+    Run(Box<RunArgs>),
+    /// Show what a jail does: dummy, swap, redaction, denial, no way around.
+    Demo,
+    /// Say what would happen to a request: which rule, which credential, what the job would see.
+    Explain(Box<ExplainArgs>),
+    /// Check a specification or policy file.
+    Check {
+        /// `NAME.json`, or a file of rules.
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+    /// Say what this host offers, and the cure for what it does not.
+    Doctor,
+    /// Show what a job did on the network.
+    Log(LogArgs),
+    /// Print the JSON Schema of a specification.
+    Schema,
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages to a directory.
+    Man {
+        /// Where to; it must exist.
+        #[arg(value_hint = ValueHint::DirPath)]
+        directory: PathBuf,
+    },
+    /// Make one HTTPS request (`jail demo` runs it where there is no curl).
+    #[command(name = "__fetch", hide = true)]
+    Fetch {
+        /// `https://HOST/PATH` or `http://HOST:PORT/PATH`.
+        url: String,
+        /// `NAME: VALUE`.
+        header: Option<String>,
+    },
+    /// A jail by its name.
+    #[command(external_subcommand)]
+    Named(Vec<OsString>),
+}
+
+/// Which jail and what to change in it; shared by `run` and `explain`.
+#[derive(Debug, Default, Args)]
+pub(crate) struct JailArgs {
+    /// Allow what the rule says, e.g. `example.com` or `GET,HEAD https://api.github.com/repos/**`.
+    #[arg(long, value_name = "RULE", help_heading = "Network")]
+    pub(crate) allow: Vec<String>,
+    /// Refuse what the rule says; looked at before every `--allow`.
+    #[arg(long, value_name = "RULE", help_heading = "Network")]
+    pub(crate) deny: Vec<String>,
+    /// Rules from a file, one per line (`allow RULE` or `deny RULE`), after those of the command line.
+    #[arg(long, value_name = "FILE", help_heading = "Network", value_hint = ValueHint::FilePath)]
+    pub(crate) policy: Vec<PathBuf>,
+    /// A dummy in VAR, the real one from SOURCE, towards these hosts only.
+    ///
+    /// SOURCE is `env:VAR`, `file:PATH[#/json/pointer]`, `command:PROGRAM ARGS`, `keyring:SERVICE[/ACCOUNT]` or
+    /// `systemd:NAME`. Given again with the same VAR it is another place to look.
+    #[arg(long, value_name = "VAR=SOURCE@HOST[,HOST…]", help_heading = "Credentials")]
+    pub(crate) credential: Vec<String>,
+    /// Read secrets also from files that others can read.
+    #[arg(long, help_heading = "Credentials")]
+    pub(crate) insecure_file: bool,
+}
+
+/// Options of `jail run`.
+#[derive(Debug, Default, Args)]
+#[command(after_help = RUN_EXAMPLES)]
+pub(crate) struct RunArgs {
+    /// The jail to start from; without it an empty one.
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) jail: JailArgs,
+    /// Send this host and port to that address, past resolver and address guard.
+    #[arg(long, value_name = "HOST:PORT:ADDRESS:PORT", value_parser = connect_to, help_heading = "Network")]
+    pub(crate) connect_to: Vec<(Authority, SocketAddr)>,
+    /// Trust these certificates of upstream servers too (PEM).
+    #[arg(long, value_name = "FILE", help_heading = "Network", value_hint = ValueHint::FilePath)]
+    pub(crate) upstream_ca: Vec<PathBuf>,
+    /// Reach the outside through this HTTP proxy.
+    #[arg(long, value_name = "[http://]HOST:PORT", value_parser = upstream_proxy, help_heading = "Network")]
+    pub(crate) upstream_proxy: Option<Authority>,
+    /// Allow everything that the address guard permits, and write the least policy for it to FILE at the end.
+    #[arg(long, value_name = "FILE", help_heading = "Network", value_hint = ValueHint::FilePath)]
+    pub(crate) learn: Option<PathBuf>,
+    /// Swap credentials even while learning, when the policy does not protect them.
+    #[arg(long, requires = "learn", help_heading = "Credentials")]
+    pub(crate) learn_with_credentials: bool,
+
+    /// Put this program of the host into the jail, with what it needs to run.
+    #[arg(long, value_name = "PROGRAM", help_heading = "Files", value_hint = ValueHint::ExecutablePath)]
+    pub(crate) host: Vec<String>,
+    /// Put a file or directory of the host into the jail, writable.
+    #[arg(long, value_name = "SOURCE[:TARGET]", help_heading = "Files", value_hint = ValueHint::AnyPath)]
+    pub(crate) bind: Vec<String>,
+    /// Put a file or directory of the host into the jail, read-only.
+    #[arg(long, value_name = "SOURCE[:TARGET]", help_heading = "Files", value_hint = ValueHint::AnyPath)]
+    pub(crate) ro_bind: Vec<String>,
+    /// The directory the job works in, at its own path; `none` for no directory. Default: the current one.
+    #[arg(long, value_name = "DIR", help_heading = "Files", value_hint = ValueHint::DirPath)]
+    pub(crate) workspace: Option<PathBuf>,
+    /// How the job sees its workspace.
+    #[arg(long, value_name = "MODE", help_heading = "Files")]
+    pub(crate) workspace_mode: Option<WorkspaceMode>,
+    /// Take any directory as workspace, even `/` or the home directory.
+    #[arg(long, help_heading = "Files")]
+    pub(crate) workspace_any: bool,
+    /// What becomes of the job's home directory.
+    #[arg(long, value_name = "KIND", help_heading = "Files")]
+    pub(crate) home: Option<Home>,
+
+    /// Set a variable in the jail.
+    #[arg(long = "env", value_name = "NAME=VALUE", help_heading = "Environment")]
+    pub(crate) environment: Vec<String>,
+    /// Take a variable over from this environment.
+    #[arg(long = "pass-env", value_name = "NAME", help_heading = "Environment")]
+    pub(crate) pass_environment: Vec<String>,
+
+    /// Memory, e.g. `4G` (needs a cgroup of one's own; a line says if there is none).
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    pub(crate) memory: Option<Bytes>,
+    /// CPUs' worth of time, e.g. `1.5`.
+    #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
+    pub(crate) cpus: Option<f64>,
+    /// Processes and threads.
+    #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
+    pub(crate) pids: Option<u64>,
+    /// Wall-clock time, e.g. `30s`, `10m`, `2h`.
+    #[arg(long, value_name = "TIME", help_heading = "Limits")]
+    pub(crate) timeout: Option<Span>,
+
+    /// Who makes the jail.
+    #[arg(long, value_name = "BACKEND")]
+    pub(crate) backend: Option<BackendName>,
+    /// End standard error with one line of JSON: the job's summary.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// No summary.
+    #[arg(short, long, conflicts_with = "json")]
+    pub(crate) quiet: bool,
+
+    /// The command; added to the command of the jail NAME.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) words: Vec<OsString>,
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  jail run --host curl --allow example.com -- curl https://example.com
+  jail run claude --memory 4G --workspace ~/src/project -- -p \"fix the tests\"
+  jail run shell --learn rules.txt              work for a while, then read rules.txt
+  jail run shell --policy rules.txt
+
+Exit code: the command's own; 128+N if signal N ended it; 124 if its time ran out;
+125 if the jail could not be made; 126/127 if the command could not be run/found; 2 for a wrong option.";
+
+/// Options of `jail explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The jail; without it only the rules given here.
+    #[arg(long = "jail", value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) jail: JailArgs,
+    /// The HTTP method, e.g. GET.
+    pub(crate) method: String,
+    /// The address, e.g. `https://api.github.com/repos/me/x` or `tcp://db.example.net:5432`.
+    pub(crate) url: String,
+}
+
+/// Options of `jail log`.
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// The job's id, or the beginning of it; without it the newest job.
+    pub(crate) job: Option<String>,
+    /// The events as they are stored, one JSON object per line.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Go on until the job ends.
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+}
+
+/// Reads `HOST:PORT:ADDRESS:PORT`; an IPv6 address is in brackets.
+fn connect_to(text: &str) -> Result<(Authority, SocketAddr), String> {
+    let cure = "write HOST:PORT:ADDRESS:PORT, e.g. api.example.com:443:127.0.0.1:8443";
+    let split = text
+        .rfind(":[")
+        .or_else(|| text.match_indices(':').rev().nth(1).map(|(position, _)| position))
+        .ok_or_else(|| cure.to_owned())?;
+    let authority =
+        Authority::parse(&text[..split], None).map_err(|error| format!("{error}; {cure}"))?;
+    let address = text[split + 1..].parse().map_err(|_| cure.to_owned())?;
+    Ok((authority, address))
+}
+
+fn upstream_proxy(text: &str) -> Result<Authority, String> {
+    let text = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    Authority::parse(text, None).map_err(|error| format!("{error}; write http://HOST:PORT"))
+}
+
+/// The arguments with `run` put in front where the first is an option of it: `jail --host curl -- curl …`.
+pub(crate) fn with_default_command(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    let own = ["-h", "--help", "-V", "--version", "-v", "-vv", "--verbose"];
+    let is_run = arguments.get(1).is_some_and(|first| {
+        first.as_encoded_bytes().starts_with(b"-") && own.iter().all(|option| first != option)
+    });
+    if is_run {
+        arguments.insert(1, "run".into());
+    }
+    arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn connect_to_reads_names_and_addresses() {
+        let (authority, address) = connect_to("api.example.com:443:127.0.0.1:8443").unwrap();
+        assert_eq!((authority.to_string(), address.to_string()), ("api.example.com:443".into(), "127.0.0.1:8443".into()));
+        let (authority, address) = connect_to("[2001:db8::1]:443:[::1]:8443").unwrap();
+        assert_eq!((authority.to_string(), address.to_string()), ("[2001:db8::1]:443".into(), "[::1]:8443".into()));
+        for text in ["", "a", "a:1", "a:1:b:2", "a:1:127.0.0.1", "a::127.0.0.1:2", ":1:127.0.0.1:2"] {
+            assert!(connect_to(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn options_without_a_command_mean_run() {
+        let parse = |text: &str| with_default_command(text.split(' ').map(OsString::from)).join(std::ffi::OsStr::new(" "));
+        assert_eq!(parse("jail --host curl -- curl"), "jail run --host curl -- curl");
+        assert_eq!(parse("jail --help"), "jail --help");
+        assert_eq!(parse("jail claude --help"), "jail claude --help");
+    }
+
+    #[test]
+    fn a_name_takes_every_word_after_it() {
+        let cli = Cli::try_parse_from(["jail", "claude", "-p", "say hi", "--help"]).unwrap();
+        let Command::Named(words) = cli.command else { panic!("{cli:?}") };
+        assert_eq!(words, ["claude", "-p", "say hi", "--help"]);
+    }
+}

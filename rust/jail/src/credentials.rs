@@ -1,0 +1,168 @@
+//! From a specification's credentials to the proxy's: the real ones read, a dummy made for each.
+
+use policy::{Authority, Decision, Host, HostPattern, Policy, Reason, Request, RequestPath, Scheme};
+use proxy::config::Credential;
+
+use crate::failure::Failure;
+use crate::operator::Operator;
+use crate::secrets::{self, Source, dummy};
+use crate::spec::{CredentialSpec, JailSpec, is_variable};
+
+/// Adds the credentials of the command line, `VAR=SOURCE@HOST[,HOST…]`; a text for each that is none.
+pub(crate) fn add(spec: &mut JailSpec, texts: &[String]) -> Result<(), String> {
+    let mut added: Vec<CredentialSpec> = Vec::new();
+    for text in texts {
+        let credential = parse(text).map_err(|error| format!("--credential {}: {error}", masked(text)))?;
+        match added.iter_mut().find(|known| known.variable == credential.variable) {
+            Some(known) if known.hosts == credential.hosts => known.sources.extend(credential.sources),
+            Some(known) => {
+                return Err(format!("--credential {}: given twice with different hosts", known.variable));
+            }
+            None => added.push(credential),
+        }
+    }
+    // What is said now replaces what the jail says of the same variable.
+    spec.credentials.retain(|known| !added.iter().any(|new| new.variable == known.variable));
+    spec.credentials.extend(added);
+    Ok(())
+}
+
+/// Reads every credential; a missing one, or one that no rule lets out, is an error.
+pub(crate) fn read(
+    spec: &JailSpec,
+    policy: &Policy,
+    insecure_files: bool,
+    operator: &Operator,
+) -> Result<Vec<Credential>, Failure> {
+    let context = secrets::Context { insecure_files, ..operator.into() };
+    let mut credentials = Vec::new();
+    let mut groups: Vec<&str> = Vec::new();
+    for credential in &spec.credentials {
+        let Some(group) = &credential.group else {
+            if let Some(found) = read_one(&[credential], &context)? {
+                credentials.push(found);
+            }
+            continue;
+        };
+        // Alternatives are read together, where the first of them stands.
+        if !groups.contains(&group.as_str()) {
+            groups.push(group);
+            let members: Vec<&CredentialSpec> =
+                spec.credentials.iter().filter(|other| other.group.as_ref() == Some(group)).collect();
+            credentials.extend(read_one(&members, &context)?);
+        }
+    }
+    for credential in &credentials {
+        if let Some(host) = credential.hosts.iter().find_map(|pattern| shut_out(pattern, policy)) {
+            return Err(Failure::usage(format!(
+                "credential {} is for {host}, but no rule lets the job go there; add --allow {host}",
+                credential.name
+            )));
+        }
+    }
+    Ok(credentials)
+}
+
+fn parse(text: &str) -> Result<CredentialSpec, String> {
+    let form = "write VAR=SOURCE@HOST[,HOST…], e.g. GITHUB_TOKEN=env:GITHUB_TOKEN@github.com,api.github.com";
+    let (variable, rest) = text.split_once('=').ok_or(form)?;
+    let (source, hosts) = rest.rsplit_once('@').ok_or(form)?;
+    if !is_variable(variable) {
+        return Err(format!("{variable:?} is not a variable's name; {form}"));
+    }
+    let hosts = hosts
+        .split(',')
+        .map(|host| host.parse::<HostPattern>().map_err(|error| format!("{error}; {form}")))
+        .collect::<Result<Vec<HostPattern>, String>>()?;
+    let source = source.parse::<Source>().map_err(|error| error.to_string())?;
+    Ok(CredentialSpec {
+        variable: variable.to_owned(),
+        sources: vec![source],
+        hosts,
+        headers: Vec::new(),
+        query_parameters: Vec::new(),
+        group: None,
+        optional: false,
+        allow_foreign: false,
+        redact: true,
+    })
+}
+
+/// An option's text for an error: who mistakes `SOURCE` for the secret itself must not find it in a log.
+fn masked(text: &str) -> String {
+    let variable = text.split_once('=').map_or("", |(variable, _)| variable);
+    format!("{variable}=…")
+}
+
+/// The first of the alternatives that exists.
+fn read_one(alternatives: &[&CredentialSpec], context: &secrets::Context) -> Result<Option<Credential>, Failure> {
+    let mut missing = Vec::new();
+    for credential in alternatives {
+        match secrets::read_first(&credential.variable, &credential.sources, context) {
+            Ok(found) => {
+                return Ok(Some(Credential {
+                    name: credential.variable.clone(),
+                    dummy: dummy::make(&found.secret).map_err(Failure::no_jail)?,
+                    secret: found.secret,
+                    hosts: credential.hosts.clone(),
+                    headers: credential.headers.clone(),
+                    query_parameters: credential.query_parameters.clone(),
+                    allow_foreign: credential.allow_foreign,
+                    redact: credential.redact,
+                }));
+            }
+            Err(error) if error.is_missing() => missing.push(error.to_string()),
+            Err(error) => return Err(Failure::no_jail(error)),
+        }
+    }
+    if alternatives.iter().all(|credential| credential.optional) {
+        return Ok(None);
+    }
+    Err(Failure::no_jail(missing.join("\n")))
+}
+
+/// The host of a pattern, if it is one host that no rule allows anything at.
+fn shut_out(pattern: &HostPattern, policy: &Policy) -> Option<Host> {
+    let HostPattern::Exact(host) = pattern else { return None };
+    let authority = Authority { host: host.clone(), port: 443 };
+    let path = RequestPath::parse("/").ok()?;
+    let request =
+        Request { scheme: Scheme::Https, authority: &authority, method: "GET", path: &path, websocket: false };
+    match policy.decide(&request) {
+        Decision::Deny { reason: Reason::HostNotAllowed | Reason::SchemeNotAllowed, .. } => Some(host.clone()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_is_read() {
+        let credential = parse("T=command:op read op://vault/me@home/x@api.example.com,*.example.org").unwrap();
+        assert_eq!(credential.variable, "T");
+        assert_eq!(credential.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(), ["api.example.com", "*.example.org"]);
+        assert_eq!(credential.sources[0].to_string(), "command:op read op://vault/me@home/x");
+    }
+
+    #[test]
+    fn an_error_never_shows_what_stands_after_the_variable() {
+        for text in ["T=hunter2hunter2", "T=hunter2@a.example", "T=hunter2@", "hunter2"] {
+            let error = add(&mut JailSpec::empty(), &[text.to_owned()]).unwrap_err();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_same_variable_adds_sources_and_replaces_the_jail_s() {
+        let mut spec = JailSpec::find("claude", &[]).unwrap();
+        let count = spec.credentials.len();
+        let option = |source: &str| format!("ANTHROPIC_API_KEY={source}@api.anthropic.com");
+        add(&mut spec, &[option("env:A"), option("env:B")]).unwrap();
+        assert_eq!(spec.credentials.len(), count);
+        assert_eq!(spec.credentials.last().unwrap().sources.len(), 2);
+        let other = "ANTHROPIC_API_KEY=env:C@other.example".to_owned();
+        assert!(add(&mut spec, &[option("env:A"), other]).is_err());
+    }
+}

@@ -1,0 +1,203 @@
+//! What is kept of a job: `jobs/ID/{job.json,audit.jsonl}` in the operator's state directory, for the operator only.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// A job's directory.
+#[derive(Clone, Debug)]
+pub(crate) struct JobDirectory {
+    /// `NAME-` and eight hexadecimal digits.
+    pub(crate) id: String,
+    path: PathBuf,
+}
+
+/// `job.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Record {
+    /// The job's id.
+    pub(crate) id: String,
+    /// The jail's name.
+    pub(crate) name: String,
+    /// The command with its arguments.
+    pub(crate) command: Vec<String>,
+    /// The directory it works in.
+    pub(crate) workspace: Option<PathBuf>,
+    /// The launcher's process id.
+    pub(crate) pid: u32,
+    /// When the launcher started, in clock ticks since the boot: with `pid` it names one process for good.
+    pub(crate) started_ticks: Option<u64>,
+    /// Milliseconds since the Unix epoch.
+    pub(crate) started: u64,
+    /// Milliseconds since the Unix epoch; none while it runs.
+    pub(crate) ended: Option<u64>,
+    /// The exit code.
+    pub(crate) code: Option<u8>,
+}
+
+/// A piece of the state directory that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use {path}: {error}; jobs are recorded there (XDG_STATE_HOME moves it)", path = .path.display())]
+pub(crate) struct StateError {
+    path: PathBuf,
+    error: io::Error,
+}
+
+impl JobDirectory {
+    /// Makes the directory of a new job.
+    pub(crate) fn create(state: &Path, name: &str) -> Result<JobDirectory, StateError> {
+        let jobs = state.join("jobs");
+        make_private(&jobs)?;
+        loop {
+            let id = format!("{name}-{:08x}", random());
+            let path = jobs.join(&id);
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(JobDirectory { id, path }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(StateError { path, error }),
+            }
+        }
+    }
+
+    /// Every job on record, the newest first.
+    pub(crate) fn all(state: &Path) -> Result<Vec<(JobDirectory, Record)>, StateError> {
+        let jobs = state.join("jobs");
+        let entries = match fs::read_dir(&jobs) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(StateError { path: jobs, error }),
+        };
+        // A directory without a readable record is a job that is just being made, or one that somebody half removed.
+        let mut found: Vec<(JobDirectory, Record)> = entries
+            .flatten()
+            .filter_map(|entry| {
+                let directory =
+                    JobDirectory { id: entry.file_name().into_string().ok()?, path: entry.path() };
+                let record = directory.record()?;
+                Some((directory, record))
+            })
+            .collect();
+        found.sort_by_key(|(_, record)| std::cmp::Reverse(record.started));
+        Ok(found)
+    }
+
+    /// Where the events are.
+    pub(crate) fn audit(&self) -> PathBuf {
+        self.path("audit.jsonl")
+    }
+
+    /// A path in it.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Makes the file for the events.
+    pub(crate) fn create_audit(&self) -> Result<File, StateError> {
+        let path = self.audit();
+        OpenOptions::new()
+            .create_new(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| StateError { path, error })
+    }
+
+    /// Makes an empty directory in it, e.g. for an overlay's changes.
+    pub(crate) fn create_directory(&self, name: &str) -> Result<PathBuf, StateError> {
+        let path = self.path.join(name);
+        make_private(&path)?;
+        Ok(path)
+    }
+
+    /// Writes `job.json`, as a whole or not at all.
+    pub(crate) fn write(&self, record: &Record) -> Result<(), StateError> {
+        let (path, fresh) = (self.path.join("job.json"), self.path.join("job.json.new"));
+        let written = serde_json::to_vec(record).map_err(io::Error::from).and_then(|json| {
+            let mut options = OpenOptions::new();
+            options.create(true).truncate(true).write(true).mode(0o600);
+            io::Write::write_all(&mut options.open(&fresh)?, &json)?;
+            fs::rename(&fresh, &path)
+        });
+        written.map_err(|error| StateError { path, error })
+    }
+
+    /// Reads `job.json`.
+    pub(crate) fn record(&self) -> Option<Record> {
+        serde_json::from_slice(&fs::read(self.path.join("job.json")).ok()?).ok()
+    }
+}
+
+impl Record {
+    /// Whether its launcher is still there.
+    pub(crate) fn is_running(&self) -> bool {
+        self.ended.is_none() && self.started_ticks.is_some() && started_ticks(self.pid) == self.started_ticks
+    }
+}
+
+/// Makes a directory and what is missing above it, for the operator only.
+pub(crate) fn make_private(path: &Path) -> Result<(), StateError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| StateError { path: path.to_owned(), error })
+}
+
+/// Milliseconds since the Unix epoch.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis().try_into().unwrap_or(u64::MAX))
+}
+
+/// When a process started, in clock ticks since the boot (proc_pid_stat(5), field 22).
+pub(crate) fn started_ticks(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the command in parentheses and may hold anything, parentheses and spaces too.
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// A number for a name: it must differ from others, it need not be secret.
+fn random() -> u32 {
+    use std::hash::{BuildHasher, RandomState};
+    // RandomState is seeded by the operating system once per thread; the time tells two calls of a thread apart.
+    RandomState::new().hash_one(now()) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_written_and_found_again() {
+        use std::os::unix::fs::PermissionsExt;
+        let state = tempfile::tempdir().unwrap();
+        assert!(JobDirectory::all(&state.path().join("nothing")).unwrap().is_empty());
+        let directory = JobDirectory::create(state.path(), "claude").unwrap();
+        assert!(JobDirectory::all(state.path()).unwrap().is_empty(), "a directory without a record is no job");
+        let mut record = Record {
+            id: directory.id.clone(),
+            name: "claude".into(),
+            command: vec!["claude".into()],
+            workspace: None,
+            pid: std::process::id(),
+            started_ticks: started_ticks(std::process::id()),
+            started: now(),
+            ended: None,
+            code: None,
+        };
+        directory.write(&record).unwrap();
+        directory.create_audit().unwrap();
+        let all = JobDirectory::all(state.path()).unwrap();
+        assert_eq!(all.len(), 1);
+        assert!(all[0].1.is_running());
+        record.started_ticks = Some(1);
+        assert!(!record.is_running(), "another process with the same number is not the job");
+        for (path, mode) in [(directory.audit(), 0o600), (directory.path.join("job.json"), 0o600), (directory.path, 0o700)] {
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "{path:?}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! `jail log`: what a job did on the network.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use proxy::audit::{Event, What};
+
+use crate::cli::LogArgs;
+use crate::failure::Failure;
+use crate::job::{JobDirectory, Record};
+use crate::operator::Operator;
+
+/// Prints the events of one job, by default the newest.
+pub(crate) fn log(arguments: &LogArgs, operator: &Operator) -> Result<ExitCode, Failure> {
+    let (directory, record) = find(arguments.job.as_deref(), operator)?;
+    if !arguments.json {
+        crate::print(&format!("{}: {}\n", record.id, record.command.join(" ")))?;
+    }
+    follow(&directory, arguments).map_err(|error| {
+        Failure::no_jail(format!("cannot read {}: {error}", directory.audit().display()))
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn find(job: Option<&str>, operator: &Operator) -> Result<(JobDirectory, Record), Failure> {
+    let mut jobs = JobDirectory::all(&operator.state()).map_err(Failure::no_jail)?;
+    jobs.retain(|(directory, _)| job.is_none_or(|job| directory.id.starts_with(job)));
+    let several = job.is_some() && jobs.len() > 1 && !jobs.iter().any(|(directory, _)| Some(directory.id.as_str()) == job);
+    if several {
+        let ids = jobs.iter().take(8).map(|(directory, _)| directory.id.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(Failure::usage(format!("{} is the beginning of several jobs: {ids}; name one", job.unwrap_or_default())));
+    }
+    let exact = jobs.iter().position(|(directory, _)| Some(directory.id.as_str()) == job).unwrap_or(0);
+    if jobs.is_empty() {
+        return Err(Failure::usage(match job {
+            Some(job) => format!("there is no job {job} on record in {}", operator.state().join("jobs").display()),
+            None => "no job has run yet; try: jail demo".to_owned(),
+        }));
+    }
+    Ok(jobs.swap_remove(exact))
+}
+
+fn follow(directory: &JobDirectory, arguments: &LogArgs) -> io::Result<()> {
+    // The watch comes before the first reading, so that nothing is missed between the two.
+    let watch = Inotify::init(InitFlags::IN_CLOEXEC)?;
+    watch.add_watch(&directory.path(""), AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVED_TO)?;
+    let mut events = BufReader::new(File::open(directory.audit())?);
+    let mut line = String::new();
+    loop {
+        // Whether it had ended is asked first: what it wrote until then is read below.
+        let ended = directory.record().is_none_or(|record| !record.is_running());
+        loop {
+            // Half a line stays where it is until its other half is there.
+            if events.read_line(&mut line)? == 0 || !line.ends_with('\n') {
+                break;
+            }
+            let shown = if arguments.json { line.clone() } else { text(&line) };
+            crate::print(&shown).map_err(|failure| io::Error::other(failure.message))?;
+            line.clear();
+        }
+        if ended || !arguments.follow {
+            return Ok(());
+        }
+        // A launcher that was killed writes nothing more: its end is looked for every second.
+        if poll(&mut [PollFd::new(watch.as_fd(), PollFlags::POLLIN)], PollTimeout::from(1000u16))? > 0 {
+            watch.read_events()?;
+        }
+    }
+}
+
+/// An event as a line for people.
+fn text(line: &str) -> String {
+    let Ok(Event { time, what }) = serde_json::from_str::<Event>(line) else {
+        return line.to_owned();
+    };
+    let clock = format!("{:02}:{:02}:{:02}", time / 3_600_000 % 24, time / 60_000 % 60, time / 1000 % 60);
+    match what {
+        What::Request { scheme, authority, method, path, query, denied, status, credentials, milliseconds, .. } => {
+            let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
+            let path = if scheme == "tcp" { "" } else { path.as_str() };
+            let outcome = match (denied, status) {
+                (Some(reason), _) => format!("DENIED {reason}"),
+                (None, Some(status)) => format!("{status} in {milliseconds} ms"),
+                (None, None) => format!("open after {milliseconds} ms"),
+            };
+            let used = if credentials.is_empty() { String::new() } else { format!(", used {}", credentials.join(", ")) };
+            let method = if method.is_empty() { String::new() } else { format!("{method} ") };
+            format!("{clock} UTC  {method}{scheme}://{authority}{path}{query}  {outcome}{used}\n")
+        }
+        What::Connection { authority, denied } => format!("{clock} UTC  {authority}  DENIED {denied}\n"),
+    }
+}

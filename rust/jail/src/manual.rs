@@ -1,0 +1,33 @@
+//! What `jail` says of itself: schema, completions, manual pages.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+
+use crate::cli::Cli;
+use crate::failure::Failure;
+use crate::spec::JailSpec;
+
+/// `jail schema`.
+pub(crate) fn schema() -> Result<ExitCode, Failure> {
+    let schema = schemars::schema_for!(JailSpec);
+    let text = serde_json::to_string_pretty(&schema).map_err(Failure::no_jail)?;
+    crate::print(&format!("{text}\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `jail completions SHELL`.
+pub(crate) fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "jail", &mut text);
+    crate::print(&String::from_utf8_lossy(&text))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `jail man DIR`: one page per command.
+pub(crate) fn pages(directory: &Path) -> Result<ExitCode, Failure> {
+    clap_mangen::generate_to(Cli::command(), directory)
+        .map_err(|error| Failure::usage(format!("cannot write the manual pages to {}: {error}", directory.display())))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,77 @@
+//! The person (or script) who runs `jail`: environment, directories, identity. Read once, passed as a value.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+/// Who runs `jail`, and where.
+#[derive(Clone, Debug)]
+pub(crate) struct Operator {
+    /// The environment.
+    pub(crate) environment: HashMap<OsString, OsString>,
+    /// The current directory.
+    pub(crate) directory: PathBuf,
+    /// The home directory.
+    pub(crate) home: PathBuf,
+    /// The effective user id.
+    pub(crate) uid: u32,
+    /// The effective group id.
+    pub(crate) gid: u32,
+}
+
+/// Why it is not known who runs `jail`.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OperatorError {
+    /// No current directory.
+    #[error("cannot tell the current directory: {0}; change to a directory that exists")]
+    Directory(#[source] std::io::Error),
+    /// No home directory.
+    #[error("HOME is not set to an absolute path; set it")]
+    Home,
+}
+
+impl Operator {
+    /// Whoever runs this process.
+    pub(crate) fn current() -> Result<Operator, OperatorError> {
+        let environment: HashMap<OsString, OsString> = std::env::vars_os().collect();
+        let directory = std::env::current_dir().map_err(OperatorError::Directory)?;
+        let home = environment
+            .get(OsStr::new("HOME"))
+            .map(PathBuf::from)
+            .filter(|home| home.is_absolute())
+            .ok_or(OperatorError::Home)?;
+        let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        Ok(Operator { environment, directory, home, uid, gid })
+    }
+
+    /// A variable's value.
+    pub(crate) fn variable(&self, name: &str) -> Option<&OsStr> {
+        self.environment.get(OsStr::new(name)).map(OsString::as_os_str)
+    }
+
+    /// Where the operator's settings are.
+    pub(crate) fn config_home(&self) -> PathBuf {
+        self.xdg("XDG_CONFIG_HOME", ".config")
+    }
+
+    /// Where jobs leave their records and persistent homes.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.xdg("XDG_STATE_HOME", ".local/state").join("nix-jail")
+    }
+
+    /// An absolute path; relative ones start at the current directory, `~/` at the home directory.
+    pub(crate) fn path(&self, path: &Path) -> PathBuf {
+        match path.strip_prefix("~") {
+            Ok(rest) => self.home.join(rest),
+            Err(_) => self.directory.join(path),
+        }
+    }
+
+    // The XDG base directory specification: a relative value is ignored.
+    fn xdg(&self, variable: &str, fallback: &str) -> PathBuf {
+        self.variable(variable)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+            .unwrap_or_else(|| self.home.join(fallback))
+    }
+}

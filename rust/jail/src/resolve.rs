@@ -1,0 +1,3 @@
+//! From the names of programs to the files that are in the jail.
+
+pub(crate) mod host;

@@ -1,0 +1,319 @@
+//! `jail run`: from flags to the command's exit code.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy::{Action, Policy, Rule};
+use proxy::ca::JobCa;
+use proxy::config::{Config, Limits, Listeners, Mode, Trust, Upstream};
+use sandbox::backend::{self, Backend, Ended};
+use serde::Serialize;
+
+use crate::assemble::{self, DNS_PORT, PROXY_PORT, Parts};
+use crate::cli::{JailArgs, RunArgs};
+use crate::credentials;
+use crate::failure::{Failure, NOT_FOUND, TIMED_OUT};
+use crate::job::{self, JobDirectory, Record};
+use crate::operator::Operator;
+use crate::report::{Recorder, Summary};
+use crate::resolve::host::{self, HostTree};
+use crate::rules;
+use crate::spec::{self, BackendName, BindSpec, Home, JailSpec};
+use crate::workspace::Workspace;
+
+/// How long requests under way may take to end after the job's command has ended.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Runs the command in a jail; the exit code is the command's own.
+pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, Failure> {
+    let (spec, policy, command) = compose(&arguments, operator)?;
+    let learning = arguments.learn.is_some();
+    if learning && !spec.credentials.is_empty() && !arguments.learn_with_credentials {
+        return Err(Failure::usage(
+            "--learn allows everything, so credentials would not be protected; leave them out, or say --learn-with-credentials",
+        ));
+    }
+    let workspace = workspace(&spec, &arguments, operator)?;
+    let programs = host::programs(&spec.programs, operator).map_err(Failure::no_jail)?;
+    check_command(&command, &programs)?;
+    // Secrets are read before anything of the jail exists: a missing one means that there is no job.
+    let credentials = credentials::read(&spec, &policy, arguments.jail.insecure_file, operator)?;
+    let ca = JobCa::generate().map_err(Failure::no_jail)?;
+    let directory = JobDirectory::create(&operator.state(), &spec.name).map_err(Failure::no_jail)?;
+    let plan = assemble::plan(
+        &spec,
+        Parts {
+            command: command.clone(),
+            policy: &policy,
+            programs,
+            workspace: workspace.as_ref(),
+            layer: layer(&directory, workspace.as_ref())?,
+            home: home(&spec, operator)?,
+            dummies: credentials.iter().map(|credential| (credential.name.clone(), credential.dummy.clone())).collect(),
+            ca_pem: ca.certificate_pem(),
+            id: &directory.id,
+        },
+        operator,
+    )?;
+    let audit = directory.create_audit().map_err(Failure::no_jail)?;
+    let recorder = Arc::new(Recorder::new(audit, learning));
+    let mut record = record(&directory, &spec, &command, workspace.as_ref());
+    directory.write(&record).map_err(Failure::no_jail)?;
+    let config = Config {
+        policy,
+        mode: if learning { Mode::Learn } else { Mode::Enforce },
+        credentials,
+        upstream: Upstream {
+            connect_to: arguments.connect_to.clone(),
+            trust: Trust::System { extra: arguments.upstream_ca.iter().map(|path| operator.path(path)).collect() },
+            proxy: arguments.upstream_proxy.clone(),
+        },
+        limits: Limits::default(),
+        ca,
+        audit: recorder.clone(),
+    };
+
+    let ended = jailed(&*backend(spec.backend), &plan, config, arguments.quiet);
+
+    let code = ended.as_ref().map_or_else(|failure| failure.code, |ended| exit_code(*ended));
+    record.ended = Some(job::now());
+    record.code = Some(code);
+    directory.write(&record).map_err(Failure::no_jail)?;
+    ended?;
+    let changed = workspace.as_ref().map_or_else(|| Ok(Vec::new()), Workspace::changed).map_err(Failure::no_jail)?;
+    if let (Some(file), Some(learnt)) = (&arguments.learn, recorder.learnt()) {
+        let file = operator.path(file);
+        std::fs::write(&file, learnt.policy())
+            .map_err(|error| Failure::no_jail(format!("cannot write the learnt policy to {}: {error}", file.display())))?;
+    }
+    report(&arguments, &directory, &recorder.summary(), code, &changed, workspace.as_ref());
+    Ok(ExitCode::from(code))
+}
+
+/// The jail of NAME with the flags on top, its policy, and the whole command.
+fn compose(arguments: &RunArgs, operator: &Operator) -> Result<(JailSpec, Policy, Vec<OsString>), Failure> {
+    let (mut spec, policy) = with_jail_arguments(arguments.name.as_deref(), &arguments.jail, operator)?;
+    spec.programs.extend(arguments.host.iter().cloned());
+    for (texts, writable) in [(&arguments.bind, true), (&arguments.ro_bind, false)] {
+        spec.binds.extend(texts.iter().map(|text| bind(text, writable)));
+    }
+    for assignment in &arguments.environment {
+        let (name, value) = assignment
+            .split_once('=')
+            .ok_or_else(|| Failure::usage(format!("--env {assignment}: write NAME=VALUE, or --pass-env {assignment} to take it over")))?;
+        spec.environment.insert(name.to_owned(), value.to_owned());
+    }
+    spec.pass_environment.extend(arguments.pass_environment.iter().cloned());
+    spec.workspace_mode = arguments.workspace_mode.unwrap_or(spec.workspace_mode);
+    spec.home = arguments.home.unwrap_or(spec.home);
+    spec.backend = arguments.backend.unwrap_or(spec.backend);
+    spec.limits.memory = arguments.memory.or(spec.limits.memory);
+    spec.limits.cpus = arguments.cpus.or(spec.limits.cpus);
+    spec.limits.pids = arguments.pids.or(spec.limits.pids);
+    spec.limits.timeout = arguments.timeout.or(spec.limits.timeout);
+    spec.validate().map_err(Failure::usage)?;
+
+    let mut command: Vec<OsString> = spec.command.iter().map(OsString::from).collect();
+    command.extend(arguments.words.iter().cloned());
+    if command.is_empty() {
+        return Err(Failure::usage("there is no command to run; add one: jail run --host curl -- curl https://example.com"));
+    }
+    Ok((spec, policy, command))
+}
+
+/// The jail of NAME with the credentials of the flags, and its policy with the rules of the flags on top; also what
+/// `jail explain` asks about.
+pub(crate) fn with_jail_arguments(
+    name: Option<&str>,
+    arguments: &JailArgs,
+    operator: &Operator,
+) -> Result<(JailSpec, Policy), Failure> {
+    let mut spec = match name {
+        Some(name) => {
+            let directories = spec::directories(operator.variable("JAIL_PATH"), Some(&operator.config_home()));
+            JailSpec::find(name, &directories).map_err(Failure::no_jail)?
+        }
+        None => JailSpec::empty(),
+    };
+    // The first rule that matches decides: what is said now comes before what was said in files.
+    let mut flags = Vec::new();
+    for (action, flag, texts) in [(Action::Deny, "--deny", &arguments.deny), (Action::Allow, "--allow", &arguments.allow)] {
+        for text in texts {
+            flags.push(Rule::parse(action, text).map_err(|error| Failure::usage(format!("{flag} {text}: {error}")))?);
+        }
+    }
+    let mut layers = vec![flags];
+    for file in &arguments.policy {
+        layers.push(rules::load(&operator.path(file)).map_err(Failure::usage)?);
+    }
+    layers.push(spec.rules.clone());
+    let policy = Policy::layered(layers).map_err(Failure::usage)?;
+    credentials::add(&mut spec, &arguments.credential).map_err(Failure::usage)?;
+    Ok((spec, policy))
+}
+
+fn bind(text: &str, writable: bool) -> BindSpec {
+    // The target is absolute, so the last `:/` parts the two; a `:` elsewhere belongs to a name.
+    let (source, target) = match text.rfind(":/") {
+        Some(position) if position > 0 => (&text[..position], Some(PathBuf::from(&text[position + 1..]))),
+        _ => (text, None),
+    };
+    BindSpec { source: source.into(), target, writable }
+}
+
+fn workspace(spec: &JailSpec, arguments: &RunArgs, operator: &Operator) -> Result<Option<Workspace>, Failure> {
+    let directory = match &arguments.workspace {
+        Some(none) if none == Path::new("none") => return Ok(None),
+        Some(directory) => directory.as_path(),
+        None => Path::new(""),
+    };
+    Workspace::open(directory, spec.workspace_mode, &spec.protect, arguments.workspace_any, operator)
+        .map(Some)
+        .map_err(Failure::no_jail)
+}
+
+/// A program that is not in the jail is better named here, with the cure, than by a shell inside.
+fn check_command(command: &[OsString], programs: &HostTree) -> Result<(), Failure> {
+    let program = Path::new(&command[0]);
+    let is_path = program.components().count() > 1 || program.is_absolute();
+    if is_path || programs.has_program(program) {
+        return Ok(());
+    }
+    Err(Failure {
+        code: NOT_FOUND,
+        message: format!("{0} is not in the jail; put this host's in with --host {0}", program.display()),
+    })
+}
+
+fn layer(directory: &JobDirectory, workspace: Option<&Workspace>) -> Result<PathBuf, Failure> {
+    match workspace {
+        Some(workspace) if workspace.is_overlay() => directory.create_directory("workspace").map_err(Failure::no_jail),
+        _ => Ok(PathBuf::new()),
+    }
+}
+
+fn home(spec: &JailSpec, operator: &Operator) -> Result<Option<PathBuf>, Failure> {
+    if spec.home == Home::Ephemeral {
+        return Ok(None);
+    }
+    let home = operator.state().join("homes").join(&spec.name);
+    job::make_private(&home).map_err(Failure::no_jail)?;
+    Ok(Some(home))
+}
+
+fn record(directory: &JobDirectory, spec: &JailSpec, command: &[OsString], workspace: Option<&Workspace>) -> Record {
+    let pid = std::process::id();
+    Record {
+        id: directory.id.clone(),
+        name: spec.name.clone(),
+        command: command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        workspace: workspace.map(|workspace| workspace.path.clone()),
+        pid,
+        started_ticks: job::started_ticks(pid),
+        started: job::now(),
+        ended: None,
+        code: None,
+    }
+}
+
+fn backend(name: BackendName) -> Box<dyn Backend> {
+    match name {
+        BackendName::Auto | BackendName::Native => Box::new(backend::native::Native),
+    }
+}
+
+/// The job itself: jail, proxy, command, in this order. The types let nothing of the job run before its proxy serves.
+fn jailed(backend: &dyn Backend, plan: &sandbox::plan::Plan, config: Config, quiet: bool) -> Result<Ended, Failure> {
+    let mut prepared = backend.prepare(plan).map_err(Failure::no_jail)?;
+    if !quiet {
+        for notice in prepared.notices() {
+            tell(notice);
+        }
+    }
+    let proxy = proxy::serve(listeners(prepared.take_listeners()), config).map_err(Failure::no_jail)?;
+    tell_systemd();
+    let ended = prepared.run().map_err(Failure::no_jail);
+    proxy.shutdown(GRACE);
+    ended
+}
+
+/// As a service of `Type=notify` a job has started when its proxy serves. Without systemd there is nobody to tell.
+#[cfg(target_os = "linux")]
+fn tell_systemd() {
+    use libsystemd::daemon::{NotifyState, notify};
+    if let Err(error) = notify(false, &[NotifyState::Ready]) {
+        tracing::debug!(%error, "systemd was not told that the job has started");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn tell_systemd() {}
+
+fn listeners(bound: backend::Listeners) -> Listeners {
+    let mut listeners = Listeners::default();
+    for (port, listener) in bound.tcp {
+        match port {
+            PROXY_PORT => listeners.explicit = Some(listener),
+            DNS_PORT => listeners.dns_tcp = Some(listener),
+            _ => listeners.transparent.push((port, listener)),
+        }
+    }
+    listeners.dns_udp = bound.udp.into_iter().find(|(port, _)| *port == DNS_PORT).map(|(_, socket)| socket);
+    listeners
+}
+
+fn exit_code(ended: Ended) -> u8 {
+    match ended {
+        Ended::Code(code) => code,
+        Ended::Signal(signal) => u8::try_from(signal).map_or(u8::MAX, |signal| signal.saturating_add(128)),
+        Ended::TimedOut => TIMED_OUT,
+    }
+}
+
+/// What happened, on standard error: for people, or with `--json` as one line for programs.
+fn report(
+    arguments: &RunArgs,
+    directory: &JobDirectory,
+    summary: &Summary,
+    code: u8,
+    changed: &[PathBuf],
+    workspace: Option<&Workspace>,
+) {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Report<'a> {
+        job: &'a str,
+        audit: PathBuf,
+        code: u8,
+        #[serde(flatten)]
+        summary: &'a Summary,
+        changed_files_that_run_later: &'a [PathBuf],
+    }
+    if !arguments.quiet {
+        for path in changed {
+            let place = workspace.map(|workspace| workspace.path.join(path)).unwrap_or_default();
+            tell(&format!("{} was made or changed by the job and can run on this host later; look at it before you go on", place.display()));
+        }
+        if workspace.is_some_and(Workspace::is_overlay) {
+            tell(&format!("changes to the workspace are in {}", directory.path("workspace").display()));
+        }
+        if !arguments.json {
+            summary.lines(&directory.id).iter().for_each(|line| tell(line));
+        }
+    }
+    if arguments.json {
+        let report =
+            Report { job: &directory.id, audit: directory.audit(), code, summary, changed_files_that_run_later: changed };
+        match serde_json::to_string(&report) {
+            Ok(line) => crate::print_error_line(&line),
+            Err(error) => tell(&format!("the summary cannot be written as JSON: {error}")),
+        }
+    }
+}
+
+fn tell(line: &str) {
+    crate::print_error_line(&format!("jail: {line}"));
+}

@@ -1,0 +1,207 @@
+//! Where the real tokens come from, and what the job sees instead of them.
+
+mod command;
+pub(crate) mod dummy;
+mod file;
+mod keyring;
+mod source;
+mod value;
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sandbox::backend::{Finding, State};
+
+use secrecy::SecretString;
+use zeroize::Zeroizing;
+
+use crate::operator::Operator;
+
+pub(crate) use source::{Place, Source};
+
+/// The first source that exists, and what it holds.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The real token.
+    pub(crate) secret: SecretString,
+    /// Where it was.
+    pub(crate) source: Source,
+}
+
+/// What the sources are read with.
+#[derive(Clone)]
+pub(crate) struct Context {
+    /// The operator's environment.
+    pub(crate) environment: HashMap<OsString, OsString>,
+    /// The operator's home directory: what `~/` in a `file:` source is.
+    pub(crate) home: PathBuf,
+    /// The operator's name: the account of a `keyring:` source that names none.
+    pub(crate) user: String,
+    /// Whether files that others can read are accepted.
+    pub(crate) insecure_files: bool,
+    /// How long a command or a keychain may take.
+    pub(crate) time_limit: Duration,
+}
+
+impl From<&Operator> for Context {
+    fn from(operator: &Operator) -> Context {
+        let account = nix::unistd::User::from_uid(operator.uid.into()).ok().flatten();
+        // Without an entry in passwd (a container) the variable is all there is.
+        let variable = || Some(operator.variable("USER")?.to_string_lossy().into_owned());
+        Context {
+            environment: operator.environment.clone(),
+            home: operator.home.clone(),
+            user: account.map(|account| account.name).or_else(variable).unwrap_or_default(),
+            insecure_files: false,
+            // Long enough to answer an unlock dialogue, short enough where nobody is there to answer.
+            time_limit: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Context {
+    fn variable(&self, name: &str) -> Option<&OsStr> {
+        self.environment.get(OsStr::new(name)).map(OsString::as_os_str)
+    }
+}
+
+// The environment may hold the secrets themselves.
+impl fmt::Debug for Context {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Context")
+            .field("home", &self.home)
+            .field("user", &self.user)
+            .field("insecure_files", &self.insecure_files)
+            .field("time_limit", &self.time_limit)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a credential has no secret.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SecretError {
+    /// None of the sources exists.
+    #[error(
+        "no secret for {name}; looked at:{looked}\nput it into one of these places, or name another one: \
+         --credential {name}=SOURCE@HOST with env:VAR, file:PATH, command:PROGRAM, keyring:SERVICE or systemd:NAME",
+        looked = .looked.iter().map(|(source, why)| format!("\n  {source}: {why}")).collect::<String>()
+    )]
+    NotFound {
+        /// The credential.
+        name: String,
+        /// Each source, and why it is not there.
+        looked: Vec<(Source, String)>,
+    },
+    /// A source is there and cannot be used. The ones after it are not asked: a token that silently comes from
+    /// another place than yesterday is worse than an error.
+    #[error("the secret for {name} cannot be taken from {source_name}: {what}; {cure}")]
+    Broken {
+        /// The credential.
+        name: String,
+        /// The source, in its text form.
+        source_name: String,
+        /// What happened.
+        what: String,
+        /// What to do.
+        cure: String,
+    },
+}
+
+impl SecretError {
+    /// Whether there just is no secret; otherwise there is one that cannot be used.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, SecretError::NotFound { .. })
+    }
+}
+
+/// Takes the secret from the first of `sources` that exists.
+pub(crate) fn read_first(name: &str, sources: &[Source], context: &Context) -> Result<Found, SecretError> {
+    let mut looked = Vec::new();
+    for source in sources {
+        match read(source, context) {
+            Ok(secret) => return Ok(Found { secret, source: source.clone() }),
+            Err(Miss::Absent(why)) => looked.push((source.clone(), why)),
+            Err(Miss::Broken { what, cure }) => {
+                return Err(SecretError::Broken {
+                    name: name.to_owned(),
+                    source_name: source.to_string(),
+                    what,
+                    cure,
+                });
+            }
+        }
+    }
+    Err(SecretError::NotFound { name: name.to_owned(), looked })
+}
+
+/// Takes the secret from one source.
+fn read(source: &Source, context: &Context) -> Result<SecretString, Miss> {
+    let bytes = match &source.place {
+        Place::Environment(variable) => environment(variable, context)?,
+        Place::File(path) => file::read(&file::expand(path, context), context.insecure_files)?,
+        Place::Command(argv) => command::read(argv, context.time_limit)?,
+        Place::Keyring { service, account } => {
+            keyring::read(service, account.as_deref().unwrap_or(&context.user), context.time_limit)?
+        }
+        Place::Systemd(name) => file::read(&file::systemd(name, context)?, true)?,
+    };
+    value::secret(bytes, source.pointer.as_deref())
+}
+
+fn environment(variable: &str, context: &Context) -> Result<Bytes, Miss> {
+    match context.variable(variable) {
+        None => Err(Miss::Absent("not set".to_owned())),
+        // The shell's idiom for "unset in this command": VAR= jail …
+        Some(value) if value.is_empty() => Err(Miss::Absent("set, but empty".to_owned())),
+        Some(value) => Ok(Zeroizing::new(value.as_encoded_bytes().to_vec())),
+    }
+}
+
+/// What this host offers for keeping secrets.
+pub(crate) fn diagnose(context: &Context) -> Vec<Finding> {
+    let mut findings = vec![match keyring::probe(context.time_limit.min(PROBE)) {
+        Ok(()) => Finding { what: "the keychain answers".to_owned(), state: State::Ok, cure: None },
+        Err(Miss::Absent(why) | Miss::Broken { what: why, .. }) => Finding {
+            what: format!("keyring: sources do not work: {why}"),
+            state: State::Degraded,
+            cure: Some(format!("start or unlock it, or keep secrets elsewhere: {}", keyring::ALTERNATIVES)),
+        },
+    }];
+    // Only a service has them, so that their absence is no finding.
+    if let Some(directory) = context.variable("CREDENTIALS_DIRECTORY") {
+        let what = format!("systemd's credentials are in {}", directory.display());
+        findings.push(Finding { what, state: State::Ok, cure: None });
+    }
+    findings
+}
+
+/// `doctor` asks for nothing that needs an unlock dialogue.
+const PROBE: Duration = Duration::from_secs(3);
+
+/// What a source holds; wiped when dropped.
+type Bytes = Zeroizing<Vec<u8>>;
+
+/// More than any token is, less than a mistake (a log file, a device) would cost.
+const MAX_SOURCE_BYTES: usize = 64 * 1024;
+
+/// Why a source gave nothing.
+#[derive(Debug)]
+enum Miss {
+    /// It is not there: the next one is asked.
+    Absent(String),
+    /// It is there and something is wrong with it.
+    Broken { what: String, cure: String },
+}
+
+impl Miss {
+    fn broken(what: impl Into<String>, cure: impl Into<String>) -> Miss {
+        Miss::Broken { what: what.into(), cure: cure.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,394 @@
+//! The specification of one jail: what `NAME.json` holds, what the flags of `jail run` add to, what Nix renders.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use policy::{HostPattern, Rule};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::quantity::{Bytes, Span};
+use crate::secrets::Source;
+
+/// The version of this format.
+pub(crate) const VERSION: u32 = 1;
+
+/// One jail.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct JailSpec {
+    /// The version of this format: 1.
+    pub(crate) version: u32,
+    /// The jail's name; the file's name is `NAME.json`.
+    pub(crate) name: String,
+    /// One line for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) description: String,
+    /// The command and its first arguments; the words of the command line come after it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) command: Vec<String>,
+    /// Programs of the host (names or paths) that are in the jail, with what they need to run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) programs: Vec<String>,
+    /// What the job may do on the network, in order: the first rule that matches decides, none means deny.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) rules: Vec<Rule>,
+    /// The secrets that the job uses without having them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) credentials: Vec<CredentialSpec>,
+    /// Variables of the jail.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) environment: BTreeMap<String, String>,
+    /// Variables taken over from the operator's environment where they are set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) pass_environment: Vec<String>,
+    /// How the job sees its workspace.
+    #[serde(default)]
+    pub(crate) workspace_mode: WorkspaceMode,
+    /// Files of the workspace that run later on the host, protected beside the built-in list; relative paths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) protect: Vec<PathBuf>,
+    /// What becomes of the job's home directory.
+    #[serde(default)]
+    pub(crate) home: Home,
+    /// Further files and directories of the host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) binds: Vec<BindSpec>,
+    /// What the job may use up.
+    #[serde(default, skip_serializing_if = "LimitsSpec::is_empty")]
+    pub(crate) limits: LimitsSpec,
+    /// Who makes the jail.
+    #[serde(default)]
+    pub(crate) backend: BackendName,
+}
+
+/// A secret that the job uses without having it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct CredentialSpec {
+    /// The variable that holds the dummy inside.
+    pub(crate) variable: String,
+    /// Where the real one is, in order: the first that exists is used.
+    #[schemars(with = "Vec<String>")]
+    pub(crate) sources: Vec<Source>,
+    /// The hosts that get the real one.
+    pub(crate) hosts: Vec<HostPattern>,
+    /// Header names that carry it, beside the well-known ones (`Authorization`, `x-api-key` …).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) headers: Vec<String>,
+    /// Query parameters that carry it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) query_parameters: Vec<String>,
+    /// Credentials of one group are alternatives: the first that is found is used, the others' variables stay unset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) group: Option<String>,
+    /// Whether the job starts without it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) optional: bool,
+    /// Whether the job may use keys of its own towards these hosts.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) allow_foreign: bool,
+    /// Whether the real token is swapped back for the dummy in answers.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub(crate) redact: bool,
+}
+
+/// A file or directory of the host that is in the jail.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct BindSpec {
+    /// On the host; `~/` is the operator's home.
+    pub(crate) source: PathBuf,
+    /// In the jail; the same path if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<PathBuf>,
+    /// Whether the job may write to it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) writable: bool,
+}
+
+/// How the job sees its workspace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum WorkspaceMode {
+    /// Read-only.
+    Ro,
+    /// Read-write, but for the files that run later on the host.
+    #[default]
+    Rw,
+    /// Read-write on a layer of the job's own; the workspace itself does not change.
+    Overlay,
+}
+
+/// What becomes of the job's home directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Home {
+    /// Empty at the start, gone at the end.
+    #[default]
+    Ephemeral,
+    /// Kept per jail in the operator's state directory.
+    Persistent,
+}
+
+/// Who makes the jail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum BackendName {
+    /// The platform's default; never a weaker one because the default is unavailable.
+    #[default]
+    Auto,
+    /// Linux namespaces, made by the operator's own user.
+    Native,
+}
+
+/// What the job may use up; what is left out is not limited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(crate) struct LimitsSpec {
+    /// Memory, e.g. `4G`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) memory: Option<Bytes>,
+    /// CPUs' worth of time, e.g. 1.5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpus: Option<f64>,
+    /// Processes and threads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pids: Option<u64>,
+    /// Wall-clock time, e.g. `2h`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout: Option<Span>,
+}
+
+/// Why a file is not a specification.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SpecError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {error}", path = .path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// It is JSON of another shape, or not JSON.
+    #[error("{file}: at {location}: {message}")]
+    Shape {
+        /// The file's name.
+        file: String,
+        /// The JSON path.
+        location: String,
+        /// What is wrong there.
+        message: String,
+    },
+    /// Another version of the format.
+    #[error("{file} is of version {found}, this jail reads version {VERSION}; update the one that is older")]
+    Version {
+        /// The file's name.
+        file: String,
+        /// The version it says.
+        found: u64,
+    },
+    /// A value that fits its type and still makes no sense.
+    #[error("{file}: {message}")]
+    Value {
+        /// The file's name.
+        file: String,
+        /// What, and the cure.
+        message: String,
+    },
+    /// No jail of that name.
+    #[error("there is no jail {name:?}; looked in {looked}. Ready-made jails: {known}. To run a program of this host: jail run --host PROGRAM -- PROGRAM")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The directories.
+        looked: String,
+        /// The built-in names.
+        known: String,
+    },
+}
+
+/// The jails that come with the program.
+const PRESETS: &[(&str, &str)] = &[
+    ("claude", include_str!("../presets/claude.json")),
+    ("codex", include_str!("../presets/codex.json")),
+    ("gemini", include_str!("../presets/gemini.json")),
+    ("opencode", include_str!("../presets/opencode.json")),
+    ("shell", include_str!("../presets/shell.json")),
+];
+
+impl JailSpec {
+    /// A jail with nothing in it and no way out: what `jail run` without a NAME starts from.
+    pub(crate) fn empty() -> JailSpec {
+        JailSpec {
+            version: VERSION,
+            name: "job".to_owned(),
+            description: String::new(),
+            command: Vec::new(),
+            programs: Vec::new(),
+            rules: Vec::new(),
+            credentials: Vec::new(),
+            environment: BTreeMap::new(),
+            pass_environment: ["TERM", "COLORTERM", "LANG", "TZ"].map(str::to_owned).to_vec(),
+            workspace_mode: WorkspaceMode::default(),
+            protect: Vec::new(),
+            home: Home::default(),
+            binds: Vec::new(),
+            limits: LimitsSpec::default(),
+            backend: BackendName::default(),
+        }
+    }
+
+    /// Finds the jail `name`: in the directories given, in order, then among the ready-made ones.
+    ///
+    /// The workspace is never looked at: a job could put a jail of its own there.
+    pub(crate) fn find(name: &str, directories: &[PathBuf]) -> Result<JailSpec, SpecError> {
+        // A name is a file name, so that `jail ../x` never reads a file beside the directories.
+        if is_name(name) {
+            for directory in directories {
+                let path = directory.join(format!("{name}.json"));
+                if path.is_file() {
+                    return JailSpec::load(&path);
+                }
+            }
+            if let Some((file, text)) = PRESETS.iter().find(|(preset, _)| *preset == name) {
+                return JailSpec::parse(text, file);
+            }
+        }
+        Err(SpecError::Unknown {
+            name: name.to_owned(),
+            looked: directories.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", "),
+            known: PRESETS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// Reads the file at `path`.
+    pub(crate) fn load(path: &Path) -> Result<JailSpec, SpecError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| SpecError::Read { path: path.to_owned(), error })?;
+        JailSpec::parse(&text, &path.display().to_string())
+    }
+
+    /// Reads a text; `file` is its name in errors.
+    pub(crate) fn parse(text: &str, file: &str) -> Result<JailSpec, SpecError> {
+        // The version first: a file of another version has other fields, and its errors would mislead.
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: Option<u64>,
+        }
+        if let Ok(Versioned { version: Some(found) }) = serde_json::from_str(text)
+            && found != u64::from(VERSION)
+        {
+            return Err(SpecError::Version { file: file.to_owned(), found });
+        }
+        let mut json = serde_json::Deserializer::from_str(text);
+        let spec: JailSpec = serde_path_to_error::deserialize(&mut json).map_err(|error| SpecError::Shape {
+            file: file.to_owned(),
+            location: error.path().to_string(),
+            message: error.inner().to_string(),
+        })?;
+        json.end().map_err(|error| SpecError::Shape {
+            file: file.to_owned(),
+            location: "its end".to_owned(),
+            message: error.to_string(),
+        })?;
+        spec.validate().map_err(|message| SpecError::Value { file: file.to_owned(), message })?;
+        Ok(spec)
+    }
+
+    /// What serde cannot see: names, variables, references.
+    pub(crate) fn validate(&self) -> Result<(), String> {
+        if !is_name(&self.name) {
+            return Err(format!(
+                "{:?} is not a jail's name; use letters, digits, `-`, `_` and `.`, starting with a letter or digit",
+                self.name
+            ));
+        }
+        let credentials = self.credentials.iter().map(|credential| &credential.variable);
+        let variables = self.environment.keys().chain(&self.pass_environment).chain(credentials);
+        for variable in variables {
+            if !is_variable(variable) {
+                return Err(format!("{variable:?} is not a variable's name; use letters, digits and `_`"));
+            }
+        }
+        for (position, credential) in self.credentials.iter().enumerate() {
+            let variable = &credential.variable;
+            if self.credentials[..position].iter().any(|earlier| earlier.variable == *variable) {
+                return Err(format!("credential {variable} is declared twice; give it several sources instead"));
+            }
+            if self.environment.contains_key(variable) || self.pass_environment.contains(variable) {
+                return Err(format!(
+                    "{variable} is a credential and also a plain variable: the real value would be in the jail; remove the variable"
+                ));
+            }
+            if credential.hosts.is_empty() || credential.sources.is_empty() {
+                return Err(format!("credential {variable} needs at least one source and one host"));
+            }
+        }
+        if let Some(path) = self.protect.iter().find(|path| !is_inside(path)) {
+            return Err(format!("protect: {} must be a relative path without `..`", path.display()));
+        }
+        for rule in &self.rules {
+            if let Some(name) = rule.credential()
+                && !self.credentials.iter().any(|credential| credential.variable == name)
+            {
+                return Err(format!("a rule names credential {name}, which is not declared"));
+            }
+        }
+        if let Some(cpus) = self.limits.cpus
+            && !(cpus.is_finite() && cpus > 0.0)
+        {
+            return Err(format!("limits.cpus: {cpus} must be more than 0"));
+        }
+        Ok(())
+    }
+}
+
+/// The directories in which jails are looked for: `JAIL_PATH`, the system's, the operator's.
+pub(crate) fn directories(jail_path: Option<&std::ffi::OsStr>, config_home: Option<&Path>) -> Vec<PathBuf> {
+    let mut directories: Vec<PathBuf> =
+        jail_path.map(|path| std::env::split_paths(path).filter(|path| path.is_absolute()).collect()).unwrap_or_default();
+    directories.push(PathBuf::from("/etc/nix-jail"));
+    directories.extend(config_home.map(|path| path.join("nix-jail")));
+    directories
+}
+
+fn is_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.len() <= 64
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+pub(crate) fn is_variable(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn is_inside(path: &Path) -> bool {
+    use std::path::Component;
+    path.components().next().is_some() && path.components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+// serde asks for functions of exactly these shapes.
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl LimitsSpec {
+    fn is_empty(&self) -> bool {
+        *self == LimitsSpec::default()
+    }
+}
+
+#[cfg(test)]
+#[path = "spec_tests.rs"]
+mod tests;

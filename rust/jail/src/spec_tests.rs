@@ -1,0 +1,83 @@
+use super::*;
+
+fn refused(text: &str) -> String {
+    JailSpec::parse(text, "x.json").unwrap_err().to_string()
+}
+
+#[test]
+fn every_preset_is_a_specification_of_its_own_name() {
+    for (name, _) in PRESETS {
+        let spec = JailSpec::find(name, &[]).unwrap();
+        assert_eq!(spec.name, *name);
+        policy::Policy::new(spec.rules).unwrap();
+    }
+}
+
+#[test]
+fn an_unknown_field_is_named_with_its_place() {
+    let text = r#"{"version":1,"name":"x","credentials":[{"variable":"A","sources":["env:A"],"hosts":["a.example"],"host":1}]}"#;
+    let error = refused(text);
+    assert!(error.contains("credentials[0]") && error.contains("`host`"), "{error}");
+}
+
+#[test]
+fn another_version_is_refused_before_its_fields_are_read() {
+    assert_eq!(
+        refused(r#"{"version":7,"name":"x","whatever":{}}"#),
+        "x.json is of version 7, this jail reads version 1; update the one that is older"
+    );
+}
+
+#[test]
+fn broken_empty_and_trailing_text_is_an_error() {
+    for text in ["", "{", "null", "[]", "{}", r#"{"version":1}"#, r#"{"version":1,"name":"x"} {}"#] {
+        refused(text);
+    }
+    assert!(refused(r#"{"version":1,"name":"x","rules":["https://"]}"#).contains("rules[0]"));
+}
+
+#[test]
+fn a_credential_cannot_also_be_a_plain_variable() {
+    for plain in [r#""environment":{"A":"1"}"#, r#""passEnvironment":["A"]"#] {
+        let text = format!(
+            r#"{{"version":1,"name":"x",{plain},"credentials":[{{"variable":"A","sources":["env:A"],"hosts":["a.example"]}}]}}"#
+        );
+        assert!(refused(&text).contains("real value would be in the jail"), "{text}");
+    }
+}
+
+#[test]
+fn names_do_not_leave_the_directories() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::create_dir(directory.path().join("inner")).unwrap();
+    std::fs::write(directory.path().join("x.json"), r#"{"version":1,"name":"x"}"#).unwrap();
+    assert!(JailSpec::find("x", &[directory.path().to_owned()]).is_ok());
+    for name in ["../x", "", ".", "..", "inner/../x", "/etc/passwd", "-x"] {
+        let error = JailSpec::find(name, &[directory.path().join("inner")]).unwrap_err();
+        assert!(matches!(error, SpecError::Unknown { .. }), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_directory_comes_before_the_presets() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("claude.json"), r#"{"version":1,"name":"claude","description":"mine"}"#).unwrap();
+    let spec = JailSpec::find("claude", &[directory.path().to_owned()]).unwrap();
+    assert_eq!(spec.description, "mine");
+}
+
+#[test]
+fn a_relative_directory_of_jail_path_is_ignored() {
+    let found = directories(Some(std::ffi::OsStr::new("relative:/absolute:.")), Some(Path::new("/c")));
+    assert_eq!(found, ["/absolute", "/etc/nix-jail", "/c/nix-jail"].map(PathBuf::from));
+}
+
+#[test]
+fn a_specification_survives_writing_and_reading() {
+    for (name, _) in PRESETS {
+        let spec = JailSpec::find(name, &[]).unwrap();
+        let text = serde_json::to_string(&spec).unwrap();
+        let again = JailSpec::parse(&text, "again").unwrap();
+        assert_eq!(serde_json::to_string(&again).unwrap(), text);
+    }
+}

@@ -1,0 +1,88 @@
+use std::collections::HashMap;
+use std::fs;
+
+use super::*;
+
+fn operator(home: &Path) -> Operator {
+    Operator { environment: HashMap::new(), directory: home.to_owned(), home: home.to_owned(), uid: 1000, gid: 1000 }
+}
+
+fn project() -> (tempfile::TempDir, PathBuf) {
+    let home = tempfile::tempdir().unwrap();
+    let project = home.path().canonicalize().unwrap().join("project");
+    fs::create_dir_all(project.join(".git/hooks")).unwrap();
+    fs::write(project.join(".git/config"), "").unwrap();
+    (home, project)
+}
+
+fn open(home: &Path, directory: &Path) -> Result<Workspace, WorkspaceError> {
+    Workspace::open(directory, WorkspaceMode::Rw, &[], false, &operator(home))
+}
+
+#[test]
+fn what_holds_more_than_a_project_is_refused() {
+    let (home, project) = project();
+    assert!(open(home.path(), &project).is_ok());
+    for directory in [Path::new("/"), home.path(), home.path().parent().unwrap(), Path::new("/etc"), Path::new("/usr")] {
+        let error = open(home.path(), directory).unwrap_err();
+        assert!(matches!(error, WorkspaceError::TooMuch { .. }), "{directory:?}: {error}");
+        assert!(Workspace::open(directory, WorkspaceMode::Ro, &[], true, &operator(home.path())).is_ok());
+    }
+    // Through a link just as well.
+    std::os::unix::fs::symlink(home.path(), project.join("link")).unwrap();
+    assert!(matches!(open(home.path(), &project.join("link")).unwrap_err(), WorkspaceError::TooMuch { .. }));
+    assert!(matches!(open(home.path(), &project.join("nothing")).unwrap_err(), WorkspaceError::Missing { .. }));
+    assert!(matches!(open(home.path(), &project.join(".git/config")).unwrap_err(), WorkspaceError::NotADirectory { .. }));
+}
+
+#[test]
+fn files_that_run_later_are_read_only_and_cannot_be_moved_away() {
+    let (home, project) = project();
+    let entries = open(home.path(), &project).unwrap().entries(Path::new("/unused"));
+    let bind = |path: &str, access| {
+        let path = project.join(path);
+        Entry::Bind { source: path.clone(), target: path, access }
+    };
+    assert_eq!(
+        entries,
+        [
+            Entry::Bind { source: project.clone(), target: project.clone(), access: Access::ReadWrite },
+            bind(".git", Access::ReadWrite),
+            bind(".git/hooks", Access::ReadOnly),
+            bind(".git/config", Access::ReadOnly),
+        ]
+    );
+}
+
+#[test]
+fn a_file_that_runs_later_is_reported_when_it_appears_or_changes() {
+    let (home, project) = project();
+    let workspace = open(home.path(), &project).unwrap();
+    assert!(workspace.changed().unwrap().is_empty());
+    fs::create_dir(project.join(".vscode")).unwrap();
+    fs::write(project.join(".git/hooks/pre-commit"), "#!/bin/sh\n").unwrap();
+    fs::write(project.join("README.md"), "an ordinary file").unwrap();
+    assert_eq!(workspace.changed().unwrap(), [Path::new(".git/hooks"), Path::new(".vscode")]);
+}
+
+#[test]
+fn the_pointer_of_a_linked_worktree_is_protected() {
+    let (home, project) = project();
+    let worktree = home.path().canonicalize().unwrap().join("worktree");
+    fs::create_dir(&worktree).unwrap();
+    fs::write(worktree.join(".git"), format!("gitdir: {}/.git/worktrees/x\n", project.display())).unwrap();
+    let pointer = worktree.join(".git");
+    let entries = open(home.path(), &worktree).unwrap().entries(Path::new("/unused"));
+    assert!(entries.contains(&Entry::Bind { source: pointer.clone(), target: pointer, access: Access::ReadOnly }));
+}
+
+#[test]
+fn a_link_in_place_of_a_protected_file_is_not_followed() {
+    let (home, project) = project();
+    fs::write(home.path().join("secret"), "").unwrap();
+    std::os::unix::fs::symlink(home.path().join("secret"), project.join(".envrc")).unwrap();
+    let workspace = open(home.path(), &project).unwrap();
+    assert!(!format!("{:?}", workspace.entries(Path::new("/unused"))).contains(".envrc"));
+    fs::remove_file(project.join(".envrc")).unwrap();
+    assert_eq!(workspace.changed().unwrap(), [Path::new(".envrc")]);
+}

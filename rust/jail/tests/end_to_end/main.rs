@@ -1,0 +1,28 @@
+//! The end-to-end suite: the real `jail`, real programs of this machine in it, servers of the tests' own outside.
+//!
+//! `support` is the language that the tests are written in; its head explains it. Every other file is one matter.
+//! Each test has its positive control: what is refused to the job is shown to work where it is allowed.
+//!
+//! The same binary runs as root and as an ordinary user, in parallel, under `cargo test` and `cargo nextest run`.
+//! A program that this machine lacks makes a test print `skipped: WHY` on standard error.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails panics")]
+#![allow(clippy::disallowed_methods, reason = "the tests play the outside, which no address guard protects")]
+
+#[macro_use]
+mod support;
+
+mod claude_code;
+mod clients;
+mod credentials;
+mod curl;
+mod files;
+mod git;
+mod isolation;
+mod learn;
+mod mistakes;
+mod process;
+mod secrecy;
+mod streaming;
+mod terminal;
+mod tunnels;

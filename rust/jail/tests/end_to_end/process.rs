@@ -1,0 +1,113 @@
+//! The job as a process: exit codes, signals, streams, time, and that nothing is left of it.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Jail, descendants, gone};
+
+#[test]
+fn the_command_s_exit_code_is_the_launcher_s() {
+    let jail = Jail::new();
+    for code in [0, 1, 3, 42, 255] {
+        let ended = jail.script(&format!("exit {code}"));
+        assert_eq!(ended.exits(code).summary["code"], code, "{ended}");
+    }
+    for (signal, code) in [("KILL", 137), ("TERM", 143), ("SEGV", 139)] {
+        jail.script(&format!("kill -{signal} $$")).exits(code);
+    }
+}
+
+#[test]
+fn a_command_that_cannot_be_run_is_126_and_one_that_is_not_there_127() {
+    let jail = Jail::new().file("data.txt", "no program\n").without_program().host("@shell");
+    jail.run(["./data.txt"]).exits(126).says("data.txt");
+    jail.run(["./nothing"]).exits(127).says("nothing");
+    jail.run(["nothing-of-that-name"]).exits(127).says("--host");
+    jail.run(["true"]).exits(0);
+}
+
+#[test]
+fn standard_input_goes_through_to_its_end() {
+    let input: Vec<u8> = (0..3_000_000_u32).map(|position| (position % 253) as u8).collect();
+    let ended = Jail::new().input(input.clone()).run(["cat"]);
+    assert!(ended.succeeds().stdout == input, "{} bytes came back", ended.stdout.len());
+    let mut running = Jail::new().start(["cat"]);
+    running.writes(b"one\n").wait_for("one\n");
+    running.writes(b"two\n").wait_for("two\n");
+    running.closes_input();
+    running.ends().succeeds();
+}
+
+#[test]
+fn standard_output_is_intact_and_apart_from_standard_error() {
+    let ended = Jail::new().script("head -c 10000000 /dev/zero | tr '\\0' x; echo told >&2");
+    assert!(ended.succeeds().stdout.len() == 10_000_000 && ended.stdout.iter().all(|byte| *byte == b'x'));
+    ended.says("told\n");
+}
+
+#[test]
+fn a_signal_to_the_launcher_reaches_the_job() {
+    for (signal, name, code) in [(Signal::SIGTERM, "TERM", 143), (Signal::SIGINT, "INT", 130), (Signal::SIGHUP, "HUP", 129)] {
+        let jail = Jail::new();
+        let mut running = jail.start_script(&format!("trap 'echo caught; exit 7' {name}; echo ready; while :; do sleep 1; done"));
+        running.wait_for("ready\n").signal(signal);
+        running.ends().exits(7).prints("caught\n");
+        let mut running = jail.start_script("echo ready; exec sleep 600");
+        running.wait_for("ready\n").signal(signal);
+        running.ends().exits(code);
+    }
+}
+
+#[test]
+fn a_job_whose_time_is_up_is_ended() {
+    let jail = Jail::new().options(["--timeout", "1s"]);
+    jail.script("sleep 600").exits(124);
+    jail.script("exit 5").exits(5);
+}
+
+#[test]
+fn what_the_command_leaves_behind_ends_with_it() {
+    // The background process holds the streams: `ends` waits until nobody does any more.
+    let mut running = Jail::new().start_script("(trap '' TERM HUP; echo left; exec sleep 600) & read line; exit 9");
+    running.wait_for("left\n");
+    let processes = descendants(running.launcher());
+    assert!(processes.len() >= 3, "the job's processes are the launcher's descendants: {processes:?}");
+    running.writes(b"go\n");
+    running.ends().exits(9);
+    gone(&processes);
+}
+
+#[test]
+fn killing_the_launcher_ends_everything() {
+    let jail = Jail::new();
+    let mut running = jail.start_script("trap '' TERM HUP INT; (trap '' TERM HUP; sleep 600) & setsid sleep 600 & echo ready; wait");
+    running.wait_for("ready\n");
+    let processes = descendants(running.launcher());
+    assert!(processes.len() >= 3, "{processes:?}");
+    running.signal(Signal::SIGKILL);
+    gone(&processes);
+    assert!(fs::read_dir(jail.place().join("runtime")).unwrap().next().is_none(), "a runtime file is left");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(jail.place().to_str().unwrap()), "a mount is left on the host");
+}
+
+#[test]
+fn two_jobs_in_one_directory_do_not_disturb_each_other() {
+    let jail = Jail::new();
+    let mut first = jail.start_script("echo ready; cat; echo first > first.txt");
+    first.wait_for("ready\n");
+    jail.script("echo second > second.txt").succeeds();
+    first.ends().succeeds();
+    assert!(jail.project().join("first.txt").exists() && jail.project().join("second.txt").exists());
+}
+
+#[test]
+fn the_end_is_told_to_people_in_two_lines() {
+    let ended = Jail::new().for_people().script("true");
+    ended.succeeds().says("0 allowed, 0 denied").says("details: jail log ");
+    assert_eq!(ended.messages().iter().filter(|line| line.contains("allowed") || line.contains("jail log")).count(), 2);
+    let quiet = Jail::new().for_people().options(["--quiet"]).script("echo only this");
+    quiet.succeeds().prints_only("only this\n");
+    assert_eq!(quiet.stderr, "");
+}

@@ -1,0 +1,80 @@
+//! The language of the end-to-end tests.
+//!
+//! ```ignore
+//! let server = Server::https("api.test");                    // an upstream on loopback, HTTP/1.1 and HTTP/2
+//! Jail::new()
+//!     .allow("GET https://api.test/**")                      // flags of `jail run`; anything else: .options([…])
+//!     .upstream(&server)                                     // --connect-to and --upstream-ca
+//!     .secret("TOKEN", &token)                               // in the operator's environment; must never get inside
+//!     .credential("TOKEN=env:TOKEN@api.test")
+//!     .run(["curl", "-sS", "https://api.test/echo"])         // brings curl; waits for the end, at most a minute
+//!     .succeeds()                                            // what follows is asked of the end:
+//!     .prints("bytes of standard output")
+//!     .says("bytes of standard error")
+//!     .allowed("api.test:443", 1)                            // from the line of `--json`
+//!     .denied("other.test:443", "host-not-allowed")          // from that line and from the audit file
+//!     .swapped("TOKEN", "api.test:443");
+//! assert_eq!(server.last().header("authorization"), Some(&*format!("Bearer {token}")));
+//! ```
+//!
+//! - [`Jail`]: a private home, state and configuration directory and a project directory as workspace, all in one
+//!   temporary directory. `run` may be called several times. `.script(TEXT)` runs a shell script with `@shell`.
+//! - [`Jail::start`] gives a [`Running`] job: `.wait_for("text")`, `.writes(b"…")`, `.signal(…)`, `.ends()`.
+//! - [`Jail::start_in_terminal`] gives a [`Terminal`]: `.types("…")`, `.wait_for("…")`, `.resize(…)`, `.ends()`.
+//! - [`Ended`]: how it ended. **Whatever the test asks, each job is also searched for every `.secret(…)`**: in its
+//!   output, in the launcher's messages, in everything kept in the state directory.
+//! - [`Server`]: routes in `upstream/routes.rs`; it remembers every request ([`Seen`]) and lets gated events go when
+//!   the test says `.release(n)`.
+//! - [`GitServer`], [`Anthropic`] (a [`Server`] with one more route), [`ConnectProxy`], [`EchoServer`]: other outsides.
+//! - [`both_ways`] / [`without_proxy`]: a command by the proxy's variables and captured without them.
+//! - `needs!("node", "git")`: ends the test, saying so, where this machine lacks a program.
+//!
+//! Nothing sleeps: tests wait for output, requests, ends of processes, always with a bound.
+
+mod captured;
+mod ended;
+mod jail;
+mod programs;
+mod running;
+mod secret;
+mod terminal;
+mod upstream;
+
+use std::time::Duration;
+
+pub(crate) use captured::Captured;
+pub(crate) use ended::Ended;
+pub(crate) use jail::{Jail, is_root};
+pub(crate) use programs::{find, missing};
+pub(crate) use running::{Running, descendants, gone};
+pub(crate) use secret::random;
+pub(crate) use terminal::Terminal;
+pub(crate) use upstream::{ConnectProxy, EchoServer, GitServer, Seen, Server, anthropic};
+
+/// The variables that name the proxy; programs that ignore them are captured all the same.
+pub(crate) const PROXY_VARIABLES: [&str; 6] =
+    ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
+
+/// The same command without the variables that name the proxy; the jail needs `.host(PROGRAM)` for it.
+pub(crate) fn without_proxy(command: &[&str]) -> Vec<String> {
+    let unset = PROXY_VARIABLES.iter().flat_map(|name| ["-u", name]);
+    ["env"].into_iter().chain(unset).chain(command.iter().copied()).map(str::to_owned).collect()
+}
+
+/// The command as it is, by the proxy's variables, and without them, captured by the kernel.
+pub(crate) fn both_ways(command: &[&str]) -> [Vec<String>; 2] {
+    [command.iter().map(|&word| word.to_owned()).collect(), without_proxy(command)]
+}
+
+/// Nothing in this suite takes longer, on a busy machine too.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Ends the test where a program is missing, loudly.
+macro_rules! needs {
+    ($($program:literal),+) => {
+        if let Some(why) = crate::support::missing(&[$($program),+]) {
+            eprintln!("skipped: {why}");
+            return;
+        }
+    };
+}

@@ -1,0 +1,80 @@
+//! Answers that the proxy gives itself, made for the program in the jail (often an agent) to read and act on.
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Response, StatusCode};
+use policy::Reason;
+use serde_json::json;
+
+use crate::exchange::AnswerBody;
+use crate::upstream::UpstreamError;
+
+/// A request that does not go on.
+#[derive(Debug)]
+pub(crate) struct Denial {
+    pub(crate) status: StatusCode,
+    pub(crate) reason: Reason,
+    /// What to do about it, where more can be said than for the reason in general.
+    pub(crate) hint: Option<&'static str>,
+}
+
+/// What was asked for, as the answer repeats it.
+pub(crate) struct Asked<'a> {
+    pub(crate) authority: &'a str,
+    pub(crate) method: &'a Method,
+    pub(crate) path: &'a str,
+}
+
+impl From<Reason> for Denial {
+    fn from(reason: Reason) -> Denial {
+        let status = match reason {
+            Reason::MalformedRequest | Reason::InvalidAuthority => StatusCode::BAD_REQUEST,
+            _ => StatusCode::FORBIDDEN,
+        };
+        Denial { status, reason, hint: None }
+    }
+}
+
+impl Denial {
+    /// The answer.
+    pub(crate) fn response(&self, asked: &Asked<'_>) -> Response<AnswerBody> {
+        let body = json!({
+            "error": "denied",
+            "reason": self.reason.as_str(),
+            "authority": asked.authority,
+            "method": asked.method.as_str(),
+            "path": asked.path,
+            "hint": self.hint.unwrap_or_else(|| self.reason.hint()),
+        });
+        answer(self.status, "x-jail-deny", self.reason.as_str(), &body)
+    }
+}
+
+/// The answer to a request that was allowed and could not be served.
+pub(crate) fn upstream_failed(error: &UpstreamError, asked: &Asked<'_>) -> Response<AnswerBody> {
+    let body = json!({
+        "error": "upstream",
+        "reason": error.kind(),
+        "authority": asked.authority,
+        "method": asked.method.as_str(),
+        "path": asked.path,
+        "hint": error.to_string(),
+    });
+    answer(StatusCode::BAD_GATEWAY, "x-jail-error", error.kind(), &body)
+}
+
+fn answer(
+    status: StatusCode,
+    header: &'static str,
+    reason: &'static str,
+    body: &serde_json::Value,
+) -> Response<AnswerBody> {
+    // To HEAD hyper sends the head alone.
+    let mut response = Response::new(AnswerBody::text(Bytes::from(format!("{body}\n"))));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header, HeaderValue::from_static(reason));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

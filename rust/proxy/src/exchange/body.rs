@@ -1,0 +1,175 @@
+//! Bodies on their way through. Nothing is collected: a frame that came goes on.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{Empty, Full};
+use hyper::body::Incoming;
+
+use super::headers;
+use crate::redact::{self, BoxError};
+use crate::swap::Vault;
+
+/// What the job sends.
+pub(crate) struct RequestBody {
+    /// `None` for a body that is known to be empty.
+    inner: Option<Incoming>,
+    vault: Arc<Vault>,
+}
+
+impl RequestBody {
+    pub(crate) fn new(body: Incoming, vault: Arc<Vault>) -> RequestBody {
+        RequestBody { inner: (!body.is_end_stream()).then_some(body), vault }
+    }
+
+    /// The same body once more, if there is nothing in it.
+    pub(crate) fn again(&self) -> Option<RequestBody> {
+        self.inner.is_none().then(|| RequestBody { inner: None, vault: self.vault.clone() })
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        let Some(frame) = ready!(Pin::new(inner).poll_frame(context)) else { return Poll::Ready(None) };
+        let frame = frame?;
+        Poll::Ready(Some(match frame.into_trailers() {
+            Err(data) => Ok(data),
+            Ok(mut trailers) if self.vault.trailers_ok(&trailers) => {
+                headers::strip_trailers(&mut trailers);
+                Ok(Frame::trailers(trailers))
+            }
+            // The head is long gone: all that is left is to break the stream.
+            Ok(_) => Err("a credential does not belong in trailers".into()),
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// What the job gets.
+pub(crate) struct AnswerBody {
+    inner: Inner,
+    _busy: Option<Busy>,
+}
+
+enum Inner {
+    Upstream(Incoming),
+    Redacted(Box<redact::Body>),
+    Text(Full<Bytes>),
+    Empty(Empty<Bytes>),
+}
+
+impl AnswerBody {
+    pub(crate) fn upstream(body: Incoming) -> AnswerBody {
+        AnswerBody { inner: Inner::Upstream(body), _busy: None }
+    }
+
+    pub(crate) fn redacted(body: redact::Body) -> AnswerBody {
+        AnswerBody { inner: Inner::Redacted(Box::new(body)), _busy: None }
+    }
+
+    pub(crate) fn text(text: Bytes) -> AnswerBody {
+        AnswerBody { inner: Inner::Text(Full::new(text)), _busy: None }
+    }
+
+    pub(crate) fn empty() -> AnswerBody {
+        AnswerBody { inner: Inner::Empty(Empty::new()), _busy: None }
+    }
+
+    /// Keeps a connection from being idle as long as the body lives.
+    pub(crate) fn keeping(mut self, busy: Busy) -> AnswerBody {
+        self._busy = Some(busy);
+        self
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.inner {
+            Inner::Upstream(body) => Pin::new(body)
+                .poll_frame(context)
+                .map(|frame| frame.map(|frame| frame.map_err(BoxError::from))),
+            Inner::Redacted(body) => Pin::new(&mut **body).poll_frame(context),
+            Inner::Text(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
+            Inner::Empty(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.inner {
+            Inner::Upstream(body) => body.is_end_stream(),
+            Inner::Redacted(body) => body.is_end_stream(),
+            Inner::Text(body) => body.is_end_stream(),
+            Inner::Empty(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.inner {
+            Inner::Upstream(body) => body.size_hint(),
+            Inner::Redacted(body) => body.size_hint(),
+            Inner::Text(body) => body.size_hint(),
+            Inner::Empty(body) => body.size_hint(),
+        }
+    }
+}
+
+/// Counts the requests of one connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct UnderWay(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    begun: AtomicUsize,
+    ended: AtomicUsize,
+}
+
+/// One request under way.
+#[derive(Debug)]
+pub(crate) struct Busy(UnderWay);
+
+impl UnderWay {
+    pub(crate) fn one_more(&self) -> Busy {
+        self.0.begun.fetch_add(1, Ordering::Relaxed);
+        Busy(self.clone())
+    }
+
+    /// How many there have been.
+    pub(crate) fn begun(&self) -> usize {
+        self.0.begun.load(Ordering::Relaxed)
+    }
+
+    /// Whether all of them are through.
+    pub(crate) fn none(&self) -> bool {
+        self.begun() == self.0.ended.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.0.ended.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,234 @@
+//! One request of the job, from its head to the answer's.
+
+mod body;
+mod headers;
+mod record;
+mod upgrade;
+
+pub(crate) use body::{AnswerBody, RequestBody, UnderWay};
+pub(crate) use record::Record;
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use policy::{Authority, Reason, RequestPath, Scheme};
+
+use crate::authority_bind::{Binding, Misdirected};
+use crate::denial::{self, Denial};
+use crate::job::{Job, Place};
+use crate::swap::Swapped;
+use crate::upstream::{Guard, Outgoing, Prefetch, Protocol, UpstreamError};
+
+/// One connection of the job on which requests arrive.
+pub(crate) struct Session {
+    pub(crate) job: Arc<Job>,
+    pub(crate) binding: Binding,
+    /// The connection to the outside that was started while the job was shaking hands.
+    pub(crate) prefetch: Option<Prefetch>,
+    pub(crate) place: Place,
+}
+
+/// Why a request gets an answer of ours.
+enum Refused {
+    Denied(Denial),
+    Failed(UpstreamError),
+}
+
+/// Serves one request. There is always an answer.
+pub(crate) async fn answer(session: &Session, request: Request<Incoming>) -> Response<AnswerBody> {
+    let mut record = Record::begin(session.job.clone(), session.binding.scheme, &request);
+    let mut response = match pass(session, request, &mut record).await {
+        Ok(response) => response,
+        Err(Refused::Denied(denial)) => {
+            record.denied(denial.reason);
+            denial.response(&record.asked())
+        }
+        Err(Refused::Failed(error)) => denial::upstream_failed(&error, &record.asked()),
+    };
+    *response.version_mut() = Version::HTTP_11;
+    record.answered(response.status());
+    response
+}
+
+/// The way of a request that nothing stops.
+async fn pass(
+    session: &Session,
+    mut request: Request<Incoming>,
+    record: &mut Record,
+) -> Result<Response<AnswerBody>, Refused> {
+    let job = &session.job;
+    let websocket = headers::asks_for_websocket(&request);
+    let job_side = websocket.then(|| hyper::upgrade::on(&mut request));
+    let (head, body) = request.into_parts();
+
+    refuse_verbs(&head.method)?;
+    let authority =
+        session.binding.target(&head).inspect_err(|wrong| record.authority(wrong.authority.as_ref()))?;
+    record.authority(Some(&authority));
+    headers::refuse_ambiguous(&head.headers)?;
+    let (path, target) = read_target(&head);
+    decide(session, &authority, &head, &path, websocket, record)?;
+
+    let version = head.version;
+    let mut outgoing_headers = head.headers;
+    headers::strip_request(&mut outgoing_headers);
+    let mut uri = Uri::from(target);
+    let swapped = job
+        .vault
+        .outgoing(&authority, session.binding.scheme == Scheme::Https, &mut outgoing_headers, &mut uri)
+        .map_err(Denial::from)?;
+    record.credentials(&swapped.names);
+    if websocket {
+        headers::ask_for_websocket(&mut outgoing_headers, swapped.redactor.is_some());
+    }
+
+    if let Some(prefetch) = &session.prefetch {
+        prefetch.finished().await;
+    }
+    let asked = policy::Request {
+        scheme: session.binding.scheme,
+        authority: &authority,
+        method: head.method.as_str(),
+        path: &path,
+        websocket,
+    };
+    let outgoing = Outgoing {
+        method: head.method.clone(),
+        target: uri,
+        headers: outgoing_headers,
+        body: RequestBody::new(body, job.vault.clone()),
+        protocol: protocol(session.binding.scheme, version, websocket),
+    };
+    let guard = Guard { policy: &job.policy, request: &asked };
+    let (response, address) = job.upstream.send(&guard, outgoing).await?;
+    record.address(address);
+    give_back(session, response, swapped, job_side)
+}
+
+fn refuse_verbs(method: &Method) -> Result<(), Denial> {
+    if method == Method::CONNECT {
+        return Err(Denial {
+            hint: Some("CONNECT is for the proxy port (3128), not inside a connection to a server"),
+            ..Reason::ProtocolNotAllowed.into()
+        });
+    }
+    if method == Method::TRACE {
+        return Err(Denial {
+            hint: Some("TRACE would show the job what the proxy added"),
+            ..Reason::MethodNotAllowed.into()
+        });
+    }
+    Ok(())
+}
+
+/// The path to decide about, and the target to send.
+fn read_target(head: &Parts) -> (RequestPath, PathAndQuery) {
+    let target = match head.uri.path_and_query() {
+        Some(target) => target.clone(),
+        None => PathAndQuery::from_static("/"),
+    };
+    (RequestPath::of_target(target.as_str()), target)
+}
+
+/// Asks the policy about the method, and about every method that a header asks the server to take instead.
+fn decide(
+    session: &Session,
+    authority: &Authority,
+    head: &Parts,
+    path: &RequestPath,
+    websocket: bool,
+    record: &mut Record,
+) -> Result<(), Denial> {
+    let mut ask = |method: &str| {
+        let request = policy::Request { scheme: session.binding.scheme, authority, method, path, websocket };
+        match session.job.decide(&request) {
+            Ok(rule) => {
+                record.rule(rule);
+                Ok(())
+            }
+            Err((reason, rule)) => {
+                record.rule(rule);
+                Err(Denial::from(reason))
+            }
+        }
+    };
+    for method in headers::overriding_methods(&head.headers) {
+        ask(&method)?;
+    }
+    ask(head.method.as_str())
+}
+
+/// How to speak to the server. With TLS it has a say in it; without, the job has the only one.
+fn protocol(scheme: Scheme, version: Version, websocket: bool) -> Protocol {
+    match (scheme, websocket) {
+        (Scheme::Https, false) => Protocol::Negotiated,
+        (Scheme::Https, true) => Protocol::Websocket,
+        (_, true) => Protocol::PlainWebsocket,
+        (_, false) if version == Version::HTTP_2 => Protocol::Http2,
+        (_, false) => Protocol::Http1,
+    }
+}
+
+/// Turns the outside's answer into the job's.
+fn give_back(
+    session: &Session,
+    mut response: Response<Incoming>,
+    swapped: Swapped,
+    job_side: Option<OnUpgrade>,
+) -> Result<Response<AnswerBody>, Refused> {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let Some(job_side) = job_side.filter(|_| headers::is_websocket(response.headers())) else {
+            return Err(Denial::from(Reason::ProtocolNotAllowed).into());
+        };
+        let outside = hyper::upgrade::on(&mut response);
+        let (mut head, _) = response.into_parts();
+        head.extensions.clear();
+        if let Some(redactor) = &swapped.redactor {
+            redactor.head(head.status, &mut head.headers);
+        }
+        headers::strip_answer(&mut head.headers);
+        headers::confirm_websocket(&mut head.headers);
+        upgrade::join(session.place.clone(), job_side, outside, swapped.redactor);
+        return Ok(Response::from_parts(head, AnswerBody::empty()));
+    }
+
+    let (mut head, body) = response.into_parts();
+    // The words after the status could echo a secret, and are for nobody's eyes since HTTP/2.
+    head.extensions.clear();
+    let body = match swapped.redactor {
+        None => AnswerBody::upstream(body),
+        Some(redactor) => {
+            // Before the connection's own headers are gone: `Transfer-Encoding: gzip` cannot be searched.
+            let before = head.headers.clone();
+            redactor.head(head.status, &mut head.headers);
+            AnswerBody::redacted(redactor.body(&before, body))
+        }
+    };
+    headers::strip_answer(&mut head.headers);
+    Ok(Response::from_parts(head, body))
+}
+
+impl From<Denial> for Refused {
+    fn from(denial: Denial) -> Refused {
+        Refused::Denied(denial)
+    }
+}
+
+impl From<Misdirected> for Refused {
+    fn from(wrong: Misdirected) -> Refused {
+        Refused::Denied(Denial { status: wrong.status, reason: wrong.reason, hint: Some(wrong.hint) })
+    }
+}
+
+impl From<UpstreamError> for Refused {
+    fn from(error: UpstreamError) -> Refused {
+        match error {
+            UpstreamError::PrivateAddress(_) => Refused::Denied(Reason::PrivateAddress.into()),
+            error => Refused::Failed(error),
+        }
+    }
+}

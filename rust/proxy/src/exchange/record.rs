@@ -1,0 +1,132 @@
+//! The audit line of one request: gathered on its way, written when its answer's head is known, or when the job goes
+//! away before.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::{Method, Request, StatusCode};
+use policy::{Authority, Reason, RuleId, Scheme};
+
+use crate::audit::What;
+use crate::denial::Asked;
+use crate::job::Job;
+
+/// A job cannot make one line longer than this.
+const PATH: usize = 2048;
+const QUERY_NAMES: usize = 32;
+const QUERY_NAME: usize = 64;
+
+pub(crate) struct Record {
+    job: Arc<Job>,
+    started: Instant,
+    scheme: Scheme,
+    method: Method,
+    authority: String,
+    path: String,
+    query: Vec<String>,
+    denied: Option<Reason>,
+    rule: Option<RuleId>,
+    status: Option<StatusCode>,
+    credentials: Vec<String>,
+    address: Option<SocketAddr>,
+}
+
+impl Record {
+    pub(crate) fn begin<B>(job: Arc<Job>, scheme: Scheme, request: &Request<B>) -> Record {
+        Record {
+            job,
+            started: Instant::now(),
+            scheme,
+            method: request.method().clone(),
+            authority: String::new(),
+            path: request.uri().path().chars().take(PATH).collect(),
+            query: request.uri().query().map(query_names).unwrap_or_default(),
+            denied: None,
+            rule: None,
+            status: None,
+            credentials: Vec::new(),
+            address: None,
+        }
+    }
+
+    /// A connection of opaque bytes.
+    pub(crate) fn tcp(job: Arc<Job>, authority: &Authority) -> Record {
+        Record {
+            job,
+            started: Instant::now(),
+            scheme: Scheme::Tcp,
+            method: Method::CONNECT,
+            authority: authority.to_string(),
+            path: String::new(),
+            query: Vec::new(),
+            denied: None,
+            rule: None,
+            status: None,
+            credentials: Vec::new(),
+            address: None,
+        }
+    }
+
+    /// What a denial repeats.
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        Asked { authority: &self.authority, method: &self.method, path: &self.path }
+    }
+
+    pub(crate) fn authority(&mut self, authority: Option<&Authority>) {
+        self.authority = authority.map(ToString::to_string).unwrap_or_default();
+    }
+
+    pub(crate) fn denied(&mut self, reason: Reason) {
+        self.denied = Some(reason);
+    }
+
+    pub(crate) fn rule(&mut self, rule: Option<RuleId>) {
+        self.rule = rule;
+    }
+
+    pub(crate) fn credentials(&mut self, names: &[String]) {
+        self.credentials = names.to_vec();
+    }
+
+    pub(crate) fn address(&mut self, address: SocketAddr) {
+        self.address = Some(address);
+    }
+
+    pub(crate) fn answered(mut self, status: StatusCode) {
+        self.status = Some(status);
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let (scheme, method) = match self.scheme {
+            Scheme::Http => ("http", self.method.as_str()),
+            Scheme::Https => ("https", self.method.as_str()),
+            Scheme::Tcp => ("tcp", ""),
+        };
+        self.job.record(What::Request {
+            scheme: scheme.to_owned(),
+            authority: std::mem::take(&mut self.authority),
+            method: method.to_owned(),
+            path: std::mem::take(&mut self.path),
+            query: std::mem::take(&mut self.query),
+            denied: self.denied.map(|reason| reason.as_str().to_owned()),
+            rule: self.rule.map(|rule| rule.0),
+            status: self.status.map(|status| status.as_u16()),
+            credentials: std::mem::take(&mut self.credentials),
+            address: self.address.map(|address| address.to_string()),
+            milliseconds: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        });
+    }
+}
+
+/// The names of query parameters. A parameter without `=` may be nothing but a value: it is left out.
+fn query_names(query: &str) -> Vec<String> {
+    query
+        .split('&')
+        .filter_map(|parameter| parameter.split_once('='))
+        .map(|(name, _)| name.chars().take(QUERY_NAME).collect())
+        .take(QUERY_NAMES)
+        .collect()
+}

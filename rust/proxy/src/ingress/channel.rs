@@ -1,0 +1,108 @@
+//! One connection to one destination: opaque if a `tcp` rule says so, else TLS or HTTP by its first bytes, else over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy::{Action, Authority, Policy, Reason, Scheme};
+use rustls::server::Acceptor;
+use tokio::time::timeout;
+use tokio_rustls::LazyConfigAcceptor;
+
+use super::prefixed::Prefixed;
+use super::sniff::{Protocol, sniff};
+use super::{http, tunnel};
+use crate::authority_bind::{Binding, Destination};
+use crate::config::Mode;
+use crate::exchange::Session;
+use crate::job::{Job, Place};
+use crate::tls;
+
+/// While learning, a client that waits for its server to speak first is given this long to prove that it does not.
+const LEARNING: Duration = Duration::from_secs(1);
+
+/// Serves one connection.
+pub(super) async fn serve(job: Arc<Job>, destination: Destination, mut stream: Prefixed, place: Place) {
+    let authority = destination.authority();
+    // Before a byte is read: in some protocols the server speaks first.
+    if let Some(authority) = &authority
+        && let Some(rule) = tunnel::rule(&job, authority)
+    {
+        return tunnel::serve(&job, authority, Some(rule), stream).await;
+    }
+
+    let patience = if job.mode == Mode::Learn { LEARNING } else { job.limits.idle };
+    let protocol = tokio::select! {
+        sniffed = timeout(patience, sniff(&mut stream)) => match sniffed {
+            Ok(Ok(_)) if stream.seen().is_empty() => return,
+            Ok(Ok(protocol)) => protocol,
+            Ok(Err(_)) => return,
+            Err(_) => Protocol::Unknown,
+        },
+        () = job.closing() => return,
+    };
+    match (protocol, authority) {
+        (Protocol::Tls, _) => serve_tls(job, destination, stream, place).await,
+        (Protocol::Http1, _) => http::http1(plain(job, &destination, place), stream).await,
+        (Protocol::Http2, _) => http::http2(plain(job, &destination, place), stream).await,
+        (Protocol::Unknown, Some(authority)) if job.mode == Mode::Learn => {
+            tunnel::serve(&job, &authority, None, stream).await;
+        }
+        (Protocol::Unknown, authority) => {
+            job.record_connection(text(authority.as_ref()), Reason::UnknownProtocol.as_str());
+        }
+    }
+}
+
+fn plain(job: Arc<Job>, destination: &Destination, place: Place) -> Arc<Session> {
+    Arc::new(Session { job, binding: Binding::plain(destination), prefetch: None, place })
+}
+
+async fn serve_tls(job: Arc<Job>, destination: Destination, stream: Prefixed, place: Place) {
+    let known = text(destination.authority().as_ref());
+    let hello = timeout(job.limits.idle, LazyConfigAcceptor::new(Acceptor::default(), stream)).await;
+    let Ok(Ok(start)) = hello else { return job.record_connection(known, "tls-handshake") };
+    let Some(binding) = Binding::tls(&destination, start.client_hello().server_name()) else {
+        return job.record_connection(known, Reason::InvalidAuthority.as_str());
+    };
+    let Some(host) = binding.spoken_to() else {
+        return job.record_connection(known, Reason::InvalidAuthority.as_str());
+    };
+    let config = match job.ca.server_config(host) {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::warn!(%error, %host, "no certificate for a host");
+            return job.record_connection(known, "tls-handshake");
+        }
+    };
+
+    // While the job shakes hands with us, we do with the server; never with one that no rule could allow.
+    let expected =
+        binding.server().filter(|server| job.mode == Mode::Learn || could_allow(&job.policy, server));
+    let prefetch = expected.and_then(|server| job.upstream.prefetch(Scheme::Https, server));
+    let known = text(binding.server().or(destination.authority().as_ref()));
+    let stream = match timeout(job.limits.idle, start.into_stream(config)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, server = known, "a TLS handshake of the job failed");
+            return job.record_connection(known, "tls-handshake");
+        }
+        Err(_) => return job.record_connection(known, "tls-handshake"),
+    };
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2);
+    let session = Arc::new(Session { job, binding, prefetch, place });
+    if http2 { http::http2(session, stream).await } else { http::http1(session, stream).await }
+}
+
+/// Whether a rule allows anything at all on this server by https.
+fn could_allow(policy: &Policy, server: &Authority) -> bool {
+    policy.rules().iter().any(|rule| {
+        rule.action() == Action::Allow
+            && rule.scheme() == Scheme::Https
+            && rule.ports().contains(&server.port)
+            && rule.hosts().iter().any(|pattern| pattern.matches(&server.host))
+    })
+}
+
+fn text(authority: Option<&Authority>) -> String {
+    authority.map(ToString::to_string).unwrap_or_default()
+}

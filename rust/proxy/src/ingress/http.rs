@@ -1,0 +1,120 @@
+//! HTTP on a connection of the job: hyper reads and writes, `exchange` answers.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+
+use ::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use policy::Reason;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::exchange::{self, AnswerBody, Session, UnderWay};
+use crate::job::Job;
+
+/// Enough for uploads on loopback; what is buffered per connection stays small.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+
+/// Serves HTTP/1.1 requests to one server.
+pub(super) async fn http1<S>(session: Arc<Session>, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let job = session.job.clone();
+    http1_with(&job, stream, |request| {
+        let session = session.clone();
+        async move { exchange::answer(&session, request).await }
+    })
+    .await;
+}
+
+/// Serves HTTP/1.1 requests by a function.
+pub(super) async fn http1_with<S, F, A>(job: &Job, stream: S, answer: F)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Fn(Request<Incoming>) -> A,
+    A: Future<Output = Response<AnswerBody>>,
+{
+    let service = service_fn(|request| {
+        let answer = answer(request);
+        async { Ok::<_, Infallible>(answer.await) }
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            // It also bounds how long a connection may stay without a request.
+            .header_read_timeout(job.limits.idle)
+            .max_header_size(job.limits.header_bytes)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
+    );
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = job.closing() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    ended_with(job, ended);
+}
+
+/// Serves HTTP/2 requests to one server.
+pub(super) async fn http2<S>(session: Arc<Session>, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let job = session.job.clone();
+    let under_way = UnderWay::default();
+    let service = service_fn(|request| {
+        let session = session.clone();
+        let busy = under_way.one_more();
+        async move {
+            Ok::<_, Infallible>(exchange::answer(&session, request).await.map(|body| body.keeping(busy)))
+        }
+    });
+    let mut connection = pin!(
+        http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(job.limits.streams)
+            .max_header_list_size(u32::try_from(job.limits.header_bytes).unwrap_or(u32::MAX))
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    let idle = async {
+        loop {
+            let before = under_way.begun();
+            tokio::time::sleep(job.limits.idle).await;
+            if under_way.none() && under_way.begun() == before {
+                return;
+            }
+        }
+    };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = async { tokio::select! { () = idle => {}, () = job.closing() => {} } } => {
+            connection.as_mut().graceful_shutdown();
+            // A client that does not even say its preface would not notice.
+            match tokio::time::timeout(job.limits.idle, connection).await {
+                Ok(ended) => ended,
+                Err(_) => return,
+            }
+        }
+    };
+    ended_with(&job, ended);
+}
+
+/// Records requests that were so broken that hyper answered them itself.
+fn ended_with(job: &Job, ended: hyper::Result<()>) {
+    let Err(error) = ended else { return };
+    tracing::debug!(%error, "a connection of the job ended");
+    if error.is_parse_too_large() {
+        job.record_connection("", Reason::TooLarge.as_str());
+    } else if error.is_parse() {
+        job.record_connection("", Reason::MalformedRequest.as_str());
+    }
+}

@@ -1,0 +1,91 @@
+//! Where the job's connections arrive: who speaks what, and to whom.
+
+mod channel;
+mod explicit;
+mod http;
+mod prefixed;
+mod sniff;
+mod tunnel;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use nix::errno::Errno;
+use policy::{Authority, Host, Reason};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use crate::authority_bind::Destination;
+use crate::job::{Job, Place};
+use prefixed::Prefixed;
+
+/// How long to wait for file descriptors to come back; accepting again at once would only spin.
+const EXHAUSTED: Duration = Duration::from_millis(50);
+
+/// Serves connections that believe they are at their destination.
+pub(crate) async fn serve_transparent(
+    job: Arc<Job>,
+    port: u16,
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+) {
+    while let Some((stream, place)) = accept(&job, &listener, &places).await {
+        let destination = match stream.local_addr() {
+            Ok(address) => destination(&job, address, port),
+            Err(_) => continue,
+        };
+        let job = job.clone();
+        tokio::spawn(channel::serve(job, destination, Prefixed::new(Bytes::new(), stream), place));
+    }
+}
+
+/// Serves connections that know that we are a proxy.
+pub(crate) async fn serve_explicit(job: Arc<Job>, listener: TcpListener, places: Arc<Semaphore>) {
+    while let Some((stream, place)) = accept(&job, &listener, &places).await {
+        tokio::spawn(explicit::serve(job.clone(), Prefixed::new(Bytes::new(), stream), place));
+    }
+}
+
+/// The next connection that the job has a place for; `None` when the proxy shuts down.
+pub(crate) async fn accept(
+    job: &Job,
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, Place)> {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = job.closing() => return None,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "a connection of the job was lost");
+                let exhausted = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
+                if error.raw_os_error().is_some_and(|code| exhausted.contains(&Errno::from_raw(code))) {
+                    tokio::time::sleep(EXHAUSTED).await;
+                }
+                continue;
+            }
+        };
+        // Without it, Nagle against delayed ACK costs every new connection 40 ms.
+        if stream.set_nodelay(true).is_err() {
+            continue;
+        }
+        match places.clone().try_acquire_owned() {
+            Ok(place) => return Some((stream, Arc::new(place))),
+            Err(_) => job.record_connection("", Reason::TooMany.as_str()),
+        }
+    }
+}
+
+/// Where a connection to this address of ours wanted to go.
+fn destination(job: &Job, address: SocketAddr, port: u16) -> Destination {
+    let address = SocketAddr::new(address.ip().to_canonical(), port);
+    match job.names.name_of(address.ip()) {
+        Some(name) => Destination::Server(Authority { host: Host::Name(name), port }),
+        None => Destination::Address(address),
+    }
+}

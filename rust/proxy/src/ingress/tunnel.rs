@@ -1,0 +1,70 @@
+//! Opaque bytes, where a `tcp` rule names host and port.
+
+use std::sync::Arc;
+
+use ::http::StatusCode;
+use policy::{Authority, Decision, Reason, Request, RuleId, Scheme};
+use tokio::io::copy_bidirectional;
+use tokio::net::TcpStream;
+
+use super::prefixed::Prefixed;
+use crate::exchange::Record;
+use crate::job::Job;
+use crate::upstream::{Guard, UpstreamError};
+
+/// Why there is no tunnel.
+pub(super) enum Failed {
+    Denied(Reason),
+    Upstream(UpstreamError),
+}
+
+/// The rule that makes connections to this server opaque.
+pub(super) fn rule(job: &Job, authority: &Authority) -> Option<RuleId> {
+    match job.policy.decide(&request(job, authority)) {
+        Decision::Allow { rule } => Some(rule),
+        Decision::Deny { .. } => None,
+    }
+}
+
+/// Connects and copies until one side is through.
+pub(super) async fn serve(job: &Arc<Job>, authority: &Authority, rule: Option<RuleId>, stream: Prefixed) {
+    if let Ok(outside) = open(job, authority, rule).await {
+        join(stream, outside).await;
+    }
+}
+
+/// Connects, past the address guard, and records it.
+pub(super) async fn open(
+    job: &Arc<Job>,
+    authority: &Authority,
+    rule: Option<RuleId>,
+) -> Result<TcpStream, Failed> {
+    let mut record = Record::tcp(job.clone(), authority);
+    record.rule(rule);
+    match job.upstream.open(&Guard { policy: &job.policy, request: &request(job, authority) }).await {
+        Ok((outside, address)) => {
+            record.address(address);
+            Ok(outside)
+        }
+        Err(UpstreamError::PrivateAddress(_)) => {
+            record.denied(Reason::PrivateAddress);
+            Err(Failed::Denied(Reason::PrivateAddress))
+        }
+        Err(error) => {
+            tracing::debug!(%error, "no tunnel");
+            record.answered(StatusCode::BAD_GATEWAY);
+            Err(Failed::Upstream(error))
+        }
+    }
+}
+
+/// Copies until one side is through.
+pub(super) async fn join(mut stream: Prefixed, mut outside: TcpStream) {
+    if let Err(error) = copy_bidirectional(&mut stream, &mut outside).await {
+        tracing::debug!(%error, "a tunnel ended");
+    }
+}
+
+fn request<'a>(job: &'a Job, authority: &'a Authority) -> Request<'a> {
+    Request { scheme: Scheme::Tcp, authority, method: "", path: &job.root, websocket: false }
+}

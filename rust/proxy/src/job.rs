@@ -1,0 +1,63 @@
+//! What every connection of the job needs to know.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use policy::{Decision, Policy, Reason, Request, RequestPath, RuleId};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use crate::audit::{Audit, Event, What};
+use crate::ca::JobCa;
+use crate::config::{Limits, Mode};
+use crate::dns::Names;
+use crate::swap::Vault;
+use crate::upstream::Upstream;
+
+/// One job, as its proxy sees it.
+pub(crate) struct Job {
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) mode: Mode,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) limits: Limits,
+    pub(crate) ca: JobCa,
+    pub(crate) audit: Arc<dyn Audit>,
+    pub(crate) names: Arc<Names>,
+    /// `/`, for what has no path.
+    pub(crate) root: RequestPath,
+    /// Turns true when the proxy shuts down.
+    pub(crate) closing: watch::Receiver<bool>,
+}
+
+/// A place among the job's connections, held as long as anything of one lives.
+pub(crate) type Place = Arc<OwnedSemaphorePermit>;
+
+impl Job {
+    /// The policy's word, after the mode's: `Ok(None)` is a request that no rule allows and that is let through to
+    /// learn from it.
+    pub(crate) fn decide(&self, request: &Request<'_>) -> Result<Option<RuleId>, (Reason, Option<RuleId>)> {
+        match (self.policy.decide(request), self.mode) {
+            (Decision::Allow { rule }, _) => Ok(Some(rule)),
+            // What the operator denies in so many words is not there to be learnt.
+            (Decision::Deny { reason, .. }, Mode::Learn) if reason != Reason::DeniedByRule => Ok(None),
+            (Decision::Deny { reason, rule }, _) => Err((reason, rule)),
+        }
+    }
+
+    /// Writes one event.
+    pub(crate) fn record(&self, what: What) {
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.audit.record(&Event { time: u64::try_from(time.as_millis()).unwrap_or(u64::MAX), what });
+    }
+
+    /// Writes that a connection ended before it became a request.
+    pub(crate) fn record_connection(&self, authority: impl ToString, denied: &str) {
+        self.record(What::Connection { authority: authority.to_string(), denied: denied.to_owned() });
+    }
+
+    /// Waits until the proxy shuts down.
+    pub(crate) async fn closing(&self) {
+        // An error means that the sender is gone, which is a shutdown as well.
+        let _ = self.closing.clone().wait_for(|closing| *closing).await;
+    }
+}

@@ -1,0 +1,190 @@
+//! The body of an answer on its way to the job.
+
+use std::error::Error;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::Redactor;
+use super::decode::{Coding, Decoder};
+use super::head::{Plan, Unreadable};
+use super::needles::StandIn;
+use super::splice::Splicer;
+
+/// Why a body ends early.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The body of an answer, without secrets.
+///
+/// It streams: a frame goes on as soon as it is known to be clean. It ends with an error, and so the answer is
+/// visibly cut, where it cannot be checked.
+pub struct Body<B = Incoming> {
+    inner: B,
+    redactor: Redactor,
+    reading: Reading,
+    splicer: Splicer,
+    keeps_length: bool,
+    /// Whether any data came.
+    started: bool,
+    stage: Stage,
+}
+
+enum Reading {
+    Plain,
+    /// What came and is not decoded yet.
+    Encoded(Decoder, Bytes),
+    Unreadable(Unreadable),
+}
+
+enum Stage {
+    Data,
+    /// The data has ended; the trailers, if there were any, come after what was held back.
+    End(Option<HeaderMap>),
+    Done,
+}
+
+/// How much a step of decoding makes at most.
+const STEP: usize = 32 * 1024;
+
+impl<B> Body<B> {
+    pub(super) fn new(redactor: Redactor, plan: Plan, inner: B) -> Body<B> {
+        let splicer = redactor.splicer(plan.stand_in);
+        let keeps_length = plan.coding == Ok(Coding::Identity) && plan.stand_in == StandIn::Fitted;
+        let reading = match plan.coding {
+            Ok(coding) => {
+                Decoder::new(coding).map_or(Reading::Plain, |decoder| Reading::Encoded(decoder, Bytes::new()))
+            }
+            Err(unreadable) => Reading::Unreadable(unreadable),
+        };
+        Body { inner, redactor, reading, splicer, keeps_length, started: false, stage: Stage::Data }
+    }
+
+    /// Decodes the next piece of what came; `None` when more must come first.
+    fn decode(&mut self) -> Result<Option<Bytes>, BoxError> {
+        let Reading::Encoded(decoder, encoded) = &mut self.reading else { return Ok(None) };
+        if encoded.is_empty() && !decoder.has_more() {
+            return Ok(None);
+        }
+        let mut plain = BytesMut::zeroed(STEP);
+        let length = decoder.step(encoded, &mut plain)?;
+        plain.truncate(length);
+        // Small pieces (events of a stream) must not keep a whole step's memory alive.
+        Ok(Some(if length < STEP / 4 { Bytes::copy_from_slice(&plain) } else { plain.freeze() }))
+    }
+
+    /// Takes data; gives what may go on.
+    fn take(&mut self, data: Bytes) -> Result<Bytes, BoxError> {
+        self.started |= !data.is_empty();
+        match &mut self.reading {
+            Reading::Plain => Ok(self.splicer.feed(data)),
+            Reading::Encoded(_, encoded) => {
+                *encoded = data;
+                Ok(Bytes::new())
+            }
+            Reading::Unreadable(unreadable) if !data.is_empty() => Err(unreadable.clone().into()),
+            Reading::Unreadable(_) => Ok(data),
+        }
+    }
+
+    /// The data has ended: gives what was held back.
+    fn end(&mut self, trailers: Option<HeaderMap>) -> Result<Bytes, BoxError> {
+        if let Reading::Encoded(decoder, _) = &self.reading {
+            decoder.finish()?;
+        }
+        self.stage = Stage::End(trailers.map(|mut trailers| {
+            self.redactor.trailers(&mut trailers);
+            trailers
+        }));
+        Ok(self.splicer.finish())
+    }
+}
+
+impl<B> Body<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    /// The next frame that is not empty.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        loop {
+            let data = match &mut self.stage {
+                Stage::Done => return Poll::Ready(None),
+                Stage::End(trailers) => {
+                    let trailers = trailers.take();
+                    self.stage = Stage::Done;
+                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+                }
+                Stage::Data => match self.decode()? {
+                    Some(plain) => self.splicer.feed(plain),
+                    None => match ready!(Pin::new(&mut self.inner).poll_frame(context)) {
+                        None => self.end(None)?,
+                        Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                        Some(Ok(frame)) => match frame.into_data() {
+                            Ok(data) => self.take(data)?,
+                            Err(frame) => match frame.into_trailers() {
+                                Ok(trailers) => self.end(Some(trailers))?,
+                                Err(_) => Bytes::new(),
+                            },
+                        },
+                    },
+                },
+            };
+            if !data.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+        }
+    }
+}
+
+impl<B> http_body::Body for Body<B>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let next = ready!(self.poll_next(context));
+        if matches!(next, Some(Err(_))) {
+            self.stage = Stage::Done;
+        }
+        Poll::Ready(next)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self.stage {
+            Stage::Done => true,
+            Stage::End(ref trailers) => trailers.is_none(),
+            Stage::Data => {
+                let nothing_held = match self.reading {
+                    Reading::Plain => self.splicer.pending() == 0,
+                    Reading::Encoded(..) | Reading::Unreadable(_) => !self.started,
+                };
+                nothing_held && self.inner.is_end_stream()
+            }
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match (self.inner.size_hint().exact(), &self.stage) {
+            (_, Stage::Done | Stage::End(_)) => SizeHint::with_exact(0),
+            (Some(0), Stage::Data) if !self.started => SizeHint::with_exact(0),
+            (Some(left), Stage::Data) if self.keeps_length => {
+                SizeHint::with_exact(left + self.splicer.pending() as u64)
+            }
+            _ => SizeHint::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "body_tests.rs"]
+mod tests;

@@ -1,0 +1,144 @@
+//! The head of an answer: what it says about its body, and what of it must change.
+
+use http::header::{self, HeaderName};
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use super::decode::Coding;
+use super::needles::{Needles, StandIn};
+use super::splice::whole;
+
+/// How the body of an answer is to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) coding: Result<Coding, Unreadable>,
+    pub(super) stand_in: StandIn,
+    pub(super) websocket: bool,
+}
+
+/// The body is in a coding that cannot be undone here, so nobody can say whether the secret is in it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the answer is in the coding {0:?}, which cannot be searched for secrets; the server was asked not to encode"
+)]
+pub(crate) struct Unreadable(String);
+
+/// Checksums of a body that may change.
+const DIGESTS: [HeaderName; 4] = [
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("repr-digest"),
+];
+
+impl Plan {
+    /// `same_length`: whether dummies are as long as their secrets.
+    pub(super) fn new(status: Option<StatusCode>, headers: &HeaderMap, same_length: bool) -> Plan {
+        let coding = coding(headers);
+        // A known length stays true if the few escaped spellings that differ are fitted.
+        let is_known = coding == Ok(Coding::Identity) && headers.contains_key(header::CONTENT_LENGTH);
+        let may_change = is_text(headers) && !(same_length && is_known);
+        Plan {
+            coding,
+            stand_in: if may_change { StandIn::Exact } else { StandIn::Fitted },
+            websocket: status == Some(StatusCode::SWITCHING_PROTOCOLS)
+                && tokens(headers, &header::UPGRADE).any(|token| token.eq_ignore_ascii_case("websocket")),
+        }
+    }
+
+    /// Makes the headers true for what becomes of the body.
+    pub(super) fn adapt(&self, headers: &mut HeaderMap) {
+        let decodes = !matches!(self.coding, Ok(Coding::Identity) | Err(_));
+        if decodes {
+            headers.remove(header::CONTENT_ENCODING);
+        }
+        if decodes || self.stand_in == StandIn::Exact {
+            headers.remove(header::CONTENT_LENGTH);
+        }
+        // `range` is not passed on, see `plain_answers`: say so.
+        if headers.contains_key(header::ACCEPT_RANGES) {
+            headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
+        }
+        remove_digests(headers);
+    }
+}
+
+/// Writes the dummies into header values.
+pub(super) fn clean(needles: &Needles, headers: &mut HeaderMap) {
+    for value in headers.values_mut() {
+        let Some(clean) = whole(needles, StandIn::Exact, value.as_bytes()) else { continue };
+        let sensitive = value.is_sensitive();
+        // Dummies are visible ASCII, so what was a header value still is one.
+        *value = HeaderValue::from_bytes(&clean).unwrap_or(HeaderValue::from_static(""));
+        value.set_sensitive(sensitive);
+    }
+}
+
+pub(super) fn remove_digests(headers: &mut HeaderMap) {
+    for digest in DIGESTS {
+        headers.remove(digest);
+    }
+}
+
+/// Asks a server for an answer that can be searched: not compressed, not a part (a secret could lie across its
+/// border), not in another character set, no compression inside WebSocket or gRPC frames.
+pub(crate) fn plain_answers(headers: &mut HeaderMap) {
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    for name in [header::RANGE, header::IF_RANGE, header::ACCEPT_CHARSET, header::SEC_WEBSOCKET_EXTENSIONS] {
+        headers.remove(name);
+    }
+    headers.remove("a-im");
+    if headers.contains_key(GRPC_ACCEPT_ENCODING) {
+        headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
+}
+
+const GRPC_ACCEPT_ENCODING: &str = "grpc-accept-encoding";
+
+/// The one coding that is to be undone; several on top of each other are not.
+fn coding(headers: &HeaderMap) -> Result<Coding, Unreadable> {
+    let unknown = tokens(headers, &header::TRANSFER_ENCODING)
+        .find(|token| !token.eq_ignore_ascii_case("chunked"))
+        .or_else(|| {
+            tokens(headers, &HeaderName::from_static("grpc-encoding"))
+                .find(|token| !token.eq_ignore_ascii_case("identity"))
+        });
+    if let Some(unknown) = unknown {
+        return Err(Unreadable(unknown));
+    }
+    let mut coding = Coding::Identity;
+    for token in tokens(headers, &header::CONTENT_ENCODING) {
+        match (coding, Coding::parse(&token)) {
+            (_, Some(Coding::Identity)) => {}
+            (Coding::Identity, Some(next)) => coding = next,
+            _ => return Err(Unreadable(token)),
+        }
+    }
+    Ok(coding)
+}
+
+/// Whether a body is text, in which lengths may change. Without a type it is taken for text.
+fn is_text(headers: &HeaderMap) -> bool {
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else { return true };
+    let kind = String::from_utf8_lossy(kind.as_bytes()).to_ascii_lowercase();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    let textual = ["json", "xml", "javascript", "x-www-form-urlencoded", "yaml", "graphql"];
+    kind.starts_with("text/") || (!kind.contains("grpc") && textual.iter().any(|word| kind.contains(word)))
+}
+
+/// The comma-separated words of a header; a value that is not text is one word that nobody knows.
+fn tokens(headers: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = String> {
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|value| {
+            String::from_utf8_lossy(value.as_bytes())
+                .split(',')
+                .map(|token| token.trim().to_owned())
+                .collect::<Vec<_>>()
+        })
+        .filter(|token| !token.is_empty())
+}
+
+#[cfg(test)]
+#[path = "head_tests.rs"]
+mod tests;

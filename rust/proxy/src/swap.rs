@@ -1,0 +1,229 @@
+//! Dummies out, secrets in: what happens to a request between the job and the outside.
+//!
+//! Only a *slot* (a header or query parameter made for credentials) gets a secret, only if it holds exactly the dummy,
+//! only towards the credential's own hosts, only inside TLS. Whatever could be read in two ways is refused.
+//!
+//! Not found: a dummy that a job splits or encrypts on its way to another host (it is worthless there), and a foreign
+//! key in a part of the request that no credential declares, such as the body, a cookie, the user name in front of a
+//! dummy password.
+
+mod error;
+mod query;
+mod slot;
+mod stray;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use policy::{Authority, Reason};
+use secrecy::ExposeSecret;
+
+use crate::config::Credential;
+use crate::redact::{Needles, Redactor, SHORTEST, plain_answers};
+
+pub use error::VaultError;
+use slot::SlotNames;
+use stray::Dummies;
+
+/// The credentials of one job, checked and ready for use.
+pub struct Vault {
+    credentials: Vec<Sealed>,
+    dummies: Dummies,
+    /// Every slot of every credential.
+    slots: SlotNames,
+    /// What is searched for in answers, by the credentials that a host has. Made when a host is first asked.
+    needles: Mutex<HashMap<Vec<usize>, Arc<Needles>>>,
+}
+
+/// A checked credential.
+struct Sealed {
+    credential: Credential,
+    headers: Vec<HeaderName>,
+}
+
+/// What was swapped into a request.
+#[derive(Debug, Default)]
+pub struct Swapped {
+    /// The names of the credentials that went out with it.
+    pub names: Vec<String>,
+    /// Writes the dummies back into the answer; `None` when no credential of this host wants it. It is there for
+    /// requests without a credential too, as the host may have kept what an earlier one brought.
+    pub redactor: Option<Redactor>,
+}
+
+impl Vault {
+    /// Checks the credentials and makes them ready.
+    pub fn new(credentials: Vec<Credential>) -> Result<Vault, VaultError> {
+        let sealed: Vec<Sealed> = credentials.into_iter().map(Sealed::new).collect::<Result<_, _>>()?;
+        for (index, one) in sealed.iter().enumerate() {
+            for other in &sealed[index + 1..] {
+                one.refuse_confusion_with(other)?;
+            }
+        }
+        Ok(Vault {
+            dummies: Dummies::new(sealed.iter().map(|sealed| sealed.dummy())),
+            slots: SlotNames::new(&sealed.iter().collect::<Vec<_>>()),
+            credentials: sealed,
+            needles: Mutex::default(),
+        })
+    }
+
+    /// Swaps the dummies of a request that the policy allowed, or says why it must not go out. On a refusal the
+    /// request may be half changed: drop it. On success headers and URI hold secrets: do not log them.
+    pub fn outgoing(
+        &self,
+        authority: &Authority,
+        tls: bool,
+        headers: &mut HeaderMap,
+        uri: &mut Uri,
+    ) -> Result<Swapped, Reason> {
+        // Meant for the proxy itself, never for the outside.
+        headers.remove(header::PROXY_AUTHORIZATION);
+        let own = self.own(authority);
+        self.dummies.refuse_strays(headers, uri, &own)?;
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(Reason::ForeignCredential);
+        }
+        if own.is_empty() {
+            return Ok(Swapped::default());
+        }
+        let credentials: Vec<&Sealed> = own.iter().map(|&index| &self.credentials[index]).collect();
+        let mut names = slot::swap(headers, &credentials, tls)?;
+        names.extend(query::swap(uri, &credentials, tls)?);
+        names.sort();
+        names.dedup();
+        let redactor = self.redactor(own);
+        if redactor.is_some() {
+            plain_answers(headers);
+        }
+        Ok(Swapped { names, redactor })
+    }
+
+    /// Whether trailers of a request may go out: they hold neither a credential slot nor a dummy.
+    pub fn trailers_ok(&self, trailers: &HeaderMap) -> bool {
+        self.credentials.is_empty()
+            || trailers.iter().all(|(name, value)| {
+                !self.slots.resembles(name.as_str()) && self.dummies.owners(value.as_bytes()).is_empty()
+            })
+    }
+
+    /// The credentials of a host, by position.
+    fn own(&self, authority: &Authority) -> Vec<usize> {
+        let is_own =
+            |sealed: &Sealed| sealed.credential.hosts.iter().any(|host| host.matches(&authority.host));
+        (0..self.credentials.len()).filter(|&index| is_own(&self.credentials[index])).collect()
+    }
+
+    fn redactor(&self, mut own: Vec<usize>) -> Option<Redactor> {
+        own.retain(|&index| self.credentials[index].credential.redact);
+        if own.is_empty() {
+            return None;
+        }
+        // A panic elsewhere cannot have left the map half written.
+        let mut needles = self.needles.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(needles) = needles.get(&own) {
+            return Some(Redactor::new(Arc::clone(needles)));
+        }
+        let secrets = own.iter().map(|&index| &self.credentials[index]);
+        let made = Arc::new(Needles::new(secrets.map(|sealed| (sealed.secret(), sealed.dummy()))));
+        needles.insert(own, Arc::clone(&made));
+        Some(Redactor::new(made))
+    }
+}
+
+impl Sealed {
+    fn new(credential: Credential) -> Result<Sealed, VaultError> {
+        let name = || credential.name.clone();
+        let (secret, dummy) = (credential.secret.expose_secret(), credential.dummy.as_str());
+        if secret.is_empty() {
+            return Err(VaultError::EmptySecret(name()));
+        }
+        if !is_token(secret) {
+            return Err(VaultError::UnsendableSecret(name()));
+        }
+        if secret.len() > LONGEST {
+            return Err(VaultError::LongSecret(name()));
+        }
+        if credential.redact && secret.len() < SHORTEST {
+            return Err(VaultError::ShortSecret(name()));
+        }
+        if !is_token(dummy) || dummy.len() < SHORTEST {
+            return Err(VaultError::UnusableDummy(name()));
+        }
+        if secret.contains(dummy) || dummy.contains(secret) {
+            return Err(VaultError::DummyIsSecret(name()));
+        }
+        let headers = credential.headers.iter().map(|header| {
+            let invalid = || VaultError::InvalidHeader { credential: name(), header: header.clone() };
+            let header = HeaderName::from_bytes(header.as_bytes()).map_err(|_| invalid())?;
+            if STRUCTURAL.contains(&header) { Err(invalid()) } else { Ok(header) }
+        });
+        let headers = headers.collect::<Result<_, _>>()?;
+        Ok(Sealed { headers, credential })
+    }
+
+    /// Two credentials whose dummies cannot be told apart, or whose stand-ins would write a secret, are refused
+    /// whatever their hosts.
+    fn refuse_confusion_with(&self, other: &Sealed) -> Result<(), VaultError> {
+        let names = || (self.credential.name.clone(), other.credential.name.clone());
+        if self.dummy().contains(other.dummy()) || other.dummy().contains(self.dummy()) {
+            return Err(VaultError::ConfusableDummies(names().0, names().1));
+        }
+        if self.dummy().contains(other.secret()) || other.dummy().contains(self.secret()) {
+            return Err(VaultError::DummyIsSecret(names().0));
+        }
+        Ok(())
+    }
+
+    fn name(&self) -> &str {
+        &self.credential.name
+    }
+
+    fn dummy(&self) -> &str {
+        &self.credential.dummy
+    }
+
+    fn secret(&self) -> &str {
+        self.credential.secret.expose_secret()
+    }
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.credentials.iter().map(Sealed::name).collect();
+        formatter.debug_struct("Vault").field("credentials", &names).finish_non_exhaustive()
+    }
+}
+
+/// Servers refuse longer header lines, and every spelling of a secret is held in memory.
+const LONGEST: usize = 8 * 1024;
+
+/// Headers that say how a message is framed or to whom it goes: never a slot.
+const STRUCTURAL: [HeaderName; 9] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+    header::HOST,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Visible ASCII with spaces inside: what every header, query and JSON text can carry.
+fn is_token(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~')) && text.trim() == text
+}
+
+/// A header value that holds a secret; kept out of HPACK's tables and of `Debug`.
+fn sensitive(value: &str) -> Result<HeaderValue, Reason> {
+    let mut value = HeaderValue::from_str(value).map_err(|_| Reason::ForeignCredential)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! Query parameters that a credential declares.
+
+use http::Uri;
+use http::uri::PathAndQuery;
+use policy::Reason;
+
+use super::Sealed;
+use super::stray::decode_percent;
+use crate::redact::percent;
+
+/// Puts the secrets into the parameters that hold a dummy; gives the names of the credentials that were used.
+pub(super) fn swap(uri: &mut Uri, own: &[&Sealed], tls: bool) -> Result<Vec<String>, Reason> {
+    let Some(query) = uri.query() else { return Ok(Vec::new()) };
+    let mut names = Vec::new();
+    let mut seen: Vec<String> = Vec::new();
+    let mut pairs: Vec<String> = Vec::new();
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let declares = |name: &str, exactly: bool| -> Vec<&Sealed> {
+            let same = |parameter: &String| {
+                if exactly { parameter == name } else { parameter.eq_ignore_ascii_case(name) }
+            };
+            own.iter().copied().filter(|sealed| sealed.credential.query_parameters.iter().any(same)).collect()
+        };
+        // Some servers take `;` for `&`, some take any case.
+        let hidden = pair.split(';').skip(1).map(|part| part.split('=').next().unwrap_or_default());
+        let mut for_them: Vec<&Sealed> = declares(&decode(name), false);
+        for_them.extend(hidden.flat_map(|name| declares(&decode(name), false)));
+        if for_them.is_empty() {
+            pairs.push(pair.to_owned());
+            continue;
+        }
+        let repeated = seen.contains(&decode(name).to_ascii_lowercase());
+        seen.push(decode(name).to_ascii_lowercase());
+        let dummy = decode(value);
+        match declares(&decode(name), true).into_iter().find(|sealed| sealed.dummy() == dummy) {
+            Some(_) if !tls => return Err(Reason::StrayCredential),
+            Some(sealed) if !repeated => {
+                names.push(sealed.name().to_owned());
+                pairs.push(format!("{name}={}", percent(sealed.secret())));
+            }
+            None if for_them.iter().all(|sealed| sealed.credential.allow_foreign) => {
+                pairs.push(pair.to_owned())
+            }
+            _ => return Err(Reason::ForeignCredential),
+        }
+    }
+    if !names.is_empty() {
+        replace_query(uri, &pairs.join("&"))?;
+    }
+    Ok(names)
+}
+
+/// A name or value as a server reads it.
+fn decode(text: &str) -> String {
+    String::from_utf8_lossy(&decode_percent(text.replace('+', " ").as_bytes())).into_owned()
+}
+
+fn replace_query(uri: &mut Uri, query: &str) -> Result<(), Reason> {
+    // Errors are refusals without detail: their texts could hold the secret.
+    let refused = Reason::ForeignCredential;
+    let mut parts = uri.clone().into_parts();
+    let path_and_query = PathAndQuery::try_from(format!("{}?{query}", uri.path())).map_err(|_| refused)?;
+    parts.path_and_query = Some(path_and_query);
+    *uri = Uri::from_parts(parts).map_err(|_| refused)?;
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! Which TLS is spoken, on either side.
+
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::ResolvesServerCertUsingSni;
+use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig};
+
+/// HTTP/2 and HTTP/1.1, by preference.
+pub(crate) const HTTP2: &[u8] = b"h2";
+pub(crate) const HTTP1: &[u8] = b"http/1.1";
+
+/// The cryptography of this process; always named, never a process-wide default that another crate may have set.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// The server side, whose bytes never leave the machine: what is cheapest goes first. The certificate is filled in
+/// per host.
+pub(crate) fn toward_the_job(provider: Arc<CryptoProvider>) -> Result<ServerConfig, rustls::Error> {
+    let mut provider = CryptoProvider::clone(&provider);
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    let provider = Arc::new(provider);
+    let mut config = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
+    config.alpn_protocols = vec![HTTP2.into(), HTTP1.into()];
+    config.ignore_client_order = true;
+    config.ticketer = aws_lc_rs::Ticketer::new()?;
+    config.send_tls13_tickets = 1;
+    Ok(config)
+}
+
+/// The client side.
+pub(crate) fn toward_upstream(
+    roots: RootCertStore,
+    protocols: &[&[u8]],
+) -> Result<ClientConfig, rustls::Error> {
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(config)
+}

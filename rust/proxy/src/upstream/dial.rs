@@ -1,0 +1,236 @@
+//! From an authority to a connection: one look-up, the address guard, and a race between what is left.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use policy::{Authority, Host};
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::guard::{Guard, Verdict, own_addresses};
+use super::link::Link;
+use super::pool::Key;
+use super::trust::Trust;
+use super::{Protocol, UpstreamError, proxy};
+use crate::{ServeError, config, tls};
+
+/// How long one address may keep the next waiting (RFC 8305).
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Makes connections.
+pub(super) struct Dialer {
+    connect_to: HashMap<Authority, SocketAddr>,
+    proxy: Option<Authority>,
+    patience: Duration,
+    trust: Trust,
+}
+
+/// A connection and where it goes.
+pub(super) struct Way {
+    pub(super) stream: TcpStream,
+    pub(super) address: SocketAddr,
+    /// The address guard let it through for this request only.
+    pub(super) excepted: bool,
+}
+
+impl Dialer {
+    pub(super) fn new(config: config::Upstream, patience: Duration) -> Result<Dialer, ServeError> {
+        Ok(Dialer {
+            connect_to: config.connect_to.into_iter().collect(),
+            proxy: config.proxy,
+            patience,
+            trust: Trust::new(&config.trust)?,
+        })
+    }
+
+    /// Connects to the server of a request.
+    pub(super) async fn dial(&self, guard: &Guard<'_>) -> Result<Way, UpstreamError> {
+        let authority = guard.request.authority;
+        let way = async {
+            if let Some(address) = self.connect_to.get(authority) {
+                let stream = race(vec![*address]).await;
+                let (stream, address) =
+                    stream.map_err(|error| UpstreamError::Connect(authority.clone(), error))?;
+                return Ok(Way { stream, address, excepted: false });
+            }
+            match &self.proxy {
+                Some(proxy) => dial_through(proxy, guard).await,
+                None => dial_directly(guard).await,
+            }
+        };
+        timeout(self.patience, way).await.unwrap_or_else(|_| Err(UpstreamError::Timeout(authority.clone())))
+    }
+
+    /// Speaks TLS, where it is wanted, and HTTP.
+    pub(super) async fn speak(&self, key: &Key, stream: TcpStream) -> Result<Link, UpstreamError> {
+        let spoken = async {
+            let closed = |error| UpstreamError::Closed(key.authority.clone(), error);
+            match key.protocol {
+                Protocol::Http1 | Protocol::PlainWebsocket => Link::http1(stream).await.map_err(closed),
+                Protocol::Http2 => Link::http2(stream).await.map_err(closed),
+                Protocol::Negotiated | Protocol::Websocket => {
+                    let failed = |error: String| UpstreamError::Tls(key.authority.clone(), error);
+                    let clients = self.trust.clients().await.map_err(failed)?;
+                    let config = match key.protocol {
+                        Protocol::Websocket => &clients.http1,
+                        _ => &clients.negotiated,
+                    };
+                    let name = server_name(&key.authority.host).map_err(failed)?;
+                    let stream = TlsConnector::from(config.clone())
+                        .connect(name, stream)
+                        .await
+                        .map_err(|error| failed(error.to_string()))?;
+                    if stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2) {
+                        Link::http2(stream).await.map_err(closed)
+                    } else {
+                        Link::http1(stream).await.map_err(closed)
+                    }
+                }
+            }
+        };
+        timeout(self.patience, spoken)
+            .await
+            .unwrap_or_else(|_| Err(UpstreamError::Timeout(key.authority.clone())))
+    }
+}
+
+async fn dial_directly(guard: &Guard<'_>) -> Result<Way, UpstreamError> {
+    let authority = guard.request.authority;
+    let addresses = resolve(authority).await?;
+    let own = own_addresses().map_err(|error| UpstreamError::Connect(authority.clone(), error))?;
+    let admitted: Vec<SocketAddr> =
+        addresses.into_iter().filter(|address| guard.judge(address.ip(), &own) != Verdict::Refused).collect();
+    if admitted.is_empty() {
+        return Err(UpstreamError::PrivateAddress(authority.clone()));
+    }
+    let (stream, address) =
+        race(admitted).await.map_err(|error| UpstreamError::Connect(authority.clone(), error))?;
+    Ok(Way { stream, address, excepted: guard.judge(address.ip(), &own) == Verdict::Excepted })
+}
+
+/// The operator's proxy resolves names itself, so that the guard sees literal addresses only.
+async fn dial_through(proxy: &Authority, guard: &Guard<'_>) -> Result<Way, UpstreamError> {
+    let authority = guard.request.authority;
+    let mut excepted = false;
+    if let Host::Ip(address) = authority.host {
+        match guard.judge(address, &[]) {
+            Verdict::Refused => return Err(UpstreamError::PrivateAddress(authority.clone())),
+            verdict => excepted = verdict == Verdict::Excepted,
+        }
+    }
+    let addresses = resolve(proxy).await?;
+    let (mut stream, address) =
+        race(addresses).await.map_err(|error| UpstreamError::Connect(proxy.clone(), error))?;
+    proxy::ask_for_tunnel(&mut stream, authority)
+        .await
+        .map_err(|refusal| UpstreamError::Proxy(authority.clone(), refusal))?;
+    Ok(Way { stream, address, excepted })
+}
+
+/// The one place where a name becomes addresses.
+async fn resolve(authority: &Authority) -> Result<Vec<SocketAddr>, UpstreamError> {
+    let name = match &authority.host {
+        Host::Ip(address) => return Ok(vec![SocketAddr::new(*address, authority.port)]),
+        Host::Name(name) => name.as_str(),
+    };
+    #[allow(clippy::disallowed_methods, reason = "this is the place: the policy has allowed the name")]
+    let found = tokio::net::lookup_host((name, authority.port)).await;
+    let addresses: Vec<SocketAddr> =
+        found.map_err(|error| UpstreamError::Dns(authority.clone(), error))?.collect();
+    if addresses.is_empty() {
+        let none = io::Error::new(io::ErrorKind::NotFound, "it has no address");
+        return Err(UpstreamError::Dns(authority.clone(), none));
+    }
+    Ok(addresses)
+}
+
+/// Happy eyeballs: both families in turn, each attempt with a short head start, the first connection wins.
+async fn race(addresses: Vec<SocketAddr>) -> io::Result<(TcpStream, SocketAddr)> {
+    let mut waiting = take_turns(addresses);
+    let mut running = JoinSet::new();
+    let mut last_error = io::Error::new(io::ErrorKind::AddrNotAvailable, "no address to connect to");
+    loop {
+        if let Some(address) = waiting.pop_front() {
+            running.spawn(connect(address));
+        }
+        let head_start = async {
+            if waiting.is_empty() {
+                std::future::pending().await
+            } else {
+                tokio::time::sleep(HEAD_START).await
+            }
+        };
+        tokio::select! {
+            ended = running.join_next() => match ended {
+                Some(Ok(Ok(connected))) => return Ok(connected),
+                Some(Ok(Err(error))) => last_error = error,
+                Some(Err(gone)) => last_error = io::Error::other(gone),
+                None if waiting.is_empty() => return Err(last_error),
+                None => {}
+            },
+            () = head_start => {}
+        }
+    }
+}
+
+async fn connect(address: SocketAddr) -> io::Result<(TcpStream, SocketAddr)> {
+    #[allow(clippy::disallowed_methods, reason = "this is the place: the address passed the guard")]
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, address))
+}
+
+/// Keeps the resolver's order within a family and starts with the family that it prefers.
+fn take_turns(addresses: Vec<SocketAddr>) -> VecDeque<SocketAddr> {
+    let Some(first) = addresses.first().map(SocketAddr::is_ipv4) else { return VecDeque::new() };
+    let (mut preferred, mut other): (VecDeque<_>, VecDeque<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv4() == first);
+    let mut turns = VecDeque::with_capacity(preferred.len() + other.len());
+    while !preferred.is_empty() || !other.is_empty() {
+        turns.extend(preferred.pop_front());
+        turns.extend(other.pop_front());
+    }
+    turns
+}
+
+fn server_name(host: &Host) -> Result<ServerName<'static>, String> {
+    match host {
+        Host::Ip(address) => Ok(ServerName::IpAddress(IpAddr::into(*address))),
+        Host::Name(name) => ServerName::try_from(name.as_str().to_owned())
+            .map_err(|_| "its name cannot stand in a certificate".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let turns =
+            take_turns(addresses(&["[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8::3]:1", "192.0.2.1:1"]));
+        let expected = addresses(&["[2001:db8::1]:1", "192.0.2.1:1", "[2001:db8::2]:1", "[2001:db8::3]:1"]);
+        assert_eq!(Vec::from(turns), expected);
+    }
+
+    #[tokio::test]
+    async fn a_dead_address_gives_way_to_a_live_one() {
+        let live = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dead = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (live_address, dead_address) = (live.local_addr().unwrap(), dead.local_addr().unwrap());
+        drop(dead);
+        let (_, address) = race(vec![dead_address, live_address]).await.unwrap();
+        assert_eq!(address, live_address);
+        let error = race(vec![dead_address]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+}

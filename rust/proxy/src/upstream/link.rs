@@ -1,0 +1,111 @@
+//! One HTTP connection to the outside, of either version.
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::exchange::RequestBody;
+
+/// Windows of the size of a fast path's bandwidth times delay; the defaults (64 KiB) hold a download back.
+const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 5 * 1024 * 1024;
+
+/// The sending side; the connection itself runs in a task of its own.
+pub(super) enum Link {
+    Http1(http1::SendRequest<RequestBody>),
+    Http2(http2::SendRequest<RequestBody>),
+}
+
+/// What became of a request.
+pub(super) enum Sent {
+    /// The head of its answer came.
+    Answered(Response<Incoming>),
+    /// Nothing of it left.
+    Returned(Request<RequestBody>, hyper::Error),
+    /// Some of it may have left.
+    Broken(hyper::Error),
+}
+
+impl Link {
+    pub(super) async fn http1<S>(stream: S) -> hyper::Result<Link>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "an upstream connection ended");
+            }
+        });
+        Ok(Link::Http1(sender))
+    }
+
+    pub(super) async fn http2<S>(stream: S) -> hyper::Result<Link>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .handshake(TokioIo::new(stream))
+            .await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "an upstream connection ended");
+            }
+        });
+        Ok(Link::Http2(sender))
+    }
+
+    pub(super) fn is_http2(&self) -> bool {
+        matches!(self, Link::Http2(_))
+    }
+
+    /// Another hold on the same connection, where one connection carries several requests at once.
+    pub(super) fn share(&self) -> Option<Link> {
+        match self {
+            Link::Http1(_) => None,
+            Link::Http2(sender) => Some(Link::Http2(sender.clone())),
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        match self {
+            Link::Http1(sender) => !sender.is_closed(),
+            Link::Http2(sender) => !sender.is_closed(),
+        }
+    }
+
+    /// Whether a request could be sent at once.
+    pub(super) fn is_ready(&self) -> bool {
+        match self {
+            Link::Http1(sender) => sender.is_ready(),
+            Link::Http2(sender) => sender.is_ready(),
+        }
+    }
+
+    /// Waits until the request before is through; false if the connection is gone.
+    pub(super) async fn ready(&mut self) -> bool {
+        match self {
+            Link::Http1(sender) => sender.ready().await.is_ok(),
+            Link::Http2(sender) => sender.ready().await.is_ok(),
+        }
+    }
+
+    pub(super) async fn send(&mut self, request: Request<RequestBody>) -> Sent {
+        let sent = match self {
+            Link::Http1(sender) => sender.try_send_request(request).await,
+            Link::Http2(sender) => sender.try_send_request(request).await,
+        };
+        match sent {
+            Ok(response) => Sent::Answered(response),
+            Err(mut error) => match error.take_message() {
+                Some(request) => Sent::Returned(request, error.into_error()),
+                None => Sent::Broken(error.into_error()),
+            },
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! The way to the outside: the only room that resolves names, dials and keeps connections.
+
+mod dial;
+mod guard;
+mod link;
+mod pool;
+mod proxy;
+mod trust;
+
+pub use trust::system_roots;
+
+pub(crate) use guard::Guard;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONNECTION, HOST, TE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, uri};
+use hyper::body::Incoming;
+use policy::{Authority, Host, Policy, RequestPath, Scheme};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use crate::exchange::RequestBody;
+use crate::{ServeError, config};
+use dial::{Dialer, Way};
+use link::{Link, Sent};
+use pool::{Key, Pool, Pooled};
+
+/// The outside, as one job reaches it.
+pub(crate) struct Upstream {
+    dialer: Dialer,
+    pool: Pool,
+    policy: Arc<Policy>,
+}
+
+/// A request that may go out, addressed by its [`Guard`].
+pub(crate) struct Outgoing {
+    pub(crate) method: Method,
+    /// Path and query.
+    pub(crate) target: Uri,
+    /// Without `Host`.
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: RequestBody,
+    pub(crate) protocol: Protocol,
+}
+
+/// How to speak to a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Protocol {
+    /// TLS; HTTP/2 or HTTP/1.1, as the server likes.
+    Negotiated,
+    /// TLS and HTTP/1.1, the only way to a WebSocket. The connection is never used again.
+    Websocket,
+    /// HTTP/1.1 without TLS.
+    Http1,
+    /// HTTP/1.1 without TLS, for a WebSocket.
+    PlainWebsocket,
+    /// HTTP/2 without TLS: nothing is negotiated there, so what the job spoke is spoken on.
+    Http2,
+}
+
+/// A connection that is being made before the first request is known.
+pub(crate) struct Prefetch(watch::Receiver<bool>);
+
+/// Why there is no answer from the outside. The text is for the job to read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpstreamError {
+    #[error("the name {0} does not resolve on the host: {1}")]
+    Dns(Authority, std::io::Error),
+    #[error("{0} resolves to private addresses only")]
+    PrivateAddress(Authority),
+    #[error("cannot connect to {0}: {1}")]
+    Connect(Authority, std::io::Error),
+    #[error("{0} did not answer in time")]
+    Timeout(Authority),
+    #[error("no TLS with {0}: {1}")]
+    Tls(Authority, String),
+    #[error("the proxy between this machine and {0} refused: {1}")]
+    Proxy(Authority, String),
+    #[error("the connection to {0} broke before an answer came: {1}")]
+    Closed(Authority, hyper::Error),
+}
+
+impl Upstream {
+    pub(crate) fn new(
+        config: config::Upstream,
+        dial_timeout: Duration,
+        policy: Arc<Policy>,
+    ) -> Result<Upstream, ServeError> {
+        Ok(Upstream { dialer: Dialer::new(config, dial_timeout)?, pool: Pool::default(), policy })
+    }
+
+    /// Sends a request and waits for the head of the answer.
+    pub(crate) async fn send(
+        &self,
+        guard: &Guard<'_>,
+        mut outgoing: Outgoing,
+    ) -> Result<(Response<Incoming>, SocketAddr), UpstreamError> {
+        let authority = guard.request.authority;
+        let key = Key { protocol: outgoing.protocol, authority: authority.clone() };
+        // A pooled connection may have been closed by the server while the request was on its way: then a fresh one
+        // is tried, once, and only if the server cannot have acted on the request.
+        let mut pooled = if key.protocol.is_websocket() { None } else { self.pool.take(&key, guard) };
+        loop {
+            let reused = pooled.is_some();
+            let mut connection = match pooled.take() {
+                Some(connection) => connection,
+                None => self.connect(&key, guard).await?,
+            };
+            let spare = if reused { spare(&outgoing) } else { None };
+            let request = write_request(authority, &connection.link, outgoing);
+            match connection.link.send(request).await {
+                Sent::Answered(response) => {
+                    let address = connection.address;
+                    if !key.protocol.is_websocket() {
+                        self.pool.give_back(key, connection);
+                    }
+                    return Ok((response, address));
+                }
+                Sent::Returned(request, _) if reused => outgoing = read_request(request, key.protocol),
+                Sent::Returned(_, error) | Sent::Broken(error) => match spare {
+                    Some(spare) => outgoing = spare,
+                    None => return Err(UpstreamError::Closed(authority.clone(), error)),
+                },
+            }
+        }
+    }
+
+    /// Starts a connection to a server that at least one rule allows something on, for the request that will come.
+    pub(crate) fn prefetch(self: &Arc<Self>, scheme: Scheme, authority: &Authority) -> Option<Prefetch> {
+        let protocol = if scheme == Scheme::Https { Protocol::Negotiated } else { Protocol::Http1 };
+        let key = Key { protocol, authority: authority.clone() };
+        let (done, finished) = match self.pool.start_prefetch(&key) {
+            pool::Start::NotNeeded => return None,
+            pool::Start::UnderWay(finished) => return Some(Prefetch(finished)),
+            pool::Start::Begin(done, finished) => (done, finished),
+        };
+        let root = RequestPath::parse("/").ok()?;
+        let upstream = self.clone();
+        tokio::spawn(async move {
+            // The request is not known yet: an address that only some requests may reach is left to them.
+            let request = policy::Request {
+                scheme,
+                authority: &key.authority,
+                method: "",
+                path: &root,
+                websocket: false,
+            };
+            let guard = Guard { policy: &upstream.policy, request: &request };
+            match upstream.connect(&key, &guard).await {
+                Ok(mut connection) => {
+                    // Otherwise the request could look for it a moment too early.
+                    if connection.link.ready().await {
+                        upstream.pool.give_back(key, connection);
+                    }
+                }
+                // The request itself will dial again and tell the job.
+                Err(error) => tracing::debug!(%error, "dialling ahead failed"),
+            }
+            let _ = done.send(true);
+        });
+        Some(Prefetch(finished))
+    }
+
+    /// Opens a connection for opaque bytes.
+    pub(crate) async fn open(&self, guard: &Guard<'_>) -> Result<(TcpStream, SocketAddr), UpstreamError> {
+        let Way { stream, address, .. } = self.dialer.dial(guard).await?;
+        Ok((stream, address))
+    }
+
+    /// Drops connections that nobody used for a while.
+    pub(crate) fn sweep(&self) {
+        self.pool.sweep();
+    }
+
+    async fn connect(&self, key: &Key, guard: &Guard<'_>) -> Result<Pooled, UpstreamError> {
+        let way = self.dialer.dial(guard).await?;
+        let (address, excepted) = (way.address, way.excepted);
+        let link = self.dialer.speak(key, way.stream).await?;
+        Ok(Pooled::new(link, address, excepted))
+    }
+}
+
+impl Prefetch {
+    /// Waits until the connection is there, or is known not to come.
+    pub(crate) async fn finished(&self) {
+        // An error means that the task is gone, which is an end as well.
+        let _ = self.0.clone().wait_for(|done| *done).await;
+    }
+}
+
+impl UpstreamError {
+    /// The kind, as the job reads it in `x-jail-error`.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            UpstreamError::Dns(..) => "upstream-dns",
+            UpstreamError::PrivateAddress(_) => "private-address",
+            UpstreamError::Connect(..) => "upstream-connect",
+            UpstreamError::Timeout(_) => "upstream-timeout",
+            UpstreamError::Tls(..) => "upstream-tls",
+            UpstreamError::Proxy(..) => "upstream-proxy",
+            UpstreamError::Closed(..) => "upstream-closed",
+        }
+    }
+}
+
+impl Protocol {
+    pub(crate) fn tls(self) -> bool {
+        matches!(self, Protocol::Negotiated | Protocol::Websocket)
+    }
+
+    fn is_websocket(self) -> bool {
+        matches!(self, Protocol::Websocket | Protocol::PlainWebsocket)
+    }
+}
+
+/// A copy of a request that may be sent twice: it has no body and changes nothing.
+fn spare(outgoing: &Outgoing) -> Option<Outgoing> {
+    if !outgoing.method.is_safe() {
+        return None;
+    }
+    Some(Outgoing {
+        method: outgoing.method.clone(),
+        target: outgoing.target.clone(),
+        headers: outgoing.headers.clone(),
+        body: outgoing.body.again()?,
+        protocol: outgoing.protocol,
+    })
+}
+
+/// Writes the head as the connection's version wants it.
+fn write_request(authority: &Authority, link: &Link, outgoing: Outgoing) -> Request<RequestBody> {
+    let Outgoing { method, target, mut headers, body, protocol } = outgoing;
+    let host = host_text(authority, protocol.tls());
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    if link.is_http2() {
+        *request.version_mut() = Version::HTTP_2;
+        let mut parts = target.into_parts();
+        parts.scheme = Some(if protocol.tls() { uri::Scheme::HTTPS } else { uri::Scheme::HTTP });
+        parts.authority = host.parse().ok();
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    } else {
+        if headers.contains_key(TE) {
+            headers.insert(CONNECTION, HeaderValue::from_static("TE"));
+        }
+        if let Ok(host) = HeaderValue::try_from(host) {
+            headers.insert(HOST, host);
+        }
+        *request.uri_mut() = target;
+    }
+    *request.headers_mut() = headers;
+    request
+}
+
+/// Takes back a request that was not sent.
+fn read_request(request: Request<RequestBody>, protocol: Protocol) -> Outgoing {
+    let (head, body) = request.into_parts();
+    let mut headers = head.headers;
+    headers.remove(HOST);
+    headers.remove(CONNECTION);
+    let target = head.uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
+    Outgoing { method: head.method, target, headers, body, protocol }
+}
+
+/// The authority as it is written in `Host` and `:authority`, without a port that says nothing.
+fn host_text(authority: &Authority, tls: bool) -> String {
+    let host = match &authority.host {
+        Host::Name(name) => name.as_str().to_owned(),
+        Host::Ip(IpAddr::V4(address)) => address.to_string(),
+        Host::Ip(IpAddr::V6(address)) => format!("[{address}]"),
+    };
+    match (tls, authority.port) {
+        (true, 443) | (false, 80) => host,
+        (_, port) => format!("{host}:{port}"),
+    }
+}

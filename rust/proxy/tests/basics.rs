@@ -1,0 +1,154 @@
+//! The main line: allowed requests arrive, denied ones are told why, nothing else leaves.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use proxy::audit::What;
+use support::*;
+
+#[tokio::test]
+async fn both_versions_on_both_legs() {
+    for (outside, spoken) in
+        [(&["h2", "http/1.1"][..], "HTTP/2.0"), (&["http/1.1"], "HTTP/1.1"), (&[], "HTTP/1.1")]
+    {
+        let server = Server::https(&["api.test"], outside).await;
+        let jail = Jail::allow(&["api.test"]).to("api.test:443", &server).start();
+        for inside in ["h2", "http/1.1"] {
+            let got = jail.get("https://api.test/a/b?c=d", inside).await;
+            assert_eq!(got.status, 200, "{inside} to {outside:?}: {got:?}");
+            let told = got.json();
+            assert_eq!(told["version"], spoken, "{inside} to {outside:?}");
+            assert_eq!(told["method"], "GET");
+            let target = if spoken == "HTTP/2.0" { "https://api.test/a/b?c=d" } else { "/a/b?c=d" };
+            assert_eq!(told["target"], target);
+            let host = if spoken == "HTTP/2.0" { vec![] } else { vec!["api.test".to_owned()] };
+            assert_eq!(got.seen_header("host"), host);
+        }
+        assert_eq!(server.connections(), 1, "one connection is used again");
+        assert_eq!(jail.requests().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn bodies_pass_both_ways() {
+    for outside in [&["h2"][..], &["http/1.1"]] {
+        let server = Server::https(&["api.test"], outside).await;
+        let jail = Jail::allow(&["api.test"]).to("api.test:443", &server).start();
+        let body = "x".repeat(300_000);
+        for inside in ["h2", "http/1.1"] {
+            let request =
+                Request::post("https://api.test/").body(Full::new(Bytes::from(body.clone()))).unwrap();
+            let got = jail.send(request, inside).await;
+            assert_eq!(
+                got.json()["body"].as_str().map(str::len),
+                Some(body.len()),
+                "{inside} to {outside:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_denied_host_is_told_why_inside_tls_and_nobody_is_dialled() {
+    let server = Server::https(&["api.test", "evil.test"], &["h2", "http/1.1"]).await;
+    let jail = Jail::allow(&["api.test"]).to("api.test:443", &server).to("evil.test:443", &server).start();
+    for inside in ["h2", "http/1.1"] {
+        let got = jail.get("https://evil.test/steal?key=value", inside).await;
+        assert_eq!((got.status, got.denied()), (403, Some("host-not-allowed")));
+        assert_eq!(got.header("content-type"), Some("application/json"));
+        let told = got.json();
+        assert_eq!(told["error"], "denied");
+        assert_eq!(told["reason"], "host-not-allowed");
+        assert_eq!(told["authority"], "evil.test:443");
+        assert_eq!(told["method"], "GET");
+        assert_eq!(told["path"], "/steal");
+        assert!(told["hint"].as_str().unwrap().contains("--allow"));
+    }
+    assert_eq!(server.connections(), 0);
+
+    let control = jail.get("https://api.test/", "h2").await;
+    assert_eq!(control.status, 200);
+    assert_eq!(server.connections(), 1);
+    let denied = Some("host-not-allowed".to_owned());
+    assert_eq!(jail.requests()[0], ("evil.test:443".into(), "/steal".into(), denied, Some(403)));
+    assert_eq!(jail.requests()[2], ("api.test:443".into(), "/".into(), None, Some(200)));
+}
+
+#[tokio::test]
+async fn a_denied_head_request_gets_no_body() {
+    let jail = Jail::allow(&["api.test"]).start();
+    let request = Request::head("https://evil.test/").body(Full::default()).unwrap();
+    let got = jail.send(request, "http/1.1").await;
+    assert_eq!((got.status, got.denied()), (403, Some("host-not-allowed")));
+    assert!(got.body.is_empty());
+}
+
+#[tokio::test]
+async fn every_request_of_a_connection_is_decided_anew() {
+    let server = Server::https(&["api.test"], &["h2", "http/1.1"]).await;
+    let jail = Jail::allow(&["GET https://api.test/ok/**"]).to("api.test:443", &server).start();
+    for inside in ["h2", "http/1.1"] {
+        let before = server.requests();
+        let mut http = jail.https("api.test:443", "api.test", inside).await;
+        assert_eq!(http.get("https://api.test/ok/1").await.status, 200);
+        let got = http.get("https://api.test/no").await;
+        assert_eq!((got.status, got.denied()), (403, Some("path-not-allowed")));
+        let post = Request::post("https://api.test/ok/1").body(Full::new(Bytes::from("body"))).unwrap();
+        let got = http.send(post).await;
+        assert_eq!((got.status, got.denied()), (403, Some("method-not-allowed")));
+        if inside == "h2" {
+            assert_eq!(http.get("https://api.test/ok/2").await.status, 200);
+        }
+        assert_eq!(server.requests() - before, if inside == "h2" { 2 } else { 1 });
+    }
+}
+
+#[tokio::test]
+async fn a_method_override_needs_the_overriding_method_allowed() {
+    let server = Server::https(&["api.test"], &["h2"]).await;
+    let jail = Jail::allow(&["GET,POST api.test"]).to("api.test:443", &server).start();
+    for (method, status) in [("DELETE", 403), ("get", 200)] {
+        let request = Request::post("https://api.test/")
+            .header("X-HTTP-Method-Override", method)
+            .body(Full::default())
+            .unwrap();
+        assert_eq!(jail.send(request, "h2").await.status, status, "{method}");
+    }
+    assert_eq!(server.requests(), 1);
+}
+
+#[tokio::test]
+async fn learning_lets_pass_and_says_so() {
+    let server = Server::https(&["api.test"], &["h2"]).await;
+    let jail = Jail::allow(&[]).deny_first("api.test/secret").to("api.test:443", &server).learn().start();
+    assert_eq!(jail.get("https://api.test/x", "h2").await.status, 200);
+    assert_eq!(jail.requests(), [("api.test:443".into(), "/x".into(), None, Some(200))]);
+    let What::Request { rule: None, .. } = jail.events()[0].what else { panic!("{:?}", jail.events()) };
+    assert_eq!(jail.get("https://api.test/secret", "h2").await.denied(), Some("denied-by-rule"));
+    assert_eq!(server.requests(), 1);
+}
+
+#[tokio::test]
+async fn shutdown_lets_a_request_finish_and_closes_the_listeners() {
+    let server = Server::https_with(&["api.test"], &["h2"], |_| async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        text("done")
+    })
+    .await;
+    let jail = Jail::allow(&["api.test"]).to("api.test:443", &server).start();
+    let explicit = jail.explicit;
+    let mut http = jail.https("api.test:443", "api.test", "h2").await;
+    let request = tokio::spawn(async move { http.get("https://api.test/").await });
+    while server.requests() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::task::spawn_blocking(move || jail.shutdown(PATIENCE)).await.unwrap();
+    assert_eq!(&request.await.unwrap().body[..], b"done");
+    assert!(std::net::TcpListener::bind(explicit).is_ok());
+}

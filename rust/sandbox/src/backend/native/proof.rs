@@ -1,0 +1,25 @@
+//! The proof that a jail is one: none of its namespaces is ours.
+
+use std::fs;
+use std::path::PathBuf;
+
+use nix::unistd::Pid;
+
+use crate::backend::Error;
+
+/// Those that the job's isolation rests on.
+const NAMESPACES: [&str; 6] = ["user", "mnt", "pid", "net", "ipc", "uts"];
+
+/// Compares the namespaces of the jail's init with ours.
+pub(super) fn isolated(init: Pid) -> Result<(), Error> {
+    for namespace in NAMESPACES {
+        let of = |process: String| -> Result<PathBuf, Error> {
+            fs::read_link(format!("/proc/{process}/ns/{namespace}"))
+                .map_err(|error| Error::Proof { namespace: namespace.to_owned(), os: error.into() })
+        };
+        if of(init.to_string())? == of("self".to_owned())? {
+            return Err(Error::NotIsolated { namespace: namespace.to_owned() });
+        }
+    }
+    Ok(())
+}

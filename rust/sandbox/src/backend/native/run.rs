@@ -1,0 +1,196 @@
+//! Lets the command run, and passes on what belongs to it until its end: signals, the terminal, job control.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+
+use super::start::Stage;
+use crate::backend::{Ended, Error};
+use crate::sys::signals::Caught;
+use crate::terminal::outside::Outside;
+use crate::terminal::relay::Relay;
+use crate::wire::{Exit, FromStage, ToStage};
+
+/// Between the polite end of a job that has run out of time and the other one.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Starts the command and returns when every process of the jail is gone.
+pub(super) fn run(stage: Stage, timeout: Option<Duration>) -> Result<Ended, Error> {
+    let signals = Caught::start().map_err(|os| watch("catch signals", os))?;
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let mut watcher =
+        Watcher { stage, signals, relay: None, exit: None, time: Time { deadline, is_up: false } };
+    if let Some(master) = watcher.stage.take_terminal() {
+        watcher.join_terminals(master)?;
+    }
+    watcher.stage.channel.send(&ToStage::Release, &[])?;
+    while !watcher.turn()? {}
+    watcher.finish()
+}
+
+struct Watcher {
+    // The relay before the stage: the terminal is given back before anything is waited for.
+    relay: Option<Relay>,
+    stage: Stage,
+    signals: Option<Caught>,
+    exit: Option<Exit>,
+    time: Time,
+}
+
+/// Where something can happen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Stage,
+    Signals,
+    Keyboard,
+    Job,
+}
+
+struct Time {
+    deadline: Option<Instant>,
+    is_up: bool,
+}
+
+impl Watcher {
+    /// Waits for something and acts on it; whether it was the end.
+    fn turn(&mut self) -> Result<bool, Error> {
+        let [stage, signal, keyboard, job] = self.wait()?;
+        if self.relay.as_mut().is_some_and(|relay| relay.turn(keyboard, job)) {
+            // Nobody sits there any more: the job's terminal hangs up too.
+            self.relay = None;
+            self.signal_job(Signal::SIGHUP)?;
+            self.signal_job(Signal::SIGCONT)?;
+        }
+        if !signal.is_empty() {
+            self.pass_signals_on()?;
+        }
+        if self.time.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            self.end_for_time()?;
+        }
+        if stage.is_empty() { Ok(false) } else { self.listen() }
+    }
+
+    /// What there is on the stage's channel, among signals, at the keyboard, at the job's terminal.
+    fn wait(&self) -> Result<[PollFlags; 4], Error> {
+        let mut wanted = vec![(Side::Stage, self.stage.channel.as_fd(), PollFlags::POLLIN)];
+        if let Some(signals) = &self.signals {
+            wanted.push((Side::Signals, signals.as_fd(), PollFlags::POLLIN));
+        }
+        if let Some(relay) = &self.relay {
+            let (fd, flags) = relay.keyboard();
+            wanted.push((Side::Keyboard, fd, flags));
+            wanted.extend(relay.job().map(|(fd, flags)| (Side::Job, fd, flags)));
+        }
+        let mut events: Vec<_> = wanted.iter().map(|(_, fd, flags)| PollFd::new(*fd, *flags)).collect();
+        let left = self.time.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        // Rounded up, so that the deadline has passed when the wait is over.
+        let left = left.map_or(PollTimeout::NONE, |left| {
+            PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
+        });
+        match poll(&mut events, left) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(os) => return Err(watch("poll", os)),
+        }
+        Ok([Side::Stage, Side::Signals, Side::Keyboard, Side::Job].map(|side| {
+            let mut found = wanted.iter().zip(&events).filter(|((of, _, _), _)| *of == side);
+            found.next().and_then(|(_, event)| event.revents()).unwrap_or(PollFlags::empty())
+        }))
+    }
+
+    fn join_terminals(&mut self, master: OwnedFd) -> Result<(), Error> {
+        let relay = Outside::open().and_then(|outside| Relay::new(outside, master));
+        self.relay =
+            Some(relay.map_err(|error| Error::Terminal { step: "relay it".to_owned(), os: error.into() })?);
+        Ok(())
+    }
+
+    /// Takes one message of the stage; whether it was the last.
+    fn listen(&mut self) -> Result<bool, Error> {
+        match self.stage.next()? {
+            (FromStage::Terminal, fds) => {
+                let [master] = <[_; 1]>::try_from(fds)
+                    .map_err(|_| Error::Message("a terminal without its descriptor".to_owned()))?;
+                self.join_terminals(master)?;
+            }
+            (FromStage::Stopped(_), _) => self.stop_with_the_job()?,
+            (FromStage::Exited(exit), _) => self.exit = Some(exit),
+            (FromStage::Gone, _) => return Ok(true),
+            (other, _) => return Err(Error::Message(format!("{other:?} out of turn"))),
+        }
+        Ok(false)
+    }
+
+    fn pass_signals_on(&mut self) -> Result<(), Error> {
+        while let Some(signal) = self.signals.as_ref().and_then(Caught::next) {
+            match (signal, &mut self.relay) {
+                // The job's terminal tells its foreground, which may be another process group.
+                (Signal::SIGWINCH, relay) => {
+                    if let Some(relay) = relay {
+                        relay.resize();
+                    }
+                }
+                (Signal::SIGCONT, relay) => {
+                    if let Some(relay) = relay {
+                        relay.resume();
+                    }
+                    self.signal_job(Signal::SIGCONT)?;
+                }
+                (signal, _) => self.signal_job(signal)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The user has stopped the job at its terminal: to the user's shell it is us who stop.
+    fn stop_with_the_job(&mut self) -> Result<(), Error> {
+        let (Some(signals), Some(relay)) = (&self.signals, &mut self.relay) else { return Ok(()) };
+        relay.suspend();
+        signals.stop_process_group().map_err(|os| watch("stop", os))?;
+        relay.resume();
+        self.signal_job(Signal::SIGCONT)
+    }
+
+    fn end_for_time(&mut self) -> Result<(), Error> {
+        if self.time.is_up {
+            self.time.deadline = None;
+            return self.tell(&ToStage::Kill);
+        }
+        self.time = Time { deadline: Instant::now().checked_add(GRACE), is_up: true };
+        self.signal_job(Signal::SIGTERM)?;
+        // A stopped process takes no notice before it goes on.
+        self.signal_job(Signal::SIGCONT)
+    }
+
+    fn signal_job(&self, signal: Signal) -> Result<(), Error> {
+        self.tell(&ToStage::Signal(signal as i32))
+    }
+
+    fn tell(&self, message: &ToStage) -> Result<(), Error> {
+        match self.stage.channel.send(message, &[]) {
+            // It has just ended; its last words are still to be read.
+            Err(Error::Channel { os }) if os.0 == Errno::EPIPE as i32 || os.0 == Errno::ECONNRESET as i32 => {
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn finish(mut self) -> Result<Ended, Error> {
+        if let Some(relay) = self.relay.take() {
+            relay.finish();
+        }
+        match (self.time.is_up, self.exit) {
+            (true, _) => Ok(Ended::TimedOut),
+            (false, Some(Exit::Code(code))) => Ok(Ended::Code(code)),
+            (false, Some(Exit::Signal(signal))) => Ok(Ended::Signal(signal)),
+            (false, None) => Err(Error::StageEnded { how: "its init was killed".to_owned() }),
+        }
+    }
+}
+
+fn watch(step: &str, os: Errno) -> Error {
+    Error::Watch { step: step.to_owned(), os: os.into() }
+}

@@ -1,0 +1,163 @@
+//! Starts a stage and takes its listeners.
+
+use std::fs::File;
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use nix::errno::Errno;
+use nix::sys::socket::{Shutdown, shutdown};
+use nix::unistd::Pid;
+
+use super::cgroup::{self, Enforcement};
+use super::{Waiting, identity, proof};
+use crate::backend::{Error, Listeners};
+use crate::plan::Plan;
+use crate::stage;
+use crate::wire::{Channel, FromStage, ToStage, seal_plan};
+
+/// A stage at work.
+pub(super) struct Stage {
+    pub(super) channel: Channel,
+    pub(super) child: Child,
+    /// The job's terminal, which may come before it is asked for.
+    early_terminal: Option<OwnedFd>,
+}
+
+/// Starts a stage for the plan and lets it make everything up to the command.
+pub(super) fn start(plan: &Plan) -> Result<Waiting, Error> {
+    if plan.command.is_empty() {
+        return Err(Error::NoCommand);
+    }
+    let streams = standard_streams()?;
+    let file = seal_plan(plan)?;
+    let (scope, group, notices) = match cgroup::enforcement(&plan.limits)? {
+        Enforcement::Unneeded => (Vec::new(), None, Vec::new()),
+        Enforcement::Group(group) => (Vec::new(), Some(group), Vec::new()),
+        Enforcement::Scope(words) => (words, None, Vec::new()),
+        Enforcement::None(sentences) => (Vec::new(), None, sentences),
+    };
+    let mut stage = spawn(&scope)?;
+    let pid = Pid::from_raw(stage.child.id() as i32);
+    if let Some(group) = &group {
+        group.take(pid)?;
+    }
+    let identity = identity::of_job(pid);
+    let [stdin, stdout, stderr] = &streams;
+    let fds = [file.as_fd(), stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+    stage.channel.send(&ToStage::Begin { identity }, &fds)?;
+
+    let mut listeners = Listeners::default();
+    // The outer stage and init speak at the same time.
+    let (mut init, mut ready) = (None, false);
+    let init = loop {
+        if let (Some(init), true) = (init, ready) {
+            break init;
+        }
+        match stage.next()? {
+            (FromStage::Unshared, _) => {
+                identity::map(pid, identity).map_err(|error| {
+                    stage::remedy::map_ids(Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+                })?;
+                stage.channel.send(&ToStage::Mapped, &[])?;
+            }
+            (FromStage::Init(number), _) => init = Some(Pid::from_raw(number)),
+            (FromStage::Listeners { tcp, udp }, fds) => add(&mut listeners, &tcp, &udp, fds)?,
+            (FromStage::Ready, _) => ready = true,
+            (FromStage::Terminal, fds) => stage.early_terminal = fds.into_iter().next(),
+            (other, _) => return Err(Error::Message(format!("{other:?} out of turn"))),
+        }
+    };
+    proof::isolated(init)?;
+    Ok(Waiting { stage, group, listeners, notices, timeout: plan.limits.timeout })
+}
+
+impl Stage {
+    /// The job's terminal, if it came early.
+    pub(super) fn take_terminal(&mut self) -> Option<OwnedFd> {
+        self.early_terminal.take()
+    }
+
+    /// What the stage says next; its failure or silent end is an error.
+    pub(super) fn next(&mut self) -> Result<(FromStage, Vec<OwnedFd>), Error> {
+        match self.channel.receive()? {
+            Some((FromStage::Failed(error), _)) => Err(error),
+            Some(message) => Ok(message),
+            None => {
+                let how =
+                    self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+                Err(Error::StageEnded { how })
+            }
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // The end of the conversation is the end of the jail; no process of it is left when this returns.
+        let _ = shutdown(self.channel.as_fd().as_raw_fd(), Shutdown::Both);
+        let _ = self.child.wait();
+    }
+}
+
+/// A fresh process of this program: the launcher has threads, and a fork of it could not do what the stage does. The
+/// channel is its standard input, so that no descriptor has to be made inheritable for a moment, when another thread
+/// might start a program.
+///
+/// A `scope` is a command line that becomes the stage, in a control group of its own.
+fn spawn(scope: &[String]) -> Result<Stage, Error> {
+    let failed = |error: std::io::Error| Error::StartStage { os: error.into() };
+    let (channel, theirs) = Channel::pair()?;
+    let mut command = match scope {
+        [] => {
+            let mut command = Command::new("/proc/self/exe");
+            command.arg0("jail").env_clear();
+            command
+        }
+        [program, words @ ..] => {
+            // There /proc/self is another program first. The environment is what finds the user's systemd.
+            let mut command = Command::new(program);
+            command.args(words).arg(std::env::current_exe().map_err(failed)?);
+            command
+        }
+    };
+    let child = command
+        .arg(stage::ARGUMENT)
+        .stdin(theirs)
+        .stdout(Stdio::null())
+        // Of the terminal's signals and stops the stage wants none.
+        .process_group(0)
+        .spawn()
+        .map_err(failed)?;
+    Ok(Stage { channel, child, early_terminal: None })
+}
+
+/// Copies of our standard streams for the job; what is closed here is /dev/null there.
+fn standard_streams() -> Result<[OwnedFd; 3], Error> {
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    Ok([copy(0, stdin.as_fd())?, copy(1, stdout.as_fd())?, copy(2, stderr.as_fd())?])
+}
+
+fn copy(number: i32, stream: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
+    let start = |error: std::io::Error| Error::StartStage { os: error.into() };
+    let Ok(copy) = stream.try_clone_to_owned() else {
+        let null = File::options().read(true).write(true).open("/dev/null").map_err(start)?;
+        return Ok(null.into());
+    };
+    let copy = File::from(copy);
+    if copy.metadata().map_err(start)?.is_dir() {
+        return Err(Error::StandardStream { number });
+    }
+    Ok(copy.into())
+}
+
+fn add(listeners: &mut Listeners, tcp: &[u16], udp: &[u16], fds: Vec<OwnedFd>) -> Result<(), Error> {
+    if fds.len() != tcp.len() + udp.len() {
+        return Err(Error::Message(format!("{} sockets instead of {}", fds.len(), tcp.len() + udp.len())));
+    }
+    let mut fds = fds.into_iter();
+    listeners.tcp.extend(tcp.iter().copied().zip(fds.by_ref().map(TcpListener::from)));
+    listeners.udp.extend(udp.iter().copied().zip(fds.map(UdpSocket::from)));
+    Ok(())
+}

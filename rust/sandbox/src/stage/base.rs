@@ -1,0 +1,158 @@
+//! What every jail has: `/tmp` and its like, a small `/dev`, and a `/proc` of its own with the host's levers masked.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::libc;
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::Mode;
+
+use super::sources::Source;
+use super::tree::{Tree, WRITABLE_OPTIONS};
+use crate::backend::Error;
+use crate::plan::{Access, Entry};
+use crate::sys::mount::{Attributes, move_mount, open_tree_clone, set_attributes};
+
+/// For everybody, as on every system.
+const SCRATCH: [&str; 3] = ["/tmp", "/run", "/var/tmp"];
+
+/// Harmless devices; everything else of the host's /dev stays outside.
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+const DEVICE_LINKS: [(&str, &str); 5] = [
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/ptmx", "pts/ptmx"),
+];
+/// Terminals of the jail's own, which no other instance sees.
+const PTS_OPTIONS: &str = "newinstance,ptmxmode=0666,mode=0620,max=256";
+
+/// What container runtimes hide: memory, keys, timers and hardware of the host.
+const HIDDEN: [&CStr; 12] = [
+    c"acpi",
+    c"asound",
+    c"interrupts",
+    c"kallsyms",
+    c"kcore",
+    c"keys",
+    c"kpagecount",
+    c"latency_stats",
+    c"sched_debug",
+    c"scsi",
+    c"timer_list",
+    c"timer_stats",
+];
+/// What may be read, and turned by nobody: a process of kernel uid 0 could by file mode alone.
+const READ_ONLY: [&CStr; 6] = [c"bus", c"fs", c"irq", c"sys", c"sysrq-trigger", c"driver"];
+
+/// Puts what may be covered by the plan's own entries into an empty tree.
+pub(crate) fn lay(tree: &mut Tree) -> Result<(), Error> {
+    for path in SCRATCH {
+        tree.tmpfs(Path::new(path), &format!("mode=1777,{WRITABLE_OPTIONS}"), MsFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// Adds `/dev`; returns the master side of a terminal if one is wanted.
+pub(crate) fn add_devices(tree: &mut Tree, terminal: bool) -> Result<Option<OwnedFd>, Error> {
+    let dev = Path::new("/dev");
+    tree.tmpfs(dev, "mode=0755,size=1m,nr_inodes=1024", MsFlags::MS_NOEXEC)?;
+    for name in DEVICES {
+        let path = dev.join(name);
+        let failed = |os: Errno| Error::Device { path: path.clone(), os: os.into() };
+        let opened =
+            openat(AT_FDCWD, &path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
+                .map_err(failed)?;
+        let cloned = match open_tree_clone(opened.as_fd(), c"") {
+            Ok(cloned) => Some(cloned),
+            Err(Errno::ENOSYS) => None,
+            Err(os) => return Err(failed(os)),
+        };
+        tree.bind_device(&path, &Source { opened, tree: cloned, directory: false })?;
+    }
+    for (link, to) in DEVICE_LINKS {
+        tree.add(&Entry::Symlink { target: PathBuf::from(link), to: PathBuf::from(to) }, Vec::new())?;
+    }
+    tree.tmpfs(Path::new("/dev/shm"), &format!("mode=1777,{WRITABLE_OPTIONS}"), MsFlags::empty())?;
+
+    let pts = dev.join("pts");
+    let failed = |os: Errno| Error::Device { path: pts.clone(), os: os.into() };
+    let directory = tree.directory(&pts)?;
+    tree.mount_on(&directory, "devpts", MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC, PTS_OPTIONS)
+        .map_err(failed)?;
+    if !terminal {
+        return Ok(None);
+    }
+    let mounted = tree.open(&pts).map_err(failed)?;
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    openat(&mounted, "ptmx", flags, Mode::empty()).map(Some).map_err(failed)
+}
+
+/// Adds `/proc` of this process's pid namespace.
+pub(crate) fn add_proc(tree: &mut Tree) -> Result<(), Error> {
+    let path = Path::new("/proc");
+    let failed = |os: Errno| Error::Proc { os: os.into() };
+    let directory = tree.directory(path)?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    tree.mount_on(&directory, "proc", flags, "").map_err(failed)?;
+    let proc = tree.open(path).map_err(failed)?;
+    let null = tree.open(Path::new("/dev/null")).map_err(failed)?;
+    for name in HIDDEN {
+        present(hide(&proc, name, &null)).map_err(failed)?;
+    }
+    for name in READ_ONLY {
+        present(make_read_only(&proc, name)).map_err(failed)?;
+    }
+    tree.allow_writing(path);
+    Ok(())
+}
+
+/// Not every kernel has every file.
+fn present(result: nix::Result<()>) -> nix::Result<()> {
+    match result {
+        Err(Errno::ENOENT) => Ok(()),
+        other => other,
+    }
+}
+
+fn hide(proc: &OwnedFd, name: &CStr, null: &OwnedFd) -> nix::Result<()> {
+    let place = openat(proc, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
+    let stat = nix::sys::stat::fstat(&place)?;
+    if stat.st_mode & libc::S_IFMT == libc::S_IFDIR {
+        nix::unistd::fchdir(&place)?;
+        let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        return mount(Some("tmpfs"), ".", Some("tmpfs"), flags, Some("size=0,nr_inodes=2,mode=0555"));
+    }
+    match open_tree_clone(null.as_fd(), c"") {
+        Ok(cover) => move_mount(cover.as_fd(), place.as_fd(), c""),
+        Err(Errno::ENOSYS) => bind_by_path(null, &place),
+        Err(os) => Err(os),
+    }
+}
+
+fn make_read_only(proc: &OwnedFd, name: &CStr) -> nix::Result<()> {
+    let place = openat(proc, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
+    let set =
+        libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+    let restricted = open_tree_clone(place.as_fd(), c"").and_then(|tree| {
+        set_attributes(tree.as_fd(), Attributes { set, ..Attributes::default() }).map(|()| tree)
+    });
+    match restricted {
+        Ok(tree) => move_mount(tree.as_fd(), place.as_fd(), c""),
+        Err(Errno::ENOSYS) => {
+            bind_by_path(&place, &place)?;
+            let mounted = openat(proc, name, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
+            super::tree::remount(&mounted, Access::ReadOnly)
+        }
+        Err(os) => Err(os),
+    }
+}
+
+fn bind_by_path(from: &OwnedFd, on: &OwnedFd) -> nix::Result<()> {
+    let (from, on) = (super::tree::by_descriptor(from), super::tree::by_descriptor(on));
+    mount(Some(from.as_str()), on.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)
+}

@@ -1,0 +1,196 @@
+//! The job's system calls: a list of what programs use, and a list of what is refused by name.
+//!
+//! Two filters, since one has a single answer for everything else: what is on neither list fails with ENOSYS, as on a
+//! kernel that lacks it, so that libraries fall back (clone3, io_uring); what is refused fails with EPERM. Calls of
+//! another architecture (i386) end the process, and x32 numbers are on no list.
+
+use std::collections::BTreeMap;
+
+use nix::libc;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition as Condition,
+    SeccompFilter, SeccompRule, TargetArch, apply_filter,
+};
+
+use crate::backend::Error;
+
+mod allowed;
+
+/// Namespaces that could be made new: with one, a job could mount, or gain capabilities to attack the kernel with.
+const NEW_NAMESPACES: [libc::c_int; 8] = [
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+    // CLONE_NEWTIME; for clone(2) the same bit is part of the exit signal's byte, and never set by a valid signal.
+    0x80,
+];
+
+/// Refused whatever the arguments: what makes or changes mounts and namespaces, loads code into the kernel, reaches
+/// into other processes past ptrace, opens files by number, or has a long record of kernel bugs.
+const REFUSED: &[libc::c_long] = &[
+    // Mounts.
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_open_tree,
+    libc::SYS_move_mount,
+    libc::SYS_mount_setattr,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fspick,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_name_to_handle_at,
+    libc::SYS_quotactl,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    // Namespaces.
+    libc::SYS_setns,
+    // Kernel code and state.
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_kexec_file_load,
+    libc::SYS_reboot,
+    libc::SYS_syslog,
+    libc::SYS_acct,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_adjtimex,
+    libc::SYS_clock_adjtime,
+    libc::SYS_sethostname,
+    libc::SYS_setdomainname,
+    libc::SYS_vhangup,
+    libc::SYS_lookup_dcookie,
+    libc::SYS_nfsservctl,
+    // Keys are not namespaced.
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_keyctl,
+    // Other processes' memory and descriptors.
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_kcmp,
+    libc::SYS_move_pages,
+    libc::SYS_migrate_pages,
+    // io_uring works past filters like this one.
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    // The whole file system's watch.
+    libc::SYS_fanotify_init,
+    libc::SYS_fanotify_mark,
+];
+
+/// x86 only: ports and segments.
+#[cfg(target_arch = "x86_64")]
+const REFUSED_HERE: &[libc::c_long] = &[
+    libc::SYS_iopl,
+    libc::SYS_ioperm,
+    libc::SYS_modify_ldt,
+    libc::SYS_uselib,
+    libc::SYS__sysctl,
+    libc::SYS_ustat,
+    libc::SYS_sysfs,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const REFUSED_HERE: &[libc::c_long] = &[];
+
+/// Terminal requests that type into a terminal, or change what it is.
+#[allow(clippy::unnecessary_cast, reason = "their type depends on the C library")]
+const REFUSED_IOCTLS: [u64; 3] = [libc::TIOCSTI as u64, libc::TIOCLINUX as u64, libc::TIOCSETD as u64];
+
+/// Domains that know no network namespace, or reach deep into the kernel, are not among these.
+const SOCKET_DOMAINS: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+
+/// Personalities: Linux as it is, with addresses not randomised (debuggers), with short inode numbers; and the query.
+const PERSONALITIES: [u64; 6] = [0, 0x0008, 0x0002_0000, 0x0002_0008, 0x0004_0000, 0xffff_ffff];
+
+/// Restricts this process and what it starts. The last thing before exec.
+pub(crate) fn apply() -> Result<(), Error> {
+    for program in [allowed_program()?, refused_program()?] {
+        apply_filter(&program).map_err(|error| Error::Seccomp(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// What is not on the list is not there.
+fn allowed_program() -> Result<BpfProgram, Error> {
+    let calls = allowed::CALLS.iter().chain(allowed::CALLS_HERE);
+    compile(
+        calls.map(|&call| (call, Vec::new())).collect(),
+        SeccompAction::Errno(libc::ENOSYS as u32),
+        SeccompAction::Allow,
+    )
+}
+
+/// What is refused by name, or by its arguments. The filter installed last gives the error number.
+fn refused_program() -> Result<BpfProgram, Error> {
+    let mut rules: BTreeMap<libc::c_long, Vec<SeccompRule>> = BTreeMap::new();
+    for &call in REFUSED.iter().chain(REFUSED_HERE) {
+        rules.insert(call, Vec::new());
+    }
+    for namespace in NEW_NAMESPACES {
+        let bit = namespace as u64;
+        let set = rule(vec![condition(0, Op::MaskedEq(bit), bit)?])?;
+        rules.entry(libc::SYS_unshare).or_default().push(set.clone());
+        if namespace != 0x80 {
+            rules.entry(libc::SYS_clone).or_default().push(set);
+        }
+    }
+    for request in REFUSED_IOCTLS {
+        rules.entry(libc::SYS_ioctl).or_default().push(rule(vec![condition(1, Op::Eq, request)?])?);
+    }
+    rules.insert(libc::SYS_personality, vec![none_of(0, &PERSONALITIES)?]);
+    let domains = SOCKET_DOMAINS.map(|domain| domain as u64);
+    let netlink_beyond_routes = rule(vec![
+        condition(0, Op::Eq, libc::AF_NETLINK as u64)?,
+        condition(2, Op::Ne, libc::NETLINK_ROUTE as u64)?,
+    ])?;
+    rules.insert(libc::SYS_socket, vec![none_of(0, &domains)?, netlink_beyond_routes]);
+    rules.insert(libc::SYS_socketpair, vec![none_of(0, &[libc::AF_UNIX as u64])?]);
+    compile(rules, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32))
+}
+
+fn none_of(argument: u8, values: &[u64]) -> Result<SeccompRule, Error> {
+    let conditions: Result<_, Error> =
+        values.iter().map(|&value| condition(argument, Op::Ne, value)).collect();
+    rule(conditions?)
+}
+
+fn rule(conditions: Vec<Condition>) -> Result<SeccompRule, Error> {
+    SeccompRule::new(conditions).map_err(seccomp)
+}
+
+/// The kernel reads these arguments as 32-bit numbers; so do we, or garbage in the upper half would slip through.
+fn condition(argument: u8, operator: Op, value: u64) -> Result<Condition, Error> {
+    Condition::new(argument, Len::Dword, operator, value).map_err(seccomp)
+}
+
+fn compile(
+    rules: BTreeMap<libc::c_long, Vec<SeccompRule>>,
+    otherwise: SeccompAction,
+    matched: SeccompAction,
+) -> Result<BpfProgram, Error> {
+    #[cfg(target_arch = "x86_64")]
+    let architecture = TargetArch::x86_64;
+    #[cfg(target_arch = "aarch64")]
+    let architecture = TargetArch::aarch64;
+    SeccompFilter::new(rules, otherwise, matched, architecture)
+        .and_then(BpfProgram::try_from)
+        .map_err(seccomp)
+}
+
+fn seccomp(error: seccompiler::BackendError) -> Error {
+    Error::Seccomp(error.to_string())
+}

@@ -1,0 +1,167 @@
+//! The last steps before the command: every privilege goes, then the program is found and started.
+
+use std::ffi::{CString, OsStr};
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, rlim_t, setrlimit};
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, getpid, setpgid, tcsetpgrp};
+
+use super::{filter, landlock};
+use crate::backend::Error;
+use crate::plan::Plan;
+use crate::sys::{capabilities, fds, signals};
+
+/// Processes and threads, where the plan says nothing: enough for a parallel build, not for a fork bomb to hurt.
+const DEFAULT_PROCESSES: u64 = 8192;
+/// Programs that close every possible descriptor take minutes with a higher limit.
+const MOST_OPEN_FILES: u64 = 524_288;
+/// Where programs are looked up in an environment without PATH.
+const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
+
+/// As in a shell.
+const NOT_FOUND: u8 = 127;
+const NOT_EXECUTABLE: u8 = 126;
+
+/// What the command starts with.
+pub(crate) struct Setting {
+    /// Standard input, output and error.
+    pub(crate) streams: [OwnedFd; 3],
+    /// The controlling terminal, if there is one.
+    pub(crate) terminal: Option<OwnedFd>,
+    /// Where it may write.
+    pub(crate) writable: Vec<PathBuf>,
+    /// Soft and hard limit on open files.
+    pub(crate) open_files: (u64, u64),
+}
+
+/// Becomes the command; returns only what went wrong.
+pub(crate) fn exec(plan: &Plan, setting: &Setting) -> Result<ExitCode, Error> {
+    let [program, arguments @ ..] = plan.command.as_slice() else { return Err(Error::NoCommand) };
+    let mut argv = vec![c_string(program.as_bytes(), "the command")?];
+    for argument in arguments {
+        argv.push(c_string(argument.as_bytes(), "an argument of the command")?);
+    }
+    let mut environment = Vec::with_capacity(plan.environment.len());
+    for (name, value) in &plan.environment {
+        let text = [name.as_bytes(), b"=", value.as_bytes()].concat();
+        environment.push(c_string(&text, &format!("the variable {name:?}"))?);
+    }
+    let candidates = candidates(program, plan)?;
+
+    chdir(&plan.working_directory)
+        .map_err(|os| Error::WorkingDirectory { path: plan.working_directory.clone(), os: os.into() })?;
+    set_limits(plan, setting.open_files)?;
+    lead_group(setting)?;
+    let [stdin, stdout, stderr] = &setting.streams;
+    dup2_stdin(stdin)
+        .and_then(|()| dup2_stdout(stdout))
+        .and_then(|()| dup2_stderr(stderr))
+        .and_then(|()| fds::close_on_exec_from(3))
+        .map_err(|os| privileges("keep standard streams only", os))?;
+    drop_privileges(&setting.writable)?;
+    signals::reset().map_err(|os| privileges("unblock signals", os))?;
+    filter::apply()?;
+    Ok(start(program, &candidates, &argv, &environment))
+}
+
+/// Own process group, in the foreground of the job's terminal. Its session is init's: a group whose leader's parent is
+/// in another session would be an orphan, which ^Z does not stop.
+fn lead_group(setting: &Setting) -> Result<(), Error> {
+    let this = Pid::from_raw(0);
+    setpgid(this, this).map_err(|os| privileges("lead a process group", os))?;
+    if let Some(terminal) = &setting.terminal {
+        // SIGTTOU is blocked, as everything is until `signals::reset`.
+        tcsetpgrp(terminal.as_fd(), getpid())
+            .map_err(|os| Error::Terminal { step: "come to its foreground".to_owned(), os: os.into() })?;
+    }
+    Ok(())
+}
+
+fn set_limits(plan: &Plan, (soft_files, hard_files): (u64, u64)) -> Result<(), Error> {
+    let processes = plan.limits.pids.unwrap_or(DEFAULT_PROCESSES);
+    let hard_files = hard_files.min(MOST_OPEN_FILES);
+    let limits: [(&str, Resource, rlim_t, rlim_t); 3] = [
+        // A core file would hold what the job had in memory, and lie where the host's pattern says.
+        ("core files", Resource::RLIMIT_CORE, 0, 0),
+        ("processes", Resource::RLIMIT_NPROC, processes, processes),
+        ("open files", Resource::RLIMIT_NOFILE, soft_files.min(hard_files), hard_files),
+    ];
+    for (what, resource, soft, hard) in limits {
+        match setrlimit(resource, soft, hard) {
+            // The host's own limit is lower already.
+            Err(Errno::EPERM) if resource == Resource::RLIMIT_NPROC => {}
+            Err(os) => return Err(Error::Limit { what: what.to_owned(), os: os.into() }),
+            Ok(()) => {}
+        }
+    }
+    Ok(())
+}
+
+fn drop_privileges(writable: &[PathBuf]) -> Result<(), Error> {
+    capabilities::bound().map_err(|os| privileges("empty the bounding set", os))?;
+    capabilities::drop_all().map_err(|os| privileges("drop capabilities", os))?;
+    prctl::set_no_new_privs().map_err(|os| privileges("set no_new_privs", os))?;
+    landlock::restrict(writable)?;
+    // A change of privileges may have cleared it.
+    prctl::set_pdeathsig(Signal::SIGKILL).map_err(|os| privileges("tie to init", os))
+}
+
+/// The paths at which the program may be.
+fn candidates(program: &OsStr, plan: &Plan) -> Result<Vec<CString>, Error> {
+    let name = program.as_bytes();
+    if name.contains(&b'/') {
+        return Ok(vec![c_string(name, "the command")?]);
+    }
+    if name.is_empty() {
+        return Ok(Vec::new());
+    }
+    let path = plan.environment.iter().find(|(variable, _)| variable == "PATH");
+    let path = path.map_or(DEFAULT_PATH, |(_, value)| value.as_bytes());
+    path.split(|&byte| byte == b':')
+        .map(|directory| {
+            let directory = if directory.is_empty() { b"." } else { directory };
+            c_string(&[directory, b"/", name].concat(), "PATH")
+        })
+        .collect()
+}
+
+fn start(program: &OsStr, candidates: &[CString], argv: &[CString], environment: &[CString]) -> ExitCode {
+    let mut reason = Errno::ENOENT;
+    for path in candidates {
+        let Err(os) = execve(path, argv, environment);
+        match os {
+            Errno::ENOENT | Errno::ENOTDIR => {}
+            // Another directory of PATH may hold one that works.
+            Errno::EACCES => reason = os,
+            _ => {
+                reason = os;
+                break;
+            }
+        }
+    }
+    let (code, text) = match reason {
+        Errno::ENOENT if candidates.len() == 1 && program.as_bytes().contains(&b'/') => {
+            (NOT_FOUND, "not found in the jail (or the interpreter or loader that it names is not)")
+        }
+        Errno::ENOENT => (NOT_FOUND, "not found in the jail's PATH"),
+        other => (NOT_EXECUTABLE, other.desc()),
+    };
+    // Standard error is the job's by now; there is nobody else to tell.
+    let _ = writeln!(std::io::stderr(), "jail: {}: {text}", program.to_string_lossy());
+    ExitCode::from(code)
+}
+
+fn c_string(bytes: &[u8], what: &str) -> Result<CString, Error> {
+    CString::new(bytes).map_err(|_| Error::NulByte { what: what.to_owned() })
+}
+
+fn privileges(step: &str, os: Errno) -> Error {
+    Error::Privileges { step: step.to_owned(), os: os.into() }
+}

@@ -1,0 +1,134 @@
+//! Signals: as bytes of a pipe for the launcher, back to their defaults for the job.
+//!
+//! The launcher has threads of its own and of libraries, which do not block what a signalfd would need blocked in
+//! every one of them. A handler that writes one byte works whichever thread the kernel picks.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::libc;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::unistd::pipe2;
+
+/// What the launcher passes on to its job, or acts on.
+const CAUGHT: [Signal; 9] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGWINCH,
+    Signal::SIGTSTP,
+    Signal::SIGCONT,
+];
+
+const NOBODY: i32 = -1;
+static WRITER: AtomicI32 = AtomicI32::new(NOBODY);
+
+/// The signals of this process as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Caught {
+    reader: OwnedFd,
+    _writer: OwnedFd,
+    before: Vec<(Signal, SigAction)>,
+}
+
+impl Caught {
+    /// Starts catching; `None` if another job of this process does already (signals go to the first).
+    pub(crate) fn start() -> nix::Result<Option<Caught>> {
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        if WRITER.compare_exchange(NOBODY, writer.as_raw_fd(), Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            return Ok(None);
+        }
+        let mut caught = Caught { reader, _writer: writer, before: Vec::new() };
+        for signal in CAUGHT {
+            // A signal that was ignored stays so (nohup); a background job of a plain shell ignores INT and QUIT.
+            let before = set(signal, SigHandler::Handler(note))?;
+            if matches!(before.handler(), SigHandler::SigIgn) {
+                set(signal, SigHandler::SigIgn)?;
+            }
+            caught.before.push((signal, before));
+        }
+        Ok(Some(caught))
+    }
+
+    /// Becomes readable when there is a signal.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+
+    /// The next signal, if there is one.
+    pub(crate) fn next(&self) -> Option<Signal> {
+        let mut byte = [0];
+        match nix::unistd::read(&self.reader, &mut byte) {
+            Ok(1) => Signal::try_from(i32::from(byte[0])).ok(),
+            _ => None,
+        }
+    }
+
+    /// Stops this process group as ^Z does, and returns when it goes on. Where nobody could continue it (an orphaned
+    /// process group) the kernel ignores the stop, and this returns at once.
+    pub(crate) fn stop_process_group(&self) -> nix::Result<()> {
+        let group = nix::unistd::getpgrp();
+        // Ignored while the group gets it, so that ours comes from raise: that one returns only after the stop.
+        set(Signal::SIGTSTP, SigHandler::SigIgn)?;
+        let _ = nix::sys::signal::killpg(group, Signal::SIGTSTP);
+        set(Signal::SIGTSTP, SigHandler::SigDfl)?;
+        nix::sys::signal::raise(Signal::SIGTSTP)?;
+        set(Signal::SIGTSTP, SigHandler::Handler(note)).map(drop)
+    }
+}
+
+impl Drop for Caught {
+    fn drop(&mut self) {
+        for (signal, action) in &self.before {
+            // SAFETY: the action is one that was in force before, whatever it is.
+            // JUSTIFICATION: setting a signal's action has no safe form.
+            let _ = unsafe { sigaction(*signal, action) };
+        }
+        WRITER.store(NOBODY, Ordering::SeqCst);
+    }
+}
+
+/// Every signal back to its default action and none blocked: what a program may expect at its start.
+pub(crate) fn reset() -> nix::Result<()> {
+    /// The kernel's `struct sigaction` (not the C library's) is at most this long; all zero is the default action.
+    const DEFAULT: [u64; 4] = [0; 4];
+    /// Of the kernel's signal set.
+    const SET_BYTES: usize = 8;
+    for number in 1..=64 {
+        // SAFETY: the kernel reads one action, which holds no handler.
+        // JUSTIFICATION: the C library refuses to touch its own two signals, which its posix_spawn leaves ignored.
+        // SIGKILL and SIGSTOP refuse, which is right.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                number,
+                DEFAULT.as_ptr(),
+                std::ptr::null_mut::<libc::c_void>(),
+                SET_BYTES,
+            )
+        };
+    }
+    SigSet::empty().thread_set_mask()
+}
+
+fn set(signal: Signal, handler: SigHandler) -> nix::Result<SigAction> {
+    let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the only handler used is `note`, which is async-signal-safe.
+    // JUSTIFICATION: setting a signal's action has no safe form.
+    unsafe { sigaction(signal, &action) }
+}
+
+extern "C" fn note(signal: libc::c_int) {
+    let errno = Errno::last();
+    let byte = signal as u8;
+    let writer = WRITER.load(Ordering::SeqCst);
+    // SAFETY: write(2) is async-signal-safe; one byte of our stack is read. If the pipe is gone it fails.
+    // JUSTIFICATION: nothing but raw calls may run in a handler.
+    unsafe { libc::write(writer, (&raw const byte).cast(), 1) };
+    errno.set();
+}
