@@ -63,7 +63,7 @@ skip() {
 # The programs that the end-to-end tests run in jails.
 install_packages() {
   local packages=() pair
-  for pair in curl:curl git:git python3:python3 node:nodejs openssl:openssl setpriv:util-linux perl:perl shellcheck:shellcheck java:default-jre-headless; do
+  for pair in curl:curl git:git python3:python3 node:nodejs openssl:openssl setpriv:util-linux perl:perl shellcheck:shellcheck java:default-jre-headless gnome-keyring-daemon:gnome-keyring dbus-run-session:dbus secret-tool:libsecret-tools bwrap:bubblewrap; do
     [ -x "/usr/bin/${pair%%:*}" ] || packages+=("${pair##*:}")
   done
   [ -e /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)

@@ -6,8 +6,8 @@ cd "$(dirname "$0")/.."
 
 for program in cargo dbus-run-session gnome-keyring-daemon secret-tool; do
   if ! command -v "$program" >/dev/null; then
-    echo "skipped: secret-service.sh: there is no $program (Debian: apt-get install dbus gnome-keyring libsecret-tools)"
-    exit 0
+    echo "skipped: there is no $program (Debian: apt-get install dbus gnome-keyring libsecret-tools)"
+    exit 77
   fi
 done
 

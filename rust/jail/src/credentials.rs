@@ -1,7 +1,8 @@
 //! From a specification's credentials to the proxy's: the real ones read, a dummy made for each.
 
-use policy::{Authority, Decision, Host, HostPattern, Policy, Reason, Request, RequestPath, Scheme};
+use policy::{Authority, Decision, Host, HostPattern, Policy, Reason, Request, RequestPath, RuleId, Scheme};
 use proxy::config::Credential;
+use secrecy::SecretString;
 
 use crate::failure::Failure;
 use crate::operator::Operator;
@@ -27,21 +28,24 @@ pub(crate) fn add(spec: &mut JailSpec, texts: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-/// Reads every credential; a missing one, or one that no rule lets out, is an error.
-pub(crate) fn read(
-    spec: &JailSpec,
-    policy: &Policy,
+/// A credential whose secret was found.
+pub(crate) struct Found<'a> {
+    credential: &'a CredentialSpec,
+    secret: SecretString,
+}
+
+/// Reads every credential; one that is missing and not optional is an error.
+pub(crate) fn read<'a>(
+    spec: &'a JailSpec,
     insecure_files: bool,
     operator: &Operator,
-) -> Result<Vec<Credential>, Failure> {
+) -> Result<Vec<Found<'a>>, Failure> {
     let context = secrets::Context { insecure_files, ..operator.into() };
-    let mut credentials = Vec::new();
+    let mut found = Vec::new();
     let mut groups: Vec<&str> = Vec::new();
     for credential in &spec.credentials {
         let Some(group) = &credential.group else {
-            if let Some(found) = read_one(&[credential], &context)? {
-                credentials.push(found);
-            }
+            found.extend(read_one(&[credential], &context)?);
             continue;
         };
         // Alternatives are read together, where the first of them stands.
@@ -49,18 +53,44 @@ pub(crate) fn read(
             groups.push(group);
             let members: Vec<&CredentialSpec> =
                 spec.credentials.iter().filter(|other| other.group.as_ref() == Some(group)).collect();
-            credentials.extend(read_one(&members, &context)?);
+            found.extend(read_one(&members, &context)?);
         }
     }
-    for credential in &credentials {
-        if let Some(host) = credential.hosts.iter().find_map(|pattern| shut_out(pattern, policy)) {
-            return Err(Failure::usage(format!(
-                "credential {} is for {host}, but no rule lets the job go there; add --allow {host}",
-                credential.name
-            )));
-        }
+    Ok(found)
+}
+
+/// Makes a dummy for each credential; one that no rule lets out is an error.
+pub(crate) fn prepare(found: Vec<Found<'_>>, policy: &Policy) -> Result<Vec<Credential>, Failure> {
+    found
+        .into_iter()
+        .map(|Found { credential, secret }| {
+            let (hosts, rules) = places(credential, policy);
+            if let Some(host) = hosts.iter().find_map(|pattern| shut_out(pattern, policy)) {
+                return Err(Failure::usage(format!(
+                    "credential {} is for {host}, but no rule lets the job go there; add --allow {host}",
+                    credential.variable
+                )));
+            }
+            Ok(Credential {
+                name: credential.variable.clone(),
+                dummy: dummy::make(&secret).map_err(Failure::no_jail)?,
+                secret,
+                hosts,
+                rules,
+                headers: credential.headers.clone(),
+                query_parameters: credential.query_parameters.clone(),
+                allow_foreign: credential.allow_foreign,
+                redact: credential.redact,
+            })
+        })
+        .collect()
+}
+
+impl Found<'_> {
+    /// The name of the credential.
+    pub(crate) fn name(&self) -> &str {
+        &self.credential.variable
     }
-    Ok(credentials)
 }
 
 fn parse(text: &str) -> Result<CredentialSpec, String> {
@@ -95,21 +125,16 @@ fn masked(text: &str) -> String {
 }
 
 /// The first of the alternatives that exists.
-fn read_one(alternatives: &[&CredentialSpec], context: &secrets::Context) -> Result<Option<Credential>, Failure> {
+fn read_one<'a>(
+    alternatives: &[&'a CredentialSpec],
+    context: &secrets::Context,
+) -> Result<Option<Found<'a>>, Failure> {
     let mut missing = Vec::new();
     for credential in alternatives {
         match secrets::read_first(&credential.variable, &credential.sources, context) {
             Ok(found) => {
-                return Ok(Some(Credential {
-                    name: credential.variable.clone(),
-                    dummy: dummy::make(&found.secret).map_err(Failure::no_jail)?,
-                    secret: found.secret,
-                    hosts: credential.hosts.clone(),
-                    headers: credential.headers.clone(),
-                    query_parameters: credential.query_parameters.clone(),
-                    allow_foreign: credential.allow_foreign,
-                    redact: credential.redact,
-                }));
+                tracing::debug!(credential = %credential.variable, source = %found.source, "found");
+                return Ok(Some(Found { credential, secret: found.secret }));
             }
             Err(error) if error.is_missing() => missing.push(error.to_string()),
             Err(error) => return Err(Failure::no_jail(error)),
@@ -119,6 +144,19 @@ fn read_one(alternatives: &[&CredentialSpec], context: &secrets::Context) -> Res
         return Ok(None);
     }
     Err(Failure::no_jail(missing.join("\n")))
+}
+
+/// Where a credential may go: to its hosts, and by the rules that name it, to theirs. No such rule means by any rule.
+pub(crate) fn places(credential: &CredentialSpec, policy: &Policy) -> (Vec<HostPattern>, Option<Vec<RuleId>>) {
+    let mut hosts = credential.hosts.clone();
+    let mut rules = Vec::new();
+    for (position, rule) in policy.rules().iter().enumerate() {
+        if rule.credential() == Some(&credential.variable) {
+            rules.push(RuleId(position));
+            hosts.extend(rule.hosts().iter().filter(|host| !credential.hosts.contains(host)).cloned());
+        }
+    }
+    (hosts, Some(rules).filter(|rules| !rules.is_empty()))
 }
 
 /// The host of a pattern, if it is one host that no rule allows anything at.

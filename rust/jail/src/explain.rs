@@ -9,7 +9,7 @@ use crate::cli::ExplainArgs;
 use crate::failure::Failure;
 use crate::operator::Operator;
 use crate::spec::JailSpec;
-use crate::{rules, run};
+use crate::{credentials, rules, run};
 
 /// Says which rule decides, which credential goes along, and what the job would see; exit code 1 for a denial.
 pub(crate) fn explain(arguments: &ExplainArgs, operator: &Operator) -> Result<ExitCode, Failure> {
@@ -89,7 +89,11 @@ fn text(spec: &JailSpec, policy: &Policy, request: &Request<'_>, decision: Decis
             let given: Vec<&str> = spec
                 .credentials
                 .iter()
-                .filter(|credential| tls && credential.hosts.iter().any(|host| host.matches(&request.authority.host)))
+                .filter(|credential| {
+                    let (hosts, rules) = credentials::places(credential, policy);
+                    tls && hosts.iter().any(|host| host.matches(&request.authority.host))
+                        && rules.is_none_or(|rules| rules.contains(&id))
+                })
                 .map(|credential| credential.variable.as_str())
                 .collect();
             text.push_str(&match given[..] {

@@ -126,6 +126,11 @@ impl JobDirectory {
         written.map_err(|error| StateError { path, error })
     }
 
+    /// Removes it again: there is no job after all. What cannot be removed holds nothing.
+    pub(crate) fn discard(&self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+
     /// Reads `job.json`.
     pub(crate) fn record(&self) -> Option<Record> {
         serde_json::from_slice(&fs::read(self.path.join("job.json")).ok()?).ok()

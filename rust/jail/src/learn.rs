@@ -69,11 +69,12 @@ fn host_rules(scheme: &str, authority: &str, paths: &BTreeMap<String, BTreeSet<S
 fn glob(path: &str, depth: usize) -> String {
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let kept = parts[..parts.len().saturating_sub(depth)].join("/");
+    // A `*` of the path itself is no wildcard.
+    let kept = kept.replace('*', "%2A");
     match (depth, kept.is_empty()) {
-        // A `*` of the path itself is matched by a `*` of the glob; `**` would reach into directories beneath.
-        (0, _) => format!("/{}", kept.replace("**", "*")),
+        (0, _) => format!("/{kept}"),
         (_, true) => "/**".to_owned(),
-        (_, false) => format!("/{}/**", kept.replace("**", "*")),
+        (_, false) => format!("/{kept}/**"),
     }
 }
 

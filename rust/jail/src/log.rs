@@ -89,6 +89,8 @@ fn text(line: &str) -> String {
             };
             let used = if credentials.is_empty() { String::new() } else { format!(", used {}", credentials.join(", ")) };
             let method = if method.is_empty() { String::new() } else { format!("{method} ") };
+            let default_port = if scheme == "https" { ":443" } else { ":80" };
+            let authority = authority.strip_suffix(default_port).unwrap_or(&authority);
             format!("{clock} UTC  {method}{scheme}://{authority}{path}{query}  {outcome}{used}\n")
         }
         What::Connection { authority, denied } => format!("{clock} UTC  {authority}  DENIED {denied}\n"),

@@ -97,14 +97,14 @@ impl Summary {
     /// Two lines for people.
     pub(crate) fn lines(&self, id: &str) -> [String; 2] {
         let total = |counts: &BTreeMap<String, u64>| counts.values().sum::<u64>();
-        let allowed = list(self.allowed.iter().map(|(host, count)| format!("{host} {count}")));
+        let allowed = list(self.allowed.iter().map(|(host, count)| format!("{} {count}", short(host))));
         let denied_count: u64 = self.denied.values().map(total).sum();
         let denied = list(self.denied.iter().map(|(host, reasons)| {
             let reasons = reasons.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            format!("{host}: {reasons}")
+            format!("{}: {reasons}", short(host))
         }));
         let credentials = list(self.credentials.iter().map(|(name, hosts)| {
-            let hosts = hosts.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let hosts = hosts.keys().map(|host| short(host)).collect::<Vec<_>>().join(", ");
             format!("{name} at {hosts}")
         }));
         let used = if credentials.is_empty() { "no credentials used".to_owned() } else { format!("used{credentials}") };
@@ -116,6 +116,14 @@ impl Summary {
             format!("{} allowed{allowed}, {denied_count} denied{denied}", total(&self.allowed)),
             format!("{used}; details: jail log {id}{lost}"),
         ]
+    }
+}
+
+/// `host:port` without the port that HTTPS has anyway; what never became a request may have no name.
+fn short(authority: &str) -> &str {
+    match authority.strip_suffix(":443").unwrap_or(authority) {
+        "" => "unknown host",
+        host => host,
     }
 }
 
@@ -168,8 +176,8 @@ mod tests {
         assert_eq!(
             recorder.summary().lines("job-1"),
             [
-                "2 allowed (a.example:443 2), 1 denied (b.example:443: host-not-allowed)",
-                "used (TOKEN at a.example:443); details: jail log job-1"
+                "2 allowed (a.example 2), 1 denied (b.example: host-not-allowed)",
+                "used (TOKEN at a.example); details: jail log job-1"
             ]
         );
         assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 3);

@@ -40,7 +40,9 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     let programs = host::programs(&spec.programs, operator).map_err(Failure::no_jail)?;
     check_command(&command, &programs)?;
     // Secrets are read before anything of the jail exists: a missing one means that there is no job.
-    let credentials = credentials::read(&spec, &policy, arguments.jail.insecure_file, operator)?;
+    let found = credentials::read(&spec, arguments.jail.insecure_file, operator)?;
+    let policy = policy.without_credentials(|name| !found.iter().any(|found| found.name() == name));
+    let credentials = credentials::prepare(found, &policy)?;
     let ca = JobCa::generate().map_err(Failure::no_jail)?;
     let directory = JobDirectory::create(&operator.state(), &spec.name).map_err(Failure::no_jail)?;
     let plan = assemble::plan(
@@ -57,7 +59,8 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
             id: &directory.id,
         },
         operator,
-    )?;
+    )
+    .inspect_err(|_| directory.discard())?;
     let audit = directory.create_audit().map_err(Failure::no_jail)?;
     let recorder = Arc::new(Recorder::new(audit, learning));
     let mut record = record(&directory, &spec, &command, workspace.as_ref());

@@ -123,7 +123,11 @@ pub(crate) fn read_first(name: &str, sources: &[Source], context: &Context) -> R
     let mut looked = Vec::new();
     for source in sources {
         match read(source, context) {
-            Ok(secret) => return Ok(Found { secret, source: source.clone() }),
+            Ok(secret) => {
+                let found = Found { secret, source: source.clone() };
+                tracing::debug!(credential = name, source = %found.source, "secret found");
+                return Ok(found);
+            }
             Err(Miss::Absent(why)) => looked.push((source.clone(), why)),
             Err(Miss::Broken { what, cure }) => {
                 return Err(SecretError::Broken {

@@ -27,7 +27,8 @@ pub(crate) struct JailSpec {
     /// The command and its first arguments; the words of the command line come after it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) command: Vec<String>,
-    /// Programs of the host (names or paths) that are in the jail, with what they need to run.
+    /// Programs of the host (names or paths) that are in the jail, with what they need to run. `NAME?` is one that may
+    /// be missing, `@shell` a shell with the usual small tools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) programs: Vec<String>,
     /// What the job may do on the network, in order: the first rule that matches decides, none means deny.
@@ -71,7 +72,9 @@ pub(crate) struct CredentialSpec {
     /// Where the real one is, in order: the first that exists is used.
     #[schemars(with = "Vec<String>")]
     pub(crate) sources: Vec<Source>,
-    /// The hosts that get the real one.
+    /// The hosts that get the real one. Where rules name the credential, it goes by those rules only, and their hosts
+    /// are its hosts too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) hosts: Vec<HostPattern>,
     /// Header names that carry it, beside the well-known ones (`Authorization`, `x-api-key` …).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -229,8 +232,9 @@ impl JailSpec {
             programs: Vec::new(),
             rules: Vec::new(),
             credentials: Vec::new(),
-            environment: BTreeMap::new(),
-            pass_environment: ["TERM", "COLORTERM", "LANG", "TZ"].map(str::to_owned).to_vec(),
+            // The one locale that needs no files of the host.
+            environment: BTreeMap::from([("LANG".to_owned(), "C.UTF-8".to_owned())]),
+            pass_environment: ["TERM", "COLORTERM", "NO_COLOR", "TZ"].map(str::to_owned).to_vec(),
             workspace_mode: WorkspaceMode::default(),
             protect: Vec::new(),
             home: Home::default(),
@@ -322,8 +326,11 @@ impl JailSpec {
                     "{variable} is a credential and also a plain variable: the real value would be in the jail; remove the variable"
                 ));
             }
-            if credential.hosts.is_empty() || credential.sources.is_empty() {
-                return Err(format!("credential {variable} needs at least one source and one host"));
+            let by_rule = self.rules.iter().any(|rule| rule.credential() == Some(variable));
+            if credential.sources.is_empty() || (credential.hosts.is_empty() && !by_rule) {
+                return Err(format!(
+                    "credential {variable} needs at least one source, and hosts (or a rule that names the credential)"
+                ));
             }
         }
         if let Some(path) = self.protect.iter().find(|path| !is_inside(path)) {

@@ -98,6 +98,13 @@ impl Policy {
         Ok(Policy { rules })
     }
 
+    /// The policy without the rules of credentials that are not there: a rule that is about a credential must not leave
+    /// its host open to another one.
+    pub fn without_credentials(mut self, missing: impl Fn(&str) -> bool) -> Policy {
+        self.rules.retain(|rule| !rule.credential().is_some_and(&missing));
+        self
+    }
+
     /// The policy under which nothing is allowed.
     pub fn deny_all() -> Policy {
         Policy { rules: Vec::new() }

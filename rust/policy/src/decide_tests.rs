@@ -294,3 +294,13 @@ fn a_list_on_top_takes_away_what_a_later_one_says() {
     assert!(layers(&["a.example"], &["a.example"]).is_ok());
     assert!(layers(&["b.example"], &["a.example", "deny a.example"]).is_err());
 }
+
+#[test]
+fn a_rule_goes_with_its_credential() {
+    let with = |host: &str, name: &str| host.parse::<Rule>().unwrap().with_credential(name).unwrap();
+    let rules = vec![with("a.example", "A"), with("b.example", "B"), "c.example".parse().unwrap()];
+    let policy = Policy::new(rules).unwrap().without_credentials(|name| name == "A");
+    assert_eq!(decide(&policy, "GET https://a.example/"), Err((Reason::HostNotAllowed, None)));
+    assert_eq!(decide(&policy, "GET https://b.example/"), Ok(0));
+    assert_eq!(decide(&policy, "GET https://c.example/"), Ok(1));
+}

@@ -128,6 +128,13 @@ impl Binding {
             _ => ("http", 80),
         };
         let parse = |text: &str| {
+            // Nearly every request says what was said before, in the same letters.
+            if let Server::Exactly(authority) = &self.server
+                && let Host::Name(name) = &authority.host
+                && (name.as_str(), default_port) == (text, authority.port)
+            {
+                return Ok(authority.clone());
+            }
             Authority::parse(text, Some(default_port)).map_err(|_| Misdirected {
                 reason: Reason::InvalidAuthority,
                 ..malformed(Reason::InvalidAuthority.hint())

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy::{Authority, HostPattern, Policy};
+use policy::{Authority, HostPattern, Policy, RuleId};
 use secrecy::SecretString;
 
 use crate::audit::Audit;
@@ -63,6 +63,8 @@ pub struct Credential {
     pub secret: SecretString,
     /// The hosts that get it.
     pub hosts: Vec<HostPattern>,
+    /// The rules whose requests may carry it; `None` is any request to these hosts that the policy allows.
+    pub rules: Option<Vec<RuleId>>,
     /// Header names that carry it, beside the well-known slots.
     pub headers: Vec<String>,
     /// Query parameters that carry it.

@@ -17,7 +17,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
-use policy::{Authority, Reason};
+use policy::{Authority, Reason, RuleId};
 use secrecy::ExposeSecret;
 
 use crate::config::Credential;
@@ -70,11 +70,12 @@ impl Vault {
         })
     }
 
-    /// Swaps the dummies of a request that the policy allowed, or says why it must not go out. On a refusal the
-    /// request may be half changed: drop it. On success headers and URI hold secrets: do not log them.
+    /// Swaps the dummies of a request that the policy allowed by `rule`, or says why it must not go out. On a refusal
+    /// the request may be half changed: drop it. On success headers and URI hold secrets: do not log them.
     pub fn outgoing(
         &self,
         authority: &Authority,
+        rule: Option<RuleId>,
         tls: bool,
         headers: &mut HeaderMap,
         uri: &mut Uri,
@@ -82,7 +83,9 @@ impl Vault {
         // Meant for the proxy itself, never for the outside.
         headers.remove(header::PROXY_AUTHORIZATION);
         let own = self.own(authority);
-        self.dummies.refuse_strays(headers, uri, &own)?;
+        let usable: Vec<usize> =
+            own.iter().copied().filter(|&index| self.credentials[index].may_go_by(rule)).collect();
+        self.dummies.refuse_strays(headers, uri, &usable)?;
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err(Reason::ForeignCredential);
         }
@@ -175,6 +178,11 @@ impl Sealed {
             return Err(VaultError::DummyIsSecret(names().0));
         }
         Ok(())
+    }
+
+    /// Whether a request that this rule allowed may carry it.
+    fn may_go_by(&self, rule: Option<RuleId>) -> bool {
+        self.credential.rules.as_ref().is_none_or(|rules| rule.is_some_and(|rule| rules.contains(&rule)))
     }
 
     fn name(&self) -> &str {

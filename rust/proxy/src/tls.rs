@@ -34,7 +34,7 @@ pub(crate) fn toward_the_job(provider: Arc<CryptoProvider>) -> Result<ServerConf
 
 /// The client side.
 pub(crate) fn toward_upstream(
-    roots: RootCertStore,
+    roots: Arc<RootCertStore>,
     protocols: &[&[u8]],
 ) -> Result<ClientConfig, rustls::Error> {
     let mut config = ClientConfig::builder_with_provider(provider())

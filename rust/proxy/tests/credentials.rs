@@ -25,6 +25,7 @@ fn credential() -> Credential {
         dummy: DUMMY.into(),
         secret: SECRET.to_owned().into(),
         hosts: vec!["a.test".parse().unwrap()],
+        rules: None,
         headers: Vec::new(),
         query_parameters: Vec::new(),
         allow_foreign: false,

@@ -3,6 +3,7 @@
 //! Words: `ro:SRC[:DST]`, `rw:SRC[:DST]`, `overlay:LOWER:UPPER:DST`, `link:DST:TO`, `dir:DST`, `own:DST` (writable),
 //! `file:DST:TEXT`, `env:K=V`, `cd:DIR`, `tcp:PORT`, `udp:PORT`, `pids:N`, `memory:N`, `timeout:SECONDS`,
 //! `echo` (serve the listeners: each TCP connection is told the address it asked for, each datagram is answered),
+//! `doctor` alone (what this host offers),
 //! `repeat:N` (run it N times and print the times of each in microseconds).
 
 #![allow(
@@ -41,6 +42,12 @@ mod imp {
         let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
         if sandbox::stage::is_wanted(arguments.first().map(OsString::as_os_str)) {
             return sandbox::stage::main();
+        }
+        if arguments == ["doctor"] {
+            for finding in sandbox::backend::native::diagnose() {
+                println!("{:?}: {} {}", finding.state, finding.what, finding.cure.unwrap_or_default());
+            }
+            return ExitCode::SUCCESS;
         }
         let mut plan = Plan { hostname: "jail".into(), working_directory: "/".into(), ..Plan::default() };
         let (mut echo, mut repeat) = (false, 1);

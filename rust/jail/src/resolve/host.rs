@@ -307,16 +307,21 @@ impl<'a> Host<'a> {
     fn program(&mut self, name: &str, presence: Presence) -> Result<(), ResolveError> {
         match lookup::find(name, self.operator) {
             Ok(path) => {
-                self.names.extend(path.file_name().map(OsStr::to_owned));
-                if let Some(directory) = path.parent()
-                    && !self.path.iter().any(|known| known == directory)
-                {
-                    self.path.push(directory.to_owned());
-                }
+                self.callable(&path);
                 self.executable(&path, 0)
             }
             Err(ResolveError::NotFound { .. }) if presence == Presence::Optional => Ok(()),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a program one that is found by its name inside.
+    fn callable(&mut self, path: &Path) {
+        self.names.extend(path.file_name().map(OsStr::to_owned));
+        if let Some(directory) = path.parent()
+            && !self.path.iter().any(|known| known == directory)
+        {
+            self.path.push(directory.to_owned());
         }
     }
 
@@ -341,7 +346,13 @@ impl<'a> Host<'a> {
     fn interpreters(&mut self, line: &[String], script: &Path, depth: usize) -> Result<(), ResolveError> {
         for program in lookup::interpreters(line) {
             match lookup::find(&program, self.operator) {
-                Ok(path) => self.executable(&path, depth + 1)?,
+                Ok(path) => {
+                    // What `env` starts is looked up inside again.
+                    if !program.contains('/') {
+                        self.callable(&path);
+                    }
+                    self.executable(&path, depth + 1)?;
+                }
                 Err(ResolveError::NotFound { name, looked }) => {
                     let looked = format!("{looked}; {} names it in its first line", script.display());
                     return Err(ResolveError::NotFound { name, looked });

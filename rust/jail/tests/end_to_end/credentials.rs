@@ -205,8 +205,7 @@ fn without_its_secret_no_job_starts() {
     let jail = Jail::new()
         .allow("api.test")
         .credential("T=env:FIRST@api.test")
-        .credential("T=file:~/none@api.test")
-        .credential("T=command:false@api.test");
+        .credential("T=file:~/none@api.test");
     let ended = jail.script("touch started");
     ended.exits(125).says("T").says("env:FIRST").says("file:~/none");
     assert!(!jail.project().join("started").exists());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use crate::support::Jail;
+use crate::support::{Ended, Jail};
 
 #[test]
 fn the_workspace_is_at_its_own_path_and_what_the_job_writes_is_the_operator_s() {
@@ -121,7 +121,7 @@ fn files_that_run_later_on_the_host_cannot_be_changed() {
 #[test]
 fn files_that_run_later_and_were_made_by_the_job_are_reported() {
     let jail = Jail::new().file("here.txt", "x");
-    let changed = |ended: &crate::support::Ended| -> BTreeSet<String> {
+    let changed = |ended: &Ended| -> BTreeSet<String> {
         let files = ended.summary["changedFilesThatRunLater"].as_array().unwrap();
         files.iter().map(|file| file.as_str().unwrap().to_owned()).collect()
     };

@@ -12,6 +12,7 @@
 #[macro_use]
 mod support;
 
+mod attacks;
 mod claude_code;
 mod clients;
 mod credentials;

@@ -1,6 +1,6 @@
 //! What must not wait for its end: events, upgraded connections, trailers, long requests.
 
-use crate::support::{Jail, Server, random, without_proxy};
+use crate::support::{Ended, Jail, Server, random, without_proxy};
 
 /// A WebSocket client: prints what comes, sends each of its arguments and waits for it to come back.
 const WEBSOCKET: &str = r#"
@@ -40,7 +40,7 @@ if messages:
     print("closed=%d" % (receive()[0] == 0x88))
 "#;
 
-fn websocket(jail: &Jail, host: &str, token: &str, messages: &[&str]) -> crate::support::Ended {
+fn websocket(jail: &Jail, host: &str, token: &str, messages: &[&str]) -> Ended {
     jail.run([&["sh", "-c", "exec python3 -c \"$0\" \"$@\"", WEBSOCKET, host, token], messages].concat())
 }
 

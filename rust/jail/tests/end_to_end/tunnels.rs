@@ -1,6 +1,6 @@
 //! Opaque TCP by rule, and the way out through the operator's own proxy.
 
-use crate::support::{ConnectProxy, EchoServer, Jail, Server, both_ways};
+use crate::support::{ConnectProxy, EchoServer, Ended, Jail, Server, both_ways};
 
 /// Connects by name, prints the server's line, sends a line, prints what comes back.
 const TALK: &str = r#"
@@ -8,6 +8,8 @@ import socket, sys
 try:
     stream = socket.create_connection((sys.argv[1], int(sys.argv[2])), 20)
     file = stream.makefile("rwb")
+    if sys.argv[3:]:
+        file.write(sys.argv[3].encode() + b"\r\n"); file.flush()
     print("ready=" + file.readline().decode().strip())
     file.write(b"SELECT 1\n"); file.flush()
     print("back=" + file.readline().decode().strip())
@@ -15,8 +17,9 @@ except OSError as error:
     print("error=" + type(error).__name__)
 "#;
 
-fn talk(jail: &Jail, host: &str, port: &str) -> crate::support::Ended {
-    jail.run(["python3", "-c", TALK, host, port])
+/// `first` is what the client says before the server does.
+fn talk(jail: &Jail, host: &str, port: &str, first: &[&str]) -> Ended {
+    jail.run([&["python3", "-c", TALK, host, port], first].concat())
 }
 
 #[test]
@@ -25,13 +28,13 @@ fn a_tcp_rule_opens_one_port_of_one_host() {
     let server = EchoServer::start();
     let to = format!("db.test:5432:{}", server.address());
     let jail = Jail::new().allow("tcp://db.test:5432").options(["--connect-to", &to]);
-    let ended = talk(&jail, "db.test", "5432");
+    let ended = talk(&jail, "db.test", "5432", &[]);
     ended.succeeds().prints("ready=ready\nback=SELECT 1\n").allowed("db.test:5432", 1);
     assert_eq!(server.connections(), 1);
 
-    let ended = talk(&jail, "other.test", "5432");
-    ended.never_prints("SELECT").denied("other.test:5432", "host-not-allowed");
-    talk(&jail, "db.test", "5433").prints("error=ConnectionRefusedError");
+    let ended = talk(&jail, "other.test", "5432", &["SSH-2.0-x"]);
+    ended.never_prints("SELECT").never_prints("ready=ready").denied("other.test:5432", "unknown-protocol");
+    talk(&jail, "db.test", "5433", &[]).prints("error=ConnectionRefusedError");
     assert_eq!(server.connections(), 1);
 }
 
@@ -41,8 +44,7 @@ fn what_is_neither_tls_nor_http_goes_nowhere_without_a_tcp_rule() {
     let server = EchoServer::start();
     let to = format!("db.test:443:{}", server.address());
     let jail = Jail::new().allow("db.test").options(["--connect-to", &to]);
-    let script = TALK.replace("print(\"ready", "file.write(b'SSH-2.0-x\\r\\n'); file.flush(); print(\"ready");
-    let ended = jail.run(["python3", "-c", &script, "db.test", "443"]);
+    let ended = talk(&jail, "db.test", "443", &["SSH-2.0-x"]);
     ended.never_prints("SELECT").never_prints("ready=ready").denied("db.test:443", "unknown-protocol");
     assert_eq!(server.connections(), 0);
 }

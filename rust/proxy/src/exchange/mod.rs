@@ -15,20 +15,20 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use policy::{Authority, Reason, RequestPath, Scheme};
+use policy::{Authority, Reason, RequestPath, RuleId, Scheme};
 
 use crate::authority_bind::{Binding, Misdirected};
 use crate::denial::{self, Denial};
 use crate::job::{Job, Place};
 use crate::swap::Swapped;
-use crate::upstream::{Guard, Outgoing, Prefetch, Protocol, UpstreamError};
+use crate::upstream::{Ahead, Guard, Outgoing, Protocol, UpstreamError};
 
 /// One connection of the job on which requests arrive.
 pub(crate) struct Session {
     pub(crate) job: Arc<Job>,
     pub(crate) binding: Binding,
     /// The connection to the outside that was started while the job was shaking hands.
-    pub(crate) prefetch: Option<Prefetch>,
+    pub(crate) ahead: Option<Ahead>,
     pub(crate) place: Place,
 }
 
@@ -71,7 +71,7 @@ async fn pass(
     record.authority(Some(&authority));
     headers::refuse_ambiguous(&head.headers)?;
     let (path, target) = read_target(&head);
-    decide(session, &authority, &head, &path, websocket, record)?;
+    let rule = decide(session, &authority, &head, &path, websocket, record)?;
 
     let version = head.version;
     let mut outgoing_headers = head.headers;
@@ -79,15 +79,15 @@ async fn pass(
     let mut uri = Uri::from(target);
     let swapped = job
         .vault
-        .outgoing(&authority, session.binding.scheme == Scheme::Https, &mut outgoing_headers, &mut uri)
+        .outgoing(&authority, rule, session.binding.scheme == Scheme::Https, &mut outgoing_headers, &mut uri)
         .map_err(Denial::from)?;
     record.credentials(&swapped.names);
     if websocket {
         headers::ask_for_websocket(&mut outgoing_headers, swapped.redactor.is_some());
     }
 
-    if let Some(prefetch) = &session.prefetch {
-        prefetch.finished().await;
+    if let Some(ahead) = &session.ahead {
+        ahead.finished().await?;
     }
     let asked = policy::Request {
         scheme: session.binding.scheme,
@@ -134,7 +134,8 @@ fn read_target(head: &Parts) -> (RequestPath, PathAndQuery) {
     (RequestPath::of_target(target.as_str()), target)
 }
 
-/// Asks the policy about the method, and about every method that a header asks the server to take instead.
+/// Asks the policy about the method, and about every method that a header asks the server to take instead. The rule is
+/// that of the method itself.
 fn decide(
     session: &Session,
     authority: &Authority,
@@ -142,13 +143,13 @@ fn decide(
     path: &RequestPath,
     websocket: bool,
     record: &mut Record,
-) -> Result<(), Denial> {
+) -> Result<Option<RuleId>, Denial> {
     let mut ask = |method: &str| {
         let request = policy::Request { scheme: session.binding.scheme, authority, method, path, websocket };
         match session.job.decide(&request) {
             Ok(rule) => {
                 record.rule(rule);
-                Ok(())
+                Ok(rule)
             }
             Err((reason, rule)) => {
                 record.rule(rule);

@@ -40,7 +40,7 @@ impl Record {
             scheme,
             method: request.method().clone(),
             authority: String::new(),
-            path: request.uri().path().chars().take(PATH).collect(),
+            path: beginning(request.uri().path(), PATH),
             query: request.uri().query().map(query_names).unwrap_or_default(),
             denied: None,
             rule: None,
@@ -126,7 +126,11 @@ fn query_names(query: &str) -> Vec<String> {
     query
         .split('&')
         .filter_map(|parameter| parameter.split_once('='))
-        .map(|(name, _)| name.chars().take(QUERY_NAME).collect())
+        .map(|(name, _)| beginning(name, QUERY_NAME))
         .take(QUERY_NAMES)
         .collect()
+}
+
+fn beginning(text: &str, most: usize) -> String {
+    if text.len() <= most { text.to_owned() } else { text.chars().take(most).collect() }
 }

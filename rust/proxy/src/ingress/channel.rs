@@ -54,7 +54,7 @@ pub(super) async fn serve(job: Arc<Job>, destination: Destination, mut stream: P
 }
 
 fn plain(job: Arc<Job>, destination: &Destination, place: Place) -> Arc<Session> {
-    Arc::new(Session { job, binding: Binding::plain(destination), prefetch: None, place })
+    Arc::new(Session { job, binding: Binding::plain(destination), ahead: None, place })
 }
 
 async fn serve_tls(job: Arc<Job>, destination: Destination, stream: Prefixed, place: Place) {
@@ -78,7 +78,7 @@ async fn serve_tls(job: Arc<Job>, destination: Destination, stream: Prefixed, pl
     // While the job shakes hands with us, we do with the server; never with one that no rule could allow.
     let expected =
         binding.server().filter(|server| job.mode == Mode::Learn || could_allow(&job.policy, server));
-    let prefetch = expected.and_then(|server| job.upstream.prefetch(Scheme::Https, server));
+    let ahead = expected.and_then(|server| job.upstream.dial_ahead(Scheme::Https, server));
     let known = text(binding.server().or(destination.authority().as_ref()));
     let stream = match timeout(job.limits.idle, start.into_stream(config)).await {
         Ok(Ok(stream)) => stream,
@@ -89,7 +89,7 @@ async fn serve_tls(job: Arc<Job>, destination: Destination, stream: Prefixed, pl
         Err(_) => return job.record_connection(known, "tls-handshake"),
     };
     let http2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2);
-    let session = Arc::new(Session { job, binding, prefetch, place });
+    let session = Arc::new(Session { job, binding, ahead, place });
     if http2 { http::http2(session, stream).await } else { http::http1(session, stream).await }
 }
 

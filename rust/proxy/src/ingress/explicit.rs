@@ -31,7 +31,7 @@ pub(super) async fn serve(job: Arc<Job>, mut stream: Prefixed, place: Place) {
         Ok(Err(_)) | Err(_) => return,
     }
     let binding = Binding::plain(&Destination::EachRequest);
-    let session = Arc::new(Session { job: job.clone(), binding, prefetch: None, place });
+    let session = Arc::new(Session { job: job.clone(), binding, ahead: None, place });
     http::http1_with(&job, stream, |request| {
         let session = session.clone();
         async move {

@@ -33,6 +33,7 @@ fn credential(name: &str, seed: u64, host: &str) -> Credential {
         dummy: format!("tok-{}", made_up(seed)),
         secret: SecretString::from(format!("tok-{}", made_up(seed + 1000))),
         hosts: vec![host.parse().unwrap()],
+        rules: None,
         headers: Vec::new(),
         query_parameters: Vec::new(),
         allow_foreign: false,
@@ -83,7 +84,7 @@ impl Job {
         let tls = uri.scheme_str() == Some("https");
         let host = uri.host().unwrap().to_owned();
         let authority = Authority::parse(&host, Some(443)).unwrap();
-        let swapped = self.vault.outgoing(&authority, tls, &mut headers, &mut uri)?;
+        let swapped = self.vault.outgoing(&authority, Some(RuleId(0)), tls, &mut headers, &mut uri)?;
         Ok((headers, uri, swapped))
     }
 
@@ -96,6 +97,18 @@ impl Job {
 }
 
 const URL: &str = "https://api.own.test/v1?a=b";
+
+#[test]
+fn a_credential_of_a_rule_goes_by_that_rule_only() {
+    let by_rule = |rules: &[usize]| {
+        let rules = rules.iter().map(|&rule| RuleId(rule)).collect();
+        Job::with(|own| own.rules = Some(rules))
+    };
+    let slot = [("authorization", "Bearer {D}")];
+    assert!(by_rule(&[3, 0]).ask(URL, &slot).is_ok());
+    assert_eq!(by_rule(&[3]).refused(URL, &slot), Reason::StrayCredential);
+    assert_eq!(by_rule(&[3]).refused(URL, &[("authorization", "Bearer {F}")]), Reason::ForeignCredential);
+}
 
 #[test]
 fn every_slot_gets_the_secret() {
@@ -154,7 +167,7 @@ fn a_declared_parameter_gets_the_secret() {
     // Origin form, as in requests over TLS.
     let mut uri: Uri = format!("/v1?key={}", job.dummy).parse().unwrap();
     let authority = Authority::parse(OWN, Some(443)).unwrap();
-    job.vault.outgoing(&authority, true, &mut HeaderMap::new(), &mut uri).unwrap();
+    job.vault.outgoing(&authority, None, true, &mut HeaderMap::new(), &mut uri).unwrap();
     assert_eq!(uri, "/v1?key=a%2Bb%2Fc%3Dd%26e%20f%25g");
 }
 
@@ -330,7 +343,7 @@ fn one_credential_that_forbids_foreign_values_decides() {
     let ask = |name: &'static str, value: &str| {
         let mut headers = HeaderMap::new();
         headers.insert(name, HeaderValue::from_str(value).unwrap());
-        vault.outgoing(&authority, true, &mut headers, &mut Uri::from_static("/")).map(|_| headers)
+        vault.outgoing(&authority, None, true, &mut headers, &mut Uri::from_static("/")).map(|_| headers)
     };
     assert_eq!(ask("x-api-key", "elsewhere").unwrap_err(), Reason::ForeignCredential);
     ask("x-lax", "elsewhere").unwrap();

@@ -1,5 +1,7 @@
 //! One HTTP connection to the outside, of either version.
 
+use std::time::Duration;
+
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
@@ -11,6 +13,7 @@ use crate::exchange::RequestBody;
 /// Windows of the size of a fast path's bandwidth times delay; the defaults (64 KiB) hold a download back.
 const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 5 * 1024 * 1024;
+const PING: Duration = Duration::from_secs(20);
 
 /// The sending side; the connection itself runs in a task of its own.
 pub(super) enum Link {
@@ -50,6 +53,9 @@ impl Link {
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            // A path that died without a word would hold every request of the job for a quarter of an hour.
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PING)
             .handshake(TokioIo::new(stream))
             .await?;
         tokio::spawn(async move {

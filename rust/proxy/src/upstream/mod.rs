@@ -1,5 +1,6 @@
 //! The way to the outside: the only room that resolves names, dials and keeps connections.
 
+mod ahead;
 mod dial;
 mod guard;
 mod link;
@@ -9,6 +10,7 @@ mod trust;
 
 pub use trust::system_roots;
 
+pub(crate) use ahead::Ahead;
 pub(crate) use guard::Guard;
 
 use std::net::{IpAddr, SocketAddr};
@@ -20,13 +22,12 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, uri}
 use hyper::body::Incoming;
 use policy::{Authority, Host, Policy, RequestPath, Scheme};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 
 use crate::exchange::RequestBody;
 use crate::{ServeError, config};
 use dial::{Dialer, Way};
 use link::{Link, Sent};
-use pool::{Key, Pool, Pooled};
+use pool::{Key, Pool, Pooled, Start};
 
 /// The outside, as one job reaches it.
 pub(crate) struct Upstream {
@@ -60,9 +61,6 @@ pub(crate) enum Protocol {
     /// HTTP/2 without TLS: nothing is negotiated there, so what the job spoke is spoken on.
     Http2,
 }
-
-/// A connection that is being made before the first request is known.
-pub(crate) struct Prefetch(watch::Receiver<bool>);
 
 /// Why there is no answer from the outside. The text is for the job to read.
 #[derive(Debug, thiserror::Error)]
@@ -129,15 +127,15 @@ impl Upstream {
     }
 
     /// Starts a connection to a server that at least one rule allows something on, for the request that will come.
-    pub(crate) fn prefetch(self: &Arc<Self>, scheme: Scheme, authority: &Authority) -> Option<Prefetch> {
+    pub(crate) fn dial_ahead(self: &Arc<Self>, scheme: Scheme, authority: &Authority) -> Option<Ahead> {
         let protocol = if scheme == Scheme::Https { Protocol::Negotiated } else { Protocol::Http1 };
         let key = Key { protocol, authority: authority.clone() };
-        let (done, finished) = match self.pool.start_prefetch(&key) {
-            pool::Start::NotNeeded => return None,
-            pool::Start::UnderWay(finished) => return Some(Prefetch(finished)),
-            pool::Start::Begin(done, finished) => (done, finished),
-        };
         let root = RequestPath::parse("/").ok()?;
+        let (progress, ahead) = match self.pool.start_ahead(&key) {
+            Start::NotNeeded => return None,
+            Start::UnderWay(ahead) => return Some(ahead),
+            Start::Begin(progress, ahead) => (progress, ahead),
+        };
         let upstream = self.clone();
         tokio::spawn(async move {
             // The request is not known yet: an address that only some requests may reach is left to them.
@@ -155,13 +153,12 @@ impl Upstream {
                     if connection.link.ready().await {
                         upstream.pool.give_back(key, connection);
                     }
+                    progress.succeeded();
                 }
-                // The request itself will dial again and tell the job.
-                Err(error) => tracing::debug!(%error, "dialling ahead failed"),
+                Err(error) => progress.failed(error),
             }
-            let _ = done.send(true);
         });
-        Some(Prefetch(finished))
+        Some(ahead)
     }
 
     /// Opens a connection for opaque bytes.
@@ -180,14 +177,6 @@ impl Upstream {
         let (address, excepted) = (way.address, way.excepted);
         let link = self.dialer.speak(key, way.stream).await?;
         Ok(Pooled::new(link, address, excepted))
-    }
-}
-
-impl Prefetch {
-    /// Waits until the connection is there, or is known not to come.
-    pub(crate) async fn finished(&self) {
-        // An error means that the task is gone, which is an end as well.
-        let _ = self.0.clone().wait_for(|done| *done).await;
     }
 }
 

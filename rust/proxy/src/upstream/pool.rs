@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use policy::Authority;
-use tokio::sync::watch;
 
 use super::Protocol;
+use super::ahead::{self, Ahead, Progress};
 use super::guard::Guard;
 use super::link::Link;
 
@@ -16,7 +16,7 @@ use super::link::Link;
 const IDLE: Duration = Duration::from_secs(50);
 /// A connection that is never replaced would stick to an address for ever.
 const AGE: Duration = Duration::from_secs(600);
-const IDLE_PER_SERVER: usize = 64;
+const EXCLUSIVE: usize = 64;
 
 /// Which connections are alike.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,25 +40,25 @@ pub(super) enum Start {
     /// There is one.
     NotNeeded,
     /// Somebody is at it, and it can be shared.
-    UnderWay(watch::Receiver<bool>),
-    /// Do.
-    Begin(watch::Sender<bool>, watch::Receiver<bool>),
+    UnderWay(Ahead),
+    /// Do, and say how it ended.
+    Begin(Progress, Ahead),
 }
 
 #[derive(Default)]
 pub(super) struct Pool {
-    servers: Arc<Mutex<HashMap<Key, Server>>>,
+    servers: Mutex<HashMap<Key, Server>>,
 }
 
 #[derive(Default)]
 struct Server {
-    /// HTTP/1 connections, each without a request on it.
-    idle: Vec<Pooled>,
+    /// HTTP/1 connections. Those that still have a request on them show it by not being ready.
+    exclusive: Vec<Pooled>,
     /// One HTTP/2 connection, shared by all requests.
     shared: Option<Pooled>,
     /// What the server spoke last.
     speaks_http1: bool,
-    dialling: Option<watch::Receiver<bool>>,
+    dialling: Option<Ahead>,
 }
 
 impl Pooled {
@@ -67,8 +67,8 @@ impl Pooled {
         Pooled { link, address, excepted, made: now, used: now }
     }
 
-    fn usable(&self) -> bool {
-        self.link.is_open() && self.used.elapsed() < IDLE && self.made.elapsed() < AGE
+    fn usable(&self, now: Instant) -> bool {
+        self.link.is_open() && now - self.used < IDLE && now - self.made < AGE
     }
 
     /// What one request may reach, another may not.
@@ -80,84 +80,79 @@ impl Pooled {
 impl Pool {
     /// A connection that this request may use.
     pub(super) fn take(&self, key: &Key, guard: &Guard<'_>) -> Option<Pooled> {
+        let now = Instant::now();
         let mut servers = lock(&self.servers);
         let server = servers.get_mut(key)?;
         if let Some(shared) = &mut server.shared {
-            if !shared.usable() {
+            if !shared.usable(now) {
                 server.shared = None;
             } else if shared.admits(guard) {
-                shared.used = Instant::now();
+                shared.used = now;
                 return shared.link.share().map(|link| Pooled { link, ..*shared });
             }
         }
-        server.idle.retain(Pooled::usable);
         // The one that was used last is the least likely to be closed on us.
-        let position = server.idle.iter().rposition(|idle| idle.admits(guard))?;
-        Some(server.idle.remove(position))
+        for position in (0..server.exclusive.len()).rev() {
+            let connection = &server.exclusive[position];
+            if !connection.usable(now) {
+                server.exclusive.remove(position);
+            } else if connection.link.is_ready() && connection.admits(guard) {
+                return Some(server.exclusive.remove(position));
+            }
+        }
+        None
     }
 
-    /// Keeps a connection for the next request, as soon as it is through with this one.
-    pub(super) fn give_back(&self, key: Key, connection: Pooled) {
-        if connection.link.is_http2() {
-            let mut servers = lock(&self.servers);
-            let server = servers.entry(key).or_default();
-            server.speaks_http1 = false;
-            // The connection that is there has requests on it; a second one would only split them.
-            if !server.shared.as_ref().is_some_and(Pooled::usable) {
-                server.shared = Some(connection);
+    /// Keeps a connection for the next request, also while it is not through with this one.
+    pub(super) fn give_back(&self, key: Key, mut connection: Pooled) {
+        let now = Instant::now();
+        connection.used = now;
+        let mut servers = lock(&self.servers);
+        let server = servers.entry(key).or_default();
+        server.speaks_http1 = !connection.link.is_http2();
+        if server.speaks_http1 {
+            if server.exclusive.len() >= EXCLUSIVE {
+                server.exclusive.remove(0);
             }
-        } else if connection.link.is_ready() {
-            keep(&self.servers, key, connection);
-        } else {
-            let servers = self.servers.clone();
-            let mut connection = connection;
-            tokio::spawn(async move {
-                if connection.link.ready().await {
-                    connection.used = Instant::now();
-                    keep(&servers, key, connection);
-                }
-            });
+            server.exclusive.push(connection);
+        } else if !server.shared.as_ref().is_some_and(|shared| shared.usable(now)) {
+            // The connection that is there has requests on it; a second one would only split them.
+            server.shared = Some(connection);
         }
     }
 
     /// Decides about a connection ahead of the first request, and announces it.
-    pub(super) fn start_prefetch(&self, key: &Key) -> Start {
+    pub(super) fn start_ahead(&self, key: &Key) -> Start {
+        let now = Instant::now();
         let mut servers = lock(&self.servers);
         let server = servers.entry(key.clone()).or_default();
-        if server.shared.as_ref().is_some_and(Pooled::usable) || server.idle.iter().any(Pooled::usable) {
+        let free = |connection: &Pooled| connection.usable(now) && connection.link.is_ready();
+        if server.shared.as_ref().is_some_and(|shared| shared.usable(now))
+            || server.exclusive.iter().any(free)
+        {
             return Start::NotNeeded;
         }
         // HTTP/1 needs one connection per request at a time; a server not known yet may share one.
         if let (false, Some(dialling)) = (server.speaks_http1, &server.dialling)
-            && dialling.has_changed().is_ok()
-            && !*dialling.borrow()
+            && dialling.is_under_way()
         {
             return Start::UnderWay(dialling.clone());
         }
-        let (done, finished) = watch::channel(false);
-        server.dialling = Some(finished.clone());
-        Start::Begin(done, finished)
+        let (progress, ahead) = ahead::start();
+        server.dialling = Some(ahead.clone());
+        Start::Begin(progress, ahead)
     }
 
     /// Drops what nobody used for a while.
     pub(super) fn sweep(&self) {
+        let now = Instant::now();
         lock(&self.servers).retain(|_, server| {
-            server.idle.retain(Pooled::usable);
-            server.shared.take_if(|shared| !shared.usable());
-            let dialling = server.dialling.as_ref().is_some_and(|dialling| dialling.has_changed().is_ok());
-            dialling || !server.idle.is_empty() || server.shared.is_some()
+            server.exclusive.retain(|connection| connection.usable(now));
+            server.shared.take_if(|shared| !shared.usable(now));
+            let dialling = server.dialling.as_ref().is_some_and(Ahead::is_under_way);
+            dialling || !server.exclusive.is_empty() || server.shared.is_some()
         });
     }
-}
-
-fn keep(servers: &Mutex<HashMap<Key, Server>>, key: Key, connection: Pooled) {
-    let mut servers = lock(servers);
-    let server = servers.entry(key).or_default();
-    server.speaks_http1 = true;
-    if server.idle.len() >= IDLE_PER_SERVER {
-        server.idle.remove(0);
-    }
-    server.idle.push(connection);
 }
 
 fn lock(servers: &Mutex<HashMap<Key, Server>>) -> MutexGuard<'_, HashMap<Key, Server>> {

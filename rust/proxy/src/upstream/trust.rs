@@ -67,7 +67,7 @@ pub fn system_roots() -> Result<usize, String> {
 }
 
 fn load(extra: Vec<CertificateDer<'static>>) -> Result<Clients, String> {
-    let roots = roots(extra);
+    let roots = Arc::new(roots(extra));
     if roots.is_empty() {
         return Err(format!("{NO_ROOTS}, or give --upstream-ca"));
     }

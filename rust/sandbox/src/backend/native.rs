@@ -46,8 +46,6 @@ impl Prepared for Waiting {
         // What was not taken is closed, so that a connection to it is refused instead of hanging.
         let Waiting { stage, group, listeners, timeout, .. } = *self;
         drop(listeners);
-        let ended = run::run(stage, timeout);
-        drop(group);
-        ended
+        run::run(stage, group, timeout)
     }
 }

@@ -129,7 +129,7 @@ fn hide(proc: &OwnedFd, name: &CStr, null: &OwnedFd) -> nix::Result<()> {
     }
     match open_tree_clone(null.as_fd(), c"") {
         Ok(cover) => move_mount(cover.as_fd(), place.as_fd(), c""),
-        Err(Errno::ENOSYS) => bind_by_path(null, &place),
+        Err(Errno::ENOSYS) => super::old::bind_by_path(null, &place),
         Err(os) => Err(os),
     }
 }
@@ -144,15 +144,10 @@ fn make_read_only(proc: &OwnedFd, name: &CStr) -> nix::Result<()> {
     match restricted {
         Ok(tree) => move_mount(tree.as_fd(), place.as_fd(), c""),
         Err(Errno::ENOSYS) => {
-            bind_by_path(&place, &place)?;
+            super::old::bind_by_path(&place, &place)?;
             let mounted = openat(proc, name, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?;
-            super::tree::remount(&mounted, Access::ReadOnly)
+            super::old::remount(&mounted, Access::ReadOnly)
         }
         Err(os) => Err(os),
     }
-}
-
-fn bind_by_path(from: &OwnedFd, on: &OwnedFd) -> nix::Result<()> {
-    let (from, on) = (super::tree::by_descriptor(from), super::tree::by_descriptor(on));
-    mount(Some(from.as_str()), on.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)
 }

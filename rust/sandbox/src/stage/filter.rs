@@ -116,7 +116,7 @@ const SOCKET_DOMAINS: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF
 /// Personalities: Linux as it is, with addresses not randomised (debuggers), with short inode numbers; and the query.
 const PERSONALITIES: [u64; 6] = [0, 0x0008, 0x0002_0000, 0x0002_0008, 0x0004_0000, 0xffff_ffff];
 
-/// Restricts this process and what it starts. The last thing before exec.
+/// Restricts this process and what it starts: init, whose work with mounts is done, and with it the job.
 pub(crate) fn apply() -> Result<(), Error> {
     for program in [allowed_program()?, refused_program()?] {
         apply_filter(&program).map_err(|error| Error::Seccomp(error.to_string()))?;

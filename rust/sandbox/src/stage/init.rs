@@ -17,7 +17,7 @@ use nix::unistd::{Pid, sethostname, setpgid, setsid};
 
 use super::sources::{Sources, clone_entry};
 use super::tree::Tree;
-use super::{base, job, network, watch};
+use super::{base, filter, job, network, watch};
 use crate::backend::Error;
 use crate::plan::Plan;
 use crate::sys::process::{Forked, SingleThreaded, fork};
@@ -53,6 +53,10 @@ pub(crate) fn run(
     let (writable, terminal) = build_tree(plan, sources, streams.iter().any(IsTerminal::is_terminal))?;
     umask(file_mask);
     let terminal = terminal.map(|master| adopt_terminal(channel, &master, &mut streams)).transpose()?;
+
+    // Also for init, and early: the kernel's look at a filter takes the better part of a millisecond.
+    prctl::set_no_new_privs().map_err(|os| watch("set no_new_privs", os))?;
+    filter::apply()?;
 
     match channel.receive()? {
         Some((ToStage::Release, _)) => {}

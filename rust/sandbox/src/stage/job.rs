@@ -13,7 +13,7 @@ use nix::sys::resource::{Resource, rlim_t, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, getpid, setpgid, tcsetpgrp};
 
-use super::{filter, landlock};
+use super::landlock;
 use crate::backend::Error;
 use crate::plan::Plan;
 use crate::sys::{capabilities, fds, signals};
@@ -67,7 +67,6 @@ pub(crate) fn exec(plan: &Plan, setting: &Setting) -> Result<ExitCode, Error> {
         .map_err(|os| privileges("keep standard streams only", os))?;
     drop_privileges(&setting.writable)?;
     signals::reset().map_err(|os| privileges("unblock signals", os))?;
-    filter::apply()?;
     Ok(start(program, &candidates, &argv, &environment))
 }
 

@@ -14,6 +14,8 @@ mod init;
 mod job;
 mod landlock;
 mod network;
+mod old;
+mod overlay;
 pub(crate) mod remedy;
 mod sources;
 mod tree;

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -16,9 +16,10 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, fstat, mkdirat};
-use nix::sys::statvfs::{FsFlags, fstatvfs};
 use nix::unistd::{UnlinkatFlags, chdir, fchdir, pivot_root, symlinkat, unlinkat};
 
+use super::old::{bind_by_path, remount, restrict_below};
+use super::overlay;
 use super::sources::Source;
 use crate::backend::Error;
 use crate::plan::{Access, Entry};
@@ -93,6 +94,11 @@ impl Tree {
         self.own.insert(fstat(&mounted).map_err(failed)?.st_dev);
         self.writable.push(target.to_owned());
         Ok(())
+    }
+
+    /// Restricts what came along below a bind, where that could not be done before it was attached.
+    pub(crate) fn restrict_rest(&self) -> Result<(), Error> {
+        restrict_below(&self.unrestricted, |path| self.open(path))
     }
 
     /// Opens a directory of the tree, made with its parents if it is missing.
@@ -176,31 +182,17 @@ impl Tree {
                 Place::Found(found) => move_mount(tree.as_fd(), found.as_fd(), c"").map_err(failed)?,
             },
             None => {
-                bind_by_path(&source.opened, &place).map_err(failed)?;
+                let on = match &place {
+                    Place::Made { parent, name } => {
+                        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+                        &openat(parent, name.as_c_str(), flags, Mode::empty()).map_err(failed)?
+                    }
+                    Place::Found(found) => found,
+                };
+                bind_by_path(&source.opened, on).map_err(failed)?;
             }
         }
         self.keep_parent(target, place);
-        Ok(())
-    }
-
-    /// Restricts what came along below a bind, one mount after the other, where the kernel (before 5.12) cannot do a
-    /// whole tree at once.
-    pub(crate) fn restrict_rest(&self) -> Result<(), Error> {
-        if self.unrestricted.is_empty() {
-            return Ok(());
-        }
-        let table = std::fs::read_to_string("/proc/self/mountinfo")
-            .map_err(|error| Error::Restrict { path: PathBuf::from("/"), os: error.into() })?;
-        // Our tree lies over the old root, whose mounts are listed too, under the same paths.
-        for at in table.lines().filter_map(mount_point) {
-            let bind = self.unrestricted.iter().rev().find(|(target, _)| at.starts_with(target));
-            let Some((target, access)) = bind.filter(|(target, _)| *target != at) else { continue };
-            match self.open(&at).and_then(|mounted| remount(&mounted, *access)) {
-                // A mount of the old root that our tree does not have.
-                Ok(()) | Err(Errno::ENOENT | Errno::ENOTDIR | Errno::EINVAL) => {}
-                Err(os) => return Err(Error::Restrict { path: target.clone(), os: os.into() }),
-            }
-        }
         Ok(())
     }
 
@@ -209,55 +201,13 @@ impl Tree {
             .map_err(|_| Error::Message("an overlay came without its sources".to_owned()))?;
         let directory = self.directory(target)?;
         let name = upper.file_name().unwrap_or_default();
-        self.mount_overlay(&directory, &lower, &changes, name).map_err(|os| Error::Overlay {
+        overlay::mount_on(&self.root, &directory, &lower, &changes, name).map_err(|os| Error::Overlay {
             path: target.to_owned(),
             upper: upper.to_owned(),
             os: os.into(),
         })?;
         self.writable.push(target.to_owned());
         Ok(())
-    }
-
-    /// An overlay wants its layers in this mount namespace, and takes them by path: they are attached for a moment.
-    fn mount_overlay(
-        &self,
-        directory: &OwnedFd,
-        lower: &Source,
-        changes: &Source,
-        upper: &OsStr,
-    ) -> nix::Result<()> {
-        let mut layers = Vec::new();
-        for (name, source) in [(c".lower", lower), (c".changes", changes)] {
-            mkdirat(&self.root, name, Mode::S_IRWXU)?;
-            let layer = match &source.tree {
-                Some(tree) => {
-                    move_mount(tree.as_fd(), self.root.as_fd(), name)?;
-                    openat(&self.root, name, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty())?
-                }
-                None => source.opened.try_clone().map_err(|_| Errno::EMFILE)?,
-            };
-            layers.push(layer);
-        }
-        let [lower_fd, changes_fd] = [0, 1].map(|layer| layers.get(layer).map_or(-1, AsRawFd::as_raw_fd));
-        let mut options = format!("userxattr,lowerdir=/proc/self/fd/{lower_fd},workdir=/proc/self/fd/{changes_fd}/work,upperdir=/proc/self/fd/{changes_fd}/").into_bytes();
-        for &byte in upper.as_bytes() {
-            // The separators of mount options, escaped as overlayfs reads them.
-            if matches!(byte, b'\\' | b',' | b':') {
-                options.push(b'\\');
-            }
-            options.push(byte);
-        }
-        fchdir(directory)?;
-        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-        let mounted = mount(Some("overlay"), ".", Some("overlay"), flags, Some(options.as_slice()));
-        for (name, source) in [(".lower", lower), (".changes", changes)] {
-            if source.tree.is_some() {
-                fchdir(&self.root)?;
-                umount2(name, MntFlags::MNT_DETACH)?;
-            }
-            unlinkat(&self.root, name, UnlinkatFlags::RemoveDir)?;
-        }
-        mounted
     }
 
     fn file(&mut self, target: &Path, contents: &[u8], mode: u32) -> Result<(), Error> {
@@ -364,33 +314,6 @@ impl Tree {
     }
 }
 
-/// The mount point of a line of mountinfo.
-fn mount_point(line: &str) -> Option<PathBuf> {
-    line.split(' ').nth(4).map(|at| PathBuf::from(OsStr::from_bytes(&unescape(at.as_bytes()))))
-}
-
-/// Blanks and the like are written as three octal digits.
-fn unescape(text: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, tail @ ..] = rest {
-        let octal = tail
-            .first_chunk::<3>()
-            .and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok());
-        match (first, octal) {
-            (b'\\', Some(byte)) => {
-                plain.push(byte);
-                rest = tail.get(3..).unwrap_or_default();
-            }
-            _ => {
-                plain.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    plain
-}
-
 /// What a mount point must be.
 #[derive(Clone, Copy)]
 enum Kind {
@@ -401,20 +324,6 @@ enum Kind {
 enum Place {
     Made { parent: OwnedFd, name: CString },
     Found(OwnedFd),
-}
-
-/// The way of kernels before 5.12: by mount(2), with everything mounted below.
-fn bind_by_path(source: &OwnedFd, place: &Place) -> nix::Result<()> {
-    let on = match place {
-        Place::Made { parent, name } => {
-            let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            openat(parent, name.as_c_str(), flags, Mode::empty())?
-        }
-        Place::Found(found) => found.try_clone().map_err(|_| Errno::EMFILE)?,
-    };
-    let (from, on) = (by_descriptor(source), by_descriptor(&on));
-    let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
-    mount(Some(from.as_str()), on.as_str(), None::<&str>, flags, None::<&str>)
 }
 
 fn make(parent: &OwnedFd, name: &OsStr, kind: Kind) -> nix::Result<()> {
@@ -444,29 +353,4 @@ fn below_root(target: &Path) -> Result<&Path, Error> {
 
 fn parent_path(target: &Path) -> PathBuf {
     target.parent().unwrap_or(Path::new("/")).to_owned()
-}
-
-/// A path that leads to an open file; works as long as the old root's /proc is there.
-pub(crate) fn by_descriptor(fd: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", fd.as_raw_fd())
-}
-
-/// Restricts a mount by mount(2). What it is restricted by already may not be taken off, and has to be repeated.
-pub(crate) fn remount(mounted: &OwnedFd, access: Access) -> nix::Result<()> {
-    let path = by_descriptor(mounted);
-    let before = fstatvfs(mounted)?.flags();
-    let mut flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    for (flag, bit) in [
-        (FsFlags::ST_RDONLY, MsFlags::MS_RDONLY),
-        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
-        (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
-        (FsFlags::ST_NODIRATIME, MsFlags::MS_NODIRATIME),
-        (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
-    ] {
-        flags.set(bit, before.contains(flag));
-    }
-    if access == Access::ReadOnly {
-        flags |= MsFlags::MS_RDONLY;
-    }
-    mount(None::<&str>, path.as_str(), None::<&str>, flags, None::<&str>)
 }

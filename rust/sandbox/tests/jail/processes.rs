@@ -7,7 +7,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{Jail, users};
+use crate::support::{Jail, launcher, users};
 
 #[test]
 fn the_commands_own_end_is_the_launchers() {
@@ -123,6 +123,53 @@ for line in open('/proc/self/status'):
 print(resource.getrlimit(resource.RLIMIT_CORE))";
         // Python itself ignores SIGPIPE (13) and SIGXFSZ (25).
         Jail::of(user).python(script).exits(0).prints("0000000000000000\n0000000001001000\n(0, 0)");
+    }
+}
+
+#[test]
+fn the_doctor_finds_what_jails_rest_on() {
+    for user in users() {
+        let output = user.command(launcher()).arg("doctor").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        // Jails run here, as the other tests show: nothing is missing.
+        assert!(text.contains("Ok: user namespaces"), "{text}");
+        assert!(!text.contains("Missing"), "{text}");
+        // What is less than it could be says what to do.
+        assert!(
+            text.lines().filter(|line| line.starts_with("Degraded")).all(|line| line.len() > 60),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn limits_that_are_not_enforced_are_said() {
+    // Where a group can be made they are enforced, and nothing is said.
+    let enforced = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    for user in users().into_iter().filter(|_| !enforced) {
+        Jail::of(user)
+            .word("memory:100000000")
+            .run(["true"])
+            .exits(0)
+            .complains("the memory limit is not enforced");
+    }
+}
+
+#[test]
+fn twenty_jails_at_once() {
+    for user in users() {
+        let mut all = Vec::new();
+        for number in 0..20 {
+            let script = format!("echo {number} > /tmp/own; sleep 0.1; cat /tmp/own");
+            all.push((
+                number,
+                Jail::of(user).command(["sh", "-c", &script]).stdout(Stdio::piped()).spawn().unwrap(),
+            ));
+        }
+        for (number, launcher) in all {
+            let output = launcher.wait_with_output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{number}\n"));
+        }
     }
 }
 

@@ -103,13 +103,16 @@ fn every_directory_of_the_way_is_the_hosts() {
 
 #[test]
 fn a_script_brings_its_interpreter_and_that_of_the_interpreter() {
-    let fixture = Fixture::new();
+    let mut fixture = Fixture::new();
+    fixture.path.push(fixture.at("other"));
     fixture.write("bin/outer", "#!/usr/bin/env -S MODE=1 inner --flag\n");
-    let inner = fixture.write("bin/inner", "#!/bin/sh -e\n");
+    let inner = fixture.write("other/inner", "#!/bin/sh -e\n");
     let tree = fixture.resolve(&["outer"]).unwrap();
     for path in [&inner, Path::new("/usr/bin/env"), Path::new("/bin/sh")] {
         assert!(has(&tree, path), "no {}", path.display());
     }
+    // env looks it up again, inside.
+    assert!(tree.path.contains(&fixture.at("other")) && tree.has_program(Path::new("inner")));
 }
 
 #[test]

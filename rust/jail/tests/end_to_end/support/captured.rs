@@ -53,34 +53,30 @@ impl Captured {
     /// Everything, when every writer has closed the stream.
     #[track_caller]
     pub(crate) fn to_end(&self) -> Vec<u8> {
-        self.wait("its end", |bytes, closed| closed.then(|| bytes.to_vec()))
+        self.wait("its end", |bytes, closed| closed.then(|| bytes.to_vec())).unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// Waits for `text` behind position `from`; the position after it.
-    #[track_caller]
-    pub(crate) fn wait_for(&self, text: &str, from: usize) -> usize {
+    /// Waits for `text` behind position `from`; the position after it, or why it will not come.
+    pub(crate) fn try_wait_for(&self, text: &str, from: usize) -> Result<usize, String> {
         self.wait(&format!("{text:?}"), |bytes, _| {
             let found = bytes.get(from..)?.windows(text.len()).position(|window| window == text.as_bytes())?;
             Some(from + found + text.len())
         })
     }
 
-    #[track_caller]
-    fn wait<T>(&self, what: &str, mut ready: impl FnMut(&[u8], bool) -> Option<T>) -> T {
+    fn wait<T>(&self, what: &str, mut ready: impl FnMut(&[u8], bool) -> Option<T>) -> Result<T, String> {
         let deadline = Instant::now() + PATIENCE;
         let (inside, changed) = &*self.inside;
         let mut inside = inside.lock().unwrap();
         loop {
             if let Some(found) = ready(&inside.bytes, inside.closed) {
-                return found;
+                return Ok(found);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || inside.closed {
                 let how = if inside.closed { "the stream ended" } else { "time ran out" };
-                let text = String::from_utf8_lossy(&inside.bytes).into_owned();
-                // A panic with the lock held would poison it for the thread that reads.
-                drop(inside);
-                panic!("waited for {what}, but {how}; until then it gave:\n{text}");
+                let text = String::from_utf8_lossy(&inside.bytes);
+                return Err(format!("waited for {what}, but {how}; until then it gave:\n{text}"));
             }
             inside = changed.wait_timeout(inside, left).unwrap().0;
         }

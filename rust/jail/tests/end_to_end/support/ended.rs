@@ -44,12 +44,6 @@ impl Ended {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
-    /// Standard output as JSON.
-    #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.stdout).unwrap_or_else(|error| panic!("standard output is not JSON: {error}{self}"))
-    }
-
     /// What stands behind `NAME=` at the beginning of a line of standard output.
     #[track_caller]
     pub(crate) fn value(&self, name: &str) -> String {

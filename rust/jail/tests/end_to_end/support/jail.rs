@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
@@ -12,7 +13,8 @@ use super::{Ended, Running, Server, Terminal, find};
 
 /// A jail, and the operator who will start it: home, settings, project directory, environment.
 pub(crate) struct Jail {
-    place: TempDir,
+    /// Shared with the jobs: it stays as long as one of them runs.
+    place: Arc<TempDir>,
     name: Option<String>,
     options: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
@@ -21,6 +23,7 @@ pub(crate) struct Jail {
     json: bool,
     brings_program: bool,
     directory: PathBuf,
+    wrapper: Vec<OsString>,
 }
 
 impl Jail {
@@ -35,7 +38,7 @@ impl Jail {
         fs::set_permissions(place.path().join("runtime"), fs::Permissions::from_mode(0o700)).unwrap();
         let directory = place.path().join("project");
         Jail {
-            place,
+            place: Arc::new(place),
             name: None,
             options: Vec::new(),
             environment: Vec::new(),
@@ -44,6 +47,7 @@ impl Jail {
             json: true,
             brings_program: true,
             directory,
+            wrapper: Vec::new(),
         }
     }
 
@@ -148,6 +152,12 @@ impl Jail {
         self
     }
 
+    /// Started by this command, which gets the launcher's command line as its last arguments.
+    pub(crate) fn under(mut self, wrapper: impl IntoIterator<Item = impl Into<OsString>>) -> Jail {
+        self.wrapper = wrapper.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Without `--host` for the command itself.
     pub(crate) fn without_program(mut self) -> Jail {
         self.brings_program = false;
@@ -164,11 +174,6 @@ impl Jail {
         self.place.path().join("home")
     }
 
-    /// The operator's settings.
-    pub(crate) fn config(&self) -> PathBuf {
-        self.place.path().join("config/nix-jail")
-    }
-
     /// What `jail` keeps.
     pub(crate) fn state(&self) -> PathBuf {
         self.place.path().join("state/nix-jail")
@@ -177,6 +182,11 @@ impl Jail {
     /// The directory of everything; a place for files beside the project.
     pub(crate) fn place(&self) -> &Path {
         self.place.path()
+    }
+
+    /// Keeps that directory.
+    pub(super) fn keep(&self) -> Arc<TempDir> {
+        self.place.clone()
     }
 
     /// The secrets that must not get inside.
@@ -253,7 +263,11 @@ impl Jail {
 
     /// The bare `jail`, with the operator's environment and nothing of the test's own.
     fn operator(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_jail"));
+        let jail = env!("CARGO_BIN_EXE_jail");
+        let mut command = Command::new(self.wrapper.first().map_or(OsStr::new(jail), OsString::as_os_str));
+        if let [_, arguments @ ..] = self.wrapper.as_slice() {
+            command.args(arguments).arg(jail);
+        }
         command
             .current_dir(&self.directory)
             .env_clear()

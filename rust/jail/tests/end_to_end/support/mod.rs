@@ -23,8 +23,9 @@
 //! - [`Jail::start_in_terminal`] gives a [`Terminal`]: `.types("…")`, `.wait_for("…")`, `.resize(…)`, `.ends()`.
 //! - [`Ended`]: how it ended. **Whatever the test asks, each job is also searched for every `.secret(…)`**: in its
 //!   output, in the launcher's messages, in everything kept in the state directory.
-//! - [`Server`]: routes in `upstream/routes.rs`; it remembers every request ([`Seen`]) and lets gated events go when
+//! - [`Server`]: routes in `upstream/routes.rs`; it remembers every request (`Seen`) and lets gated events go when
 //!   the test says `.release(n)`.
+//! - [`Server::answering`]: a server whose answers the test makes itself, chunk by chunk.
 //! - [`GitServer`], [`Anthropic`] (a [`Server`] with one more route), [`ConnectProxy`], [`EchoServer`]: other outsides.
 //! - [`both_ways`] / [`without_proxy`]: a command by the proxy's variables and captured without them.
 //! - `needs!("node", "git")`: ends the test, saying so, where this machine lacks a program.
@@ -49,7 +50,7 @@ pub(crate) use programs::{find, missing};
 pub(crate) use running::{Running, descendants, gone};
 pub(crate) use secret::random;
 pub(crate) use terminal::Terminal;
-pub(crate) use upstream::{ConnectProxy, EchoServer, GitServer, Seen, Server, anthropic};
+pub(crate) use upstream::{ConnectProxy, EchoServer, GitServer, Server, anthropic};
 
 /// The variables that name the proxy; programs that ignore them are captured all the same.
 pub(crate) const PROXY_VARIABLES: [&str; 6] =

@@ -3,12 +3,14 @@
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open};
+use tempfile::TempDir;
 
 use super::{Captured, Ended, Jail, PATIENCE};
 
@@ -27,6 +29,7 @@ pub(crate) struct Running {
     state: std::path::PathBuf,
     secrets: Vec<String>,
     position: usize,
+    _place: Arc<TempDir>,
 }
 
 impl Running {
@@ -57,6 +60,7 @@ impl Running {
             state: jail.state(),
             secrets: jail.secrets().to_vec(),
             position: 0,
+            _place: jail.keep(),
         }
     }
 
@@ -68,11 +72,10 @@ impl Running {
     /// Waits until the job has printed `text`, after what was waited for before.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, text: &str) -> &mut Running {
-        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.stdout.wait_for(text, self.position)));
-        match found {
+        match self.stdout.try_wait_for(text, self.position) {
             Ok(position) => self.position = position,
-            Err(_) => panic!(
-                "{}\nnever printed {text:?}; standard error:\n{}",
+            Err(why) => panic!(
+                "{}\n{why}\n--- standard error\n{}",
                 self.command_line,
                 String::from_utf8_lossy(&self.stderr.so_far())
             ),

@@ -4,12 +4,14 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::Pid;
+use tempfile::TempDir;
 
 use super::running::end_of;
 use super::{Captured, Jail, PATIENCE, find};
@@ -25,6 +27,7 @@ pub(crate) struct Terminal {
     ended: bool,
     position: usize,
     secrets: Vec<String>,
+    _place: Arc<TempDir>,
 }
 
 impl Terminal {
@@ -53,6 +56,7 @@ impl Terminal {
             ended: false,
             position: 0,
             secrets: jail.secrets().to_vec(),
+            _place: jail.keep(),
         }
     }
 
@@ -66,7 +70,7 @@ impl Terminal {
     /// Waits until the screen has shown `text`, after what was waited for before.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, text: &str) -> &mut Terminal {
-        self.position = self.screen.wait_for(text, self.position);
+        self.position = self.screen.try_wait_for(text, self.position).unwrap_or_else(|why| panic!("{why}"));
         self
     }
 

@@ -58,7 +58,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Empty by now: the stage is reaped before. If not, a later job of this user removes it.
+        // Empty as soon as the stage is reaped. If that takes too long, the next job of this user removes it.
         let _ = fs::remove_dir(&self.0);
     }
 }

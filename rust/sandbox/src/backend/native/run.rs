@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
+use super::cgroup::Group;
 use super::start::Stage;
 use crate::backend::{Ended, Error};
 use crate::sys::signals::Caught;
@@ -18,11 +19,11 @@ use crate::wire::{Exit, FromStage, ToStage};
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Starts the command and returns when every process of the jail is gone.
-pub(super) fn run(stage: Stage, timeout: Option<Duration>) -> Result<Ended, Error> {
+pub(super) fn run(stage: Stage, group: Option<Group>, timeout: Option<Duration>) -> Result<Ended, Error> {
     let signals = Caught::start().map_err(|os| watch("catch signals", os))?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut watcher =
-        Watcher { stage, signals, relay: None, exit: None, time: Time { deadline, is_up: false } };
+        Watcher { stage, group, signals, relay: None, exit: None, time: Time { deadline, is_up: false } };
     if let Some(master) = watcher.stage.take_terminal() {
         watcher.join_terminals(master)?;
     }
@@ -35,6 +36,8 @@ struct Watcher {
     // The relay before the stage: the terminal is given back before anything is waited for.
     relay: Option<Relay>,
     stage: Stage,
+    // After the stage, without which it is empty and can be removed.
+    group: Option<Group>,
     signals: Option<Caught>,
     exit: Option<Exit>,
     time: Time,
@@ -181,6 +184,9 @@ impl Watcher {
     fn finish(mut self) -> Result<Ended, Error> {
         if let Some(relay) = self.relay.take() {
             relay.finish();
+        }
+        if self.group.is_some() {
+            self.stage.wait();
         }
         match (self.time.is_up, self.exit) {
             (true, _) => Ok(Ended::TimedOut),

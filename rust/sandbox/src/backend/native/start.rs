@@ -5,9 +5,11 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 
 use nix::errno::Errno;
 use nix::sys::socket::{Shutdown, shutdown};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::cgroup::{self, Enforcement};
@@ -23,6 +25,8 @@ pub(super) struct Stage {
     pub(super) child: Child,
     /// The job's terminal, which may come before it is asked for.
     early_terminal: Option<OwnedFd>,
+    /// Whether every process of the jail is gone.
+    is_over: bool,
 }
 
 /// Starts a stage for the plan and lets it make everything up to the command.
@@ -30,6 +34,7 @@ pub(super) fn start(plan: &Plan) -> Result<Waiting, Error> {
     if plan.command.is_empty() {
         return Err(Error::NoCommand);
     }
+    reap_left();
     let streams = standard_streams()?;
     let file = seal_plan(plan)?;
     let (scope, group, notices) = match cgroup::enforcement(&plan.limits)? {
@@ -79,10 +84,19 @@ impl Stage {
         self.early_terminal.take()
     }
 
+    /// Waits for the stage's own end, not only its jail's.
+    pub(super) fn wait(&mut self) {
+        let _ = self.child.wait();
+    }
+
     /// What the stage says next; its failure or silent end is an error.
     pub(super) fn next(&mut self) -> Result<(FromStage, Vec<OwnedFd>), Error> {
         match self.channel.receive()? {
             Some((FromStage::Failed(error), _)) => Err(error),
+            Some((FromStage::Gone, fds)) => {
+                self.is_over = true;
+                Ok((FromStage::Gone, fds))
+            }
             Some(message) => Ok(message),
             None => {
                 let how =
@@ -95,9 +109,31 @@ impl Stage {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        // The end of the conversation is the end of the jail; no process of it is left when this returns.
+        // The end of the conversation is the end of the jail; no process of the job is left when this returns.
         let _ = shutdown(self.channel.as_fd().as_raw_fd(), Shutdown::Both);
-        let _ = self.child.wait();
+        if !self.is_over {
+            let _ = self.child.wait();
+        } else if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            // All that is left is the stage itself, in the kernel: taking thousands of mounts down takes a while.
+            leave(self.child.id());
+        }
+    }
+}
+
+/// Stages whose jails are over, to be reaped when they have ended.
+static LEFT: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+fn leave(stage: u32) {
+    if let Ok(mut left) = LEFT.lock() {
+        left.push(Pid::from_raw(stage as i32));
+    }
+}
+
+fn reap_left() {
+    if let Ok(mut left) = LEFT.lock() {
+        left.retain(|stage| {
+            matches!(waitpid(*stage, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::StillAlive))
+        });
     }
 }
 
@@ -130,7 +166,7 @@ fn spawn(scope: &[String]) -> Result<Stage, Error> {
         .process_group(0)
         .spawn()
         .map_err(failed)?;
-    Ok(Stage { channel, child, early_terminal: None })
+    Ok(Stage { channel, child, early_terminal: None, is_over: false })
 }
 
 /// Copies of our standard streams for the job; what is closed here is /dev/null there.

@@ -1,5 +1,6 @@
 //! The outside: servers of the tests' own, on loopback, in the test's process.
 
+mod answering;
 mod anthropic;
 mod connect_proxy;
 mod echo;
@@ -14,8 +15,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::{Method, Request, Response, Version};
 use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -227,7 +229,13 @@ where
                 requests.push(Seen::new(&request));
                 requests.len() - 1
             };
-            Ok::<_, Infallible>(answer(state, request, number).await)
+            let head_only = request.method() == Method::HEAD;
+            let mut response = answer(state, request, number).await;
+            if head_only {
+                // hyper does this for HTTP/1.1 only.
+                *response.body_mut() = Empty::new().boxed();
+            }
+            Ok::<_, Infallible>(response)
         }
     });
     let stream = TokioIo::new(stream);

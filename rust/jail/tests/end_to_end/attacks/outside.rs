@@ -1,0 +1,141 @@
+//! Names: what is denied is asked of nobody, and what is allowed does not lead where it must not (attacks 2, 3).
+//!
+//! The launcher runs in a world of its own (`outside.py`): its name server and its web server write down who came.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{armed, observed, program};
+use crate::support::{Ended, Jail, find, is_root};
+
+/// The jail, with a launcher that has this world outside of it.
+fn in_a_world(jail: Jail, answers: &Value) -> Jail {
+    let script = jail.place().join("outside.py");
+    std::fs::write(&script, include_str!("outside.py")).unwrap();
+    let mut words: Vec<String> = vec![find("unshare").unwrap().display().to_string(), "--mount".into(), "--net".into()];
+    if !is_root() {
+        words.push("--map-root-user".into());
+    }
+    words.push(find("python3").unwrap().display().to_string());
+    words.extend([script.display().to_string(), answers.to_string(), diary(&jail).display().to_string()]);
+    jail.under(words)
+}
+
+fn diary(jail: &Jail) -> std::path::PathBuf {
+    jail.place().join("diary")
+}
+
+/// Who came to the world's servers. Each name is asked for twice, for both kinds of addresses.
+fn noted(jail: &Jail) -> BTreeSet<String> {
+    std::fs::read_to_string(diary(jail)).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+fn set(lines: &[&str]) -> BTreeSet<String> {
+    lines.iter().map(|&line| line.to_owned()).collect()
+}
+
+#[test]
+fn a_denied_name_is_asked_of_no_resolver() {
+    needs!("python3", "unshare");
+    let answers = json!({"allowed.test": ["93.184.216.34"], "secret.evil.test": ["93.184.216.35"]});
+    let jail = in_a_world(armed().allow("http://allowed.test").deny("http://denied.allowed.test"), &answers);
+    let script = r#"
+import http2
+fact("look-up", tried(socket.getaddrinfo, "secret.evil.test", 443))
+fact("http", ask(dial("secret.evil.test", 80), request("secret.evil.test")))
+fact("https", ask(https("secret.evil.test"), request("secret.evil.test")))
+fact("connect", ask(shake_hands(tunnel("secret.evil.test:443")[0], "secret.evil.test"), request("secret.evil.test")))
+fact("absolute form", ask(dial(*PROXY), b"GET http://secret.evil.test/ HTTP/1.1\r\nHost: secret.evil.test\r\nConnection: close\r\n\r\n"))
+fact("http/2", http2.Http2(https("secret.evil.test", "h2")).ask(http2.fields("secret.evil.test")))
+fact("by an address", ask(dial("93.184.216.34", 80), request("secret.evil.test")))
+fact("denied by rule", ask(dial("denied.allowed.test", 80), request("denied.allowed.test")))
+fact("another port", ask(dial(*PROXY), b"GET http://allowed.test:81/ HTTP/1.1\r\nHost: allowed.test:81\r\nConnection: close\r\n\r\n"))
+fact("another scheme", ask(https("allowed.test"), request("allowed.test")))
+fact("malformed", ask(dial("allowed.test", 80), b"GET / HTTP/1.1\r\nHost: secret.evil.test\r\nConnection: close\r\n\r\n"))
+fact("allowed", ask(dial("allowed.test", 80), request("allowed.test")))
+"#;
+    let ended = jail.run(program(script, &[]));
+    observed(
+        &ended,
+        &[
+            ("look-up", "ok"),
+            ("http", "403 host-not-allowed"),
+            ("https", "403 host-not-allowed"),
+            ("connect", "403 host-not-allowed"),
+            ("absolute form", "403 host-not-allowed"),
+            ("http/2", "403 host-not-allowed"),
+            ("by an address", "403 host-not-allowed"),
+            ("denied by rule", "403 denied-by-rule"),
+            ("another port", "403 port-not-allowed"),
+            ("another scheme", "403 scheme-not-allowed"),
+            ("malformed", "403 authority-mismatch"),
+            ("allowed", "200"),
+        ],
+    );
+    assert_eq!(noted(&jail), set(&["asked for allowed.test", "dialled 93.184.216.34"]), "{ended}");
+}
+
+/// Asks for each name in turn; the results by name.
+fn results(jail: &Jail, names: &[&str]) -> Ended {
+    let script = "for name in sys.argv[1:]:\n    fact(name, ask(dial(name + '.guard.test', 80), request(name + '.guard.test')))";
+    jail.run(program(script, names))
+}
+
+#[test]
+fn an_allowed_name_at_a_forbidden_address_is_not_dialled() {
+    needs!("python3", "unshare");
+    let forbidden = [
+        ("loopback", "127.0.0.1"),
+        ("elsewhere", "127.9.9.9"),
+        ("loopback-6", "::1"),
+        ("unspecified", "0.0.0.0"),
+        ("unspecified-6", "::"),
+        ("metadata", "169.254.169.254"),
+        ("metadata-6", "fd00:ec2::254"),
+        ("azure", "168.63.129.16"),
+        ("private", "10.1.2.3"),
+        ("carrier", "100.64.0.1"),
+        ("link-local-6", "fe80::1"),
+        ("multicast", "224.0.0.1"),
+        ("own", "93.184.217.7"),
+        ("nat64", "64:ff9b::7f00:1"),
+        ("mapped", "::ffff:127.0.0.1"),
+        ("compatible", "::7f00:1"),
+        ("6to4", "2002:7f00:1::"),
+        ("teredo", "2001:0:7f00:1::"),
+        ("synthetic", "198.18.0.1"),
+    ];
+    let mut answers = serde_json::Map::new();
+    let mut add = |name: &str, addresses: Value| drop(answers.insert(format!("{name}.guard.test"), addresses));
+    forbidden.iter().for_each(|(name, address)| add(name, json!([address])));
+    add("public", json!(["93.184.216.34"]));
+    add("public-6", json!(["2606:2800:220::1"]));
+    add("private-second", json!(["93.184.216.40", "127.0.0.1", "169.254.169.254"]));
+    add("private-first", json!(["10.1.2.3", "127.0.0.1", "93.184.216.41"]));
+    add("mixed-families", json!(["127.0.0.1", "::1", "2606:2800:220::2"]));
+    // Asked again for the second request, whose connection is new.
+    add("rebinding", json!([["93.184.216.42"], ["127.0.0.1"]]));
+    let answers = Value::Object(answers);
+
+    let jail = in_a_world(armed().allow("http://*.guard.test"), &answers);
+    let mut names: Vec<&str> = forbidden.iter().map(|(name, _)| *name).collect();
+    let mut expected: Vec<(&str, &str)> = names.iter().map(|&name| (name, "403 private-address")).collect();
+    let reachable = ["public", "public-6", "private-second", "private-first", "mixed-families", "rebinding"];
+    names.extend(reachable);
+    expected.extend(reachable.map(|name| (name, "200")));
+    names.push("rebinding");
+    expected.push(("rebinding", "403 private-address"));
+    observed(&results(&jail, &names), &expected);
+    let dialled: BTreeSet<String> = noted(&jail).into_iter().filter(|line| line.starts_with("dialled")).collect();
+    let public = ["93.184.216.34", "2606:2800:220::1", "93.184.216.40", "93.184.216.41", "2606:2800:220::2", "93.184.216.42"];
+    assert_eq!(dialled, public.iter().map(|address| format!("dialled {address}")).collect());
+
+    // What a rule names by its number is the operator's wish, and so is --connect-to.
+    let jail = in_a_world(armed().allow("http://*.guard.test").allow("http://127.0.0.0/8"), &answers);
+    let jail = jail.options(["--connect-to", "metadata.guard.test:80:127.0.0.9:80"]);
+    let expected = [("loopback", "200"), ("private", "403 private-address"), ("metadata", "200")];
+    observed(&results(&jail, &["loopback", "private", "metadata"]), &expected);
+    let dialled: BTreeSet<String> = noted(&jail).into_iter().filter(|line| line.starts_with("dialled")).collect();
+    assert_eq!(dialled, set(&["dialled 127.0.0.1", "dialled 127.0.0.9"]));
+}
