@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measures nix-jail beside the same thing done without it: bash checks/bench/run.sh [--quick]
+# Measures nix-jail beside the same thing done without it: bash checks/bench/run.sh [--quick] [--steady]
+# --quick: fewer rounds. --steady (root): before all other work of the machine, where that is busy.
 # Installs what it needs where it can (root on Debian or Ubuntu: apt), builds, measures, prints one table.
 # The exit code says whether everything could be measured, not whether a figure was reached.
 set -eu
@@ -12,7 +13,14 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
 mkdir -p "$cache"
 
 main() {
-  local load=checks/bench/load directory
+  local load=checks/bench/load directory option arguments=() first=()
+  for option in "$@"; do
+    case $option in
+      --quick) arguments+=("$option") ;;
+      --steady) first=(chrt --rr 5) ;;
+      *) echo "usage: bash checks/bench/run.sh [--quick] [--steady]" >&2; exit 2 ;;
+    esac
+  done
   install_packages
   cargo build --quiet --release --locked --manifest-path rust/Cargo.toml
   # A target directory of its own: the two packages build the same crates with other features.
@@ -23,8 +31,8 @@ main() {
   trap "rm -rf '$directory'" EXIT
   chmod 755 "$directory"
   describe_machine
-  timeout --kill-after=5 360 "$CARGO_TARGET_DIR/bench/release/nix-jail-bench" \
-    measure "$directory" "$CARGO_TARGET_DIR/release/jail" "$@"
+  "${first[@]}" timeout --kill-after=5 360 "$CARGO_TARGET_DIR/bench/release/nix-jail-bench" \
+    measure "$directory" "$CARGO_TARGET_DIR/release/jail" "${arguments[@]}"
 }
 
 install_packages() {

@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use policy::Policy;
+use sandbox::backend::native;
 use sandbox::plan::{Access, Entry, Limits, Listen, Plan};
 
 use crate::failure::Failure;
@@ -23,8 +24,6 @@ pub(crate) const DNS_PORT: u16 = 53;
 const HOSTNAME: &str = "jail";
 const USER: &str = "agent";
 const HOME: &str = "/home/agent";
-/// The user id in a jail that root made: there it is mapped to an unprivileged one of the host.
-const UNPRIVILEGED_ID: u32 = 1000;
 
 /// What a jail is made of, beside its specification.
 pub(crate) struct Parts<'a> {
@@ -52,11 +51,8 @@ pub(crate) struct Parts<'a> {
 pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Result<Plan, Failure> {
     let environment = environment(spec, &parts, operator);
     let mut tree = parts.programs.entries;
-    let (uid, gid) = match operator.uid {
-        0 => (UNPRIVILEGED_ID, UNPRIVILEGED_ID),
-        uid => (uid, operator.gid),
-    };
-    tree.extend(etc::entries(uid, gid, USER, HOME, HOSTNAME));
+    let ids = native::job_ids();
+    tree.extend(etc::entries(ids.uid, ids.gid, USER, HOME, HOSTNAME));
     let opaque = parts.policy.rules().iter().any(|rule| rule.scheme() == policy::Scheme::Tcp);
     tree.extend(trust::files(parts.ca_pem, opaque).map_err(Failure::no_jail)?);
     tree.push(match parts.home {

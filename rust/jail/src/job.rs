@@ -153,6 +153,11 @@ pub(crate) fn make_private(path: &Path) -> Result<(), StateError> {
         .map_err(|error| StateError { path: path.to_owned(), error })
 }
 
+/// The path without links: a jail binds only what its path says.
+pub(crate) fn real_path(path: &Path) -> Result<PathBuf, StateError> {
+    path.canonicalize().map_err(|error| StateError { path: path.to_owned(), error })
+}
+
 /// Milliseconds since the Unix epoch.
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis().try_into().unwrap_or(u64::MAX))

@@ -18,7 +18,7 @@ use crate::operator::Operator;
 pub(crate) fn log(arguments: &LogArgs, operator: &Operator) -> Result<ExitCode, Failure> {
     let (directory, record) = find(arguments.job.as_deref(), operator)?;
     if !arguments.json {
-        crate::print(&format!("{}: {}\n", record.id, record.command.join(" ")))?;
+        crate::print(&harmless(&format!("{}: {}\n", record.id, record.command.join(" "))))?;
     }
     follow(&directory, arguments).map_err(|error| {
         Failure::no_jail(format!("cannot read {}: {error}", directory.audit().display()))
@@ -59,7 +59,7 @@ fn follow(directory: &JobDirectory, arguments: &LogArgs) -> io::Result<()> {
                 break;
             }
             let shown = if arguments.json { line.clone() } else { text(&line) };
-            crate::print(&shown).map_err(|failure| io::Error::other(failure.message))?;
+            crate::print(&harmless(&shown)).map_err(|failure| io::Error::other(failure.message))?;
             line.clear();
         }
         if ended || !arguments.follow {
@@ -70,6 +70,23 @@ fn follow(directory: &JobDirectory, arguments: &LogArgs) -> io::Result<()> {
             watch.read_events()?;
         }
     }
+}
+
+/// A line without characters that act on a terminal: a job chooses its paths, and C1 controls (`\u{9b}` is `ESC [`) and
+/// marks of direction can stand in one. As they stand in JSON, so that `--json` stays JSON.
+fn harmless(line: &str) -> String {
+    let acts = |character: char| {
+        let marks = matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        character != '\n' && (character.is_control() || marks)
+    };
+    line.chars().fold(String::with_capacity(line.len()), |mut shown, character| {
+        if acts(character) {
+            shown.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            shown.push(character);
+        }
+        shown
+    })
 }
 
 /// An event as a line for people.

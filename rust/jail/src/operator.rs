@@ -15,8 +15,6 @@ pub(crate) struct Operator {
     pub(crate) home: PathBuf,
     /// The effective user id.
     pub(crate) uid: u32,
-    /// The effective group id.
-    pub(crate) gid: u32,
 }
 
 /// Why it is not known who runs `jail`.
@@ -40,8 +38,7 @@ impl Operator {
             .map(PathBuf::from)
             .filter(|home| home.is_absolute())
             .ok_or(OperatorError::Home)?;
-        let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-        Ok(Operator { environment, directory, home, uid, gid })
+        Ok(Operator { environment, directory, home, uid: nix::unistd::geteuid().as_raw() })
     }
 
     /// A variable's value.

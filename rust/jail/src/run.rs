@@ -29,6 +29,7 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Runs the command in a jail; the exit code is the command's own.
 pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, Failure> {
+    close_memory()?;
     let (spec, policy, command) = compose(&arguments, operator)?;
     let learning = arguments.learn.is_some();
     if learning && !spec.credentials.is_empty() && !arguments.learn_with_credentials {
@@ -94,6 +95,15 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     }
     report(&arguments, &directory, &recorder.summary(), code, &changed, workspace.as_ref());
     Ok(ExitCode::from(code))
+}
+
+/// No other process of this user may look into this one, and no core file may be made of it: it will hold secrets.
+fn close_memory() -> Result<(), Failure> {
+    use nix::sys::resource::{Resource, setrlimit};
+    let closed = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    #[cfg(target_os = "linux")]
+    let closed = closed.and_then(|()| nix::sys::prctl::set_dumpable(false));
+    closed.map_err(|error| Failure::no_jail(format!("cannot close this process to others, which would expose secrets: {error}")))
 }
 
 /// The jail of NAME with the flags on top, its policy, and the whole command.
@@ -193,7 +203,9 @@ fn check_command(command: &[OsString], programs: &HostTree) -> Result<(), Failur
 
 fn layer(directory: &JobDirectory, workspace: Option<&Workspace>) -> Result<PathBuf, Failure> {
     match workspace {
-        Some(workspace) if workspace.is_overlay() => directory.create_directory("workspace").map_err(Failure::no_jail),
+        Some(workspace) if workspace.is_overlay() => {
+            directory.create_directory("workspace").and_then(|path| job::real_path(&path)).map_err(Failure::no_jail)
+        }
         _ => Ok(PathBuf::new()),
     }
 }
@@ -203,8 +215,7 @@ fn home(spec: &JailSpec, operator: &Operator) -> Result<Option<PathBuf>, Failure
         return Ok(None);
     }
     let home = operator.state().join("homes").join(&spec.name);
-    job::make_private(&home).map_err(Failure::no_jail)?;
-    Ok(Some(home))
+    job::make_private(&home).and_then(|()| job::real_path(&home)).map(Some).map_err(Failure::no_jail)
 }
 
 fn record(directory: &JobDirectory, spec: &JailSpec, command: &[OsString], workspace: Option<&Workspace>) -> Record {

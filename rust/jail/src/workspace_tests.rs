@@ -4,7 +4,7 @@ use std::fs;
 use super::*;
 
 fn operator(home: &Path) -> Operator {
-    Operator { environment: HashMap::new(), directory: home.to_owned(), home: home.to_owned(), uid: 1000, gid: 1000 }
+    Operator { environment: HashMap::new(), directory: home.to_owned(), home: home.to_owned(), uid: 1000 }
 }
 
 fn project() -> (tempfile::TempDir, PathBuf) {

@@ -29,6 +29,7 @@ impl From<Reason> for Denial {
     fn from(reason: Reason) -> Denial {
         let status = match reason {
             Reason::MalformedRequest | Reason::InvalidAuthority => StatusCode::BAD_REQUEST,
+            Reason::TooMany => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::FORBIDDEN,
         };
         Denial { status, reason, hint: None }

@@ -75,7 +75,7 @@ pub enum ServeError {
 /// Starts serving; returns when every listener is registered.
 pub fn serve(listeners: Listeners, config: Config) -> Result<ProxyHandle, ServeError> {
     let policy = Arc::new(config.policy);
-    let upstream = Upstream::new(config.upstream, config.limits.dial, policy.clone())?;
+    let upstream = Upstream::new(config.upstream, &config.limits, policy.clone())?;
     let (close, closing) = watch::channel(false);
     let job = Arc::new(Job {
         policy,

@@ -11,6 +11,7 @@ use http::Request;
 use http_body_util::Full;
 use proxy::audit::What;
 use support::*;
+use tokio::io::AsyncWriteExt;
 
 #[tokio::test]
 async fn both_versions_on_both_legs() {
@@ -87,6 +88,26 @@ async fn a_denied_head_request_gets_no_body() {
     let got = jail.send(request, "http/1.1").await;
     assert_eq!((got.status, got.denied()), (403, Some("host-not-allowed")));
     assert!(got.body.is_empty());
+}
+
+#[tokio::test]
+async fn a_client_that_sends_much_reads_the_denial_and_no_reset() {
+    let jail = Jail::allow(&["api.test"]).start();
+    for inside in ["h2", "http/1.1"] {
+        let body = Full::new(Bytes::from(vec![b'x'; 2_000_000]));
+        let got = jail.send(Request::post("https://evil.test/").body(body).unwrap(), inside).await;
+        assert_eq!((got.status, got.denied()), (403, Some("host-not-allowed")), "{inside}");
+    }
+    // A client that writes everything before it reads anything.
+    let length = 2_000_000;
+    let mut stream = dial(jail.port80).await;
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: evil.test\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&vec![b'x'; length]).await.unwrap();
+    let said = say(stream, b"").await;
+    assert!(said.contains("x-jail-deny: host-not-allowed"), "{said}");
 }
 
 #[tokio::test]

@@ -142,6 +142,41 @@ async fn heads_have_a_size() {
 }
 
 #[tokio::test]
+async fn one_connection_of_the_job_cannot_open_any_number_outside() {
+    let server = Server::https_with(&["a.test"], &["http/1.1"], |request| async move {
+        if request.uri().path() == "/hold" {
+            std::future::pending::<()>().await;
+        }
+        text("")
+    })
+    .await;
+    let jail = Jail::allow(&["a.test"])
+        .to("a.test:443", &server)
+        .limits(|limits| {
+            limits.connections = 8;
+            limits.dial = Duration::from_millis(300);
+        })
+        .start();
+    let Http::Two(sender) = jail.https("a.test:443", "a.test", "h2").await else { unreachable!() };
+    let mut held = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let mut sender = sender.clone();
+        let request = Request::get("https://a.test/hold").body(Full::<Bytes>::default()).unwrap();
+        held.spawn(async move { sender.send_request(request).await.map(|answer| answer.status()) });
+    }
+    while server.requests() < 8 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mut http = Http::Two(sender);
+    let got = http.get("https://a.test/").await;
+    assert_eq!((got.status, got.denied()), (429, Some("too-many")));
+    assert_eq!(server.connections(), 8);
+    held.shutdown().await;
+    let control = async { while http.get("https://a.test/").await.status != 200 {} };
+    tokio::time::timeout(PATIENCE, control).await.expect("places come back");
+}
+
+#[tokio::test]
 async fn a_rapid_reset_ends_the_connection() {
     let server = Server::http_with(true, |_| async {
         std::future::pending::<()>().await;

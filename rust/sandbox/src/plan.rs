@@ -30,7 +30,8 @@ pub struct Plan {
 /// One piece of the jail's file tree.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Entry {
-    /// A file or directory of the host. Never followed out of `source` by symlink: the source is opened once.
+    /// A file or directory of the host. `source` must be a real path: no component may be a symbolic link, since a
+    /// link could be changed between the caller's look and the mount. What is opened, once, is what is bound.
     Bind {
         /// On the host.
         #[serde(with = "crate::bytes")]
@@ -53,7 +54,7 @@ pub enum Entry {
         #[serde(with = "crate::bytes")]
         target: PathBuf,
     },
-    /// A file of the jail's own, read-only.
+    /// A file of the jail's own, read-only also where the directory around it is the job's.
     File {
         /// In the jail.
         #[serde(with = "crate::bytes")]

@@ -153,3 +153,48 @@ pub(crate) fn read_plan(file: OwnedFd) -> Result<Plan, Error> {
         .map_err(|error| Error::HandPlan { os: error.into() })?;
     postcard::from_bytes(&bytes).map_err(|error| Error::Message(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::plan::{Access, Entry};
+
+    #[test]
+    fn a_plan_arrives_as_it_was_whatever_its_bytes() {
+        let odd = OsString::from_vec(b"\xff\xfe/\x80".to_vec());
+        let mut plan = Plan {
+            command: vec![odd.clone()],
+            environment: vec![(OsString::from("NAME"), odd.clone())],
+            working_directory: PathBuf::from(odd.clone()),
+            ..Plan::default()
+        };
+        for number in 0..1500 {
+            let source = PathBuf::from(odd.clone()).join(number.to_string());
+            plan.tree.push(Entry::Bind { source, target: PathBuf::from("/there"), access: Access::ReadOnly });
+        }
+        plan.tree.push(Entry::File { target: PathBuf::from("/f"), contents: vec![0, 255, 128], mode: 0o600 });
+        let arrived = read_plan(seal_plan(&plan).unwrap().into()).unwrap();
+        assert_eq!(format!("{plan:?}"), format!("{arrived:?}"));
+    }
+
+    #[test]
+    fn a_sealed_plan_cannot_be_changed() {
+        let mut file = seal_plan(&Plan::default()).unwrap();
+        assert!(file.rewind().and_then(|()| file.write_all(b"x")).is_err());
+        assert!(file.set_len(0).is_err());
+    }
+
+    #[test]
+    fn the_end_of_the_other_side_is_no_message() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let theirs = Channel::inherited(theirs);
+        theirs.send(&FromStage::Stopped(20), &[]).unwrap();
+        drop(theirs);
+        assert!(matches!(ours.receive().unwrap(), Some((FromStage::Stopped(20), _))));
+        assert!(ours.receive::<FromStage>().unwrap().is_none());
+    }
+}

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::place::{Place, User};
 use crate::samples::Samples;
-use crate::table::{Row, milliseconds};
+use crate::table::{Row, added, milliseconds};
 use crate::{Fallible, HOST, process};
 
 const CURL: &str = "/usr/bin/curl";
@@ -48,7 +48,7 @@ fn row(
             }
         }
     }
-    let added = format!("+{}", milliseconds(own.added(&beside)));
+    let added = added(own.added(&beside), milliseconds);
     Row::new(what, milliseconds(own.median()), format!("direct {}", milliseconds(beside.median())), added)
 }
 

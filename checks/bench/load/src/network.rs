@@ -7,7 +7,7 @@ use crate::memory::{self, Memory};
 use crate::place::Place;
 use crate::process::Conversation;
 use crate::samples::Samples;
-use crate::table::{Row, Target, microseconds, times};
+use crate::table::{Row, Target, added, microseconds, times};
 use crate::{Fallible, table};
 
 const CONNECTIONS: &str = "new 40";
@@ -19,6 +19,11 @@ const BULK: &str = "bulk";
 const EVENTS: &str = "events 40";
 /// A delayed acknowledgement that Nagle's algorithm waits for takes this long, in microseconds.
 const STALL: f64 = 40_000.0;
+/// What a proxy may add to a request, and to an event of a stream, in microseconds.
+const ADDED: f64 = 40.0;
+const DELAY: f64 = 1000.0;
+
+const AFTERWARDS: &str = "memory of that job afterwards";
 
 /// How the client reaches the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,10 +76,10 @@ pub(crate) fn measure(place: &Place, port: u16, rounds: usize) -> Fallible<Vec<R
     }
     let mut rows = rows(&Results { samples });
     rows.extend(clients.get(&Jail).map(|client| match memory::of(client.id()) {
-        Ok(memory) => memory_row("  after all of the above", memory),
+        Ok(memory) => memory_row(AFTERWARDS, memory),
         Err(error) => {
             eprintln!("{error}");
-            Row::failed("  after all of the above")
+            Row::failed(AFTERWARDS)
         }
     }));
     for (side, client) in clients {
@@ -104,113 +109,90 @@ struct Results {
 }
 
 impl Results {
-    /// A row that compares one side with the direct one, or says that one of them failed.
+    /// A row that puts one side beside the direct one, or says that one of them failed.
     fn row(
         &self,
         what: &str,
         question: &'static str,
         side: Side,
-        make: impl Fn(&Samples, &Samples) -> Row,
+        make: impl Fn(&str, &Samples, &Samples) -> Row,
     ) -> Row {
-        let get = |side| self.samples.get(&(question, side)).filter(|samples| !samples.is_empty());
-        match (get(side), get(Direct)) {
-            (Some(own), Some(direct)) => make(own, direct),
+        let get = |question, side| self.samples.get(&(question, side)).filter(|samples| !samples.is_empty());
+        // There is nothing like CONNECT outside: it stands beside plain connections.
+        let beside = if question == CONNECTIONS_BY_CONNECT { CONNECTIONS } else { question };
+        match (get(question, side), get(beside, Direct)) {
+            (Some(own), Some(direct)) => make(what, own, direct),
             _ => Row::failed(what),
         }
     }
 }
 
 fn rows(results: &Results) -> Vec<Row> {
-    let mut rows = vec![
-        connections(results, "new connection, p50", Jail, true),
-        connections(results, "  with a credential", Redacting, false),
-        by_connect(results),
-        results.row("  p99", CONNECTIONS, Jail, |own, direct| quantiles("  p99", own, direct, 0.99)),
-        results.row("  longest", CONNECTIONS, Jail, |own, direct| {
-            quantiles("  longest", own, direct, 1.0).judged(own.max(), Target::AtMost(STALL), microseconds)
+    let row = |what, question, side, make: &dyn Fn(&str, &Samples, &Samples) -> Row| {
+        results.row(what, question, side, make)
+    };
+    let most = |limit| {
+        move |what: &str, own: &Samples, direct: &Samples| {
+            connection(what, own, direct).judged(own.ratio(direct), Target::AtMost(limit), times)
+        }
+    };
+    let least = |limit| {
+        move |what: &str, own: &Samples, direct: &Samples| {
+            rate(what, own, direct).judged(own.ratio(direct), Target::AtLeast(limit), times)
+        }
+    };
+    vec![
+        row("new connection, p50", CONNECTIONS, Jail, &most(3.0)),
+        row("  with a credential", CONNECTIONS, Redacting, &connection),
+        row("  through CONNECT", CONNECTIONS_BY_CONNECT, Jail, &connection),
+        row("  p99", CONNECTIONS, Jail, &|what, own, direct| quantiles(what, own, direct, 0.99)),
+        row("  longest", CONNECTIONS, Jail, &|what, own, direct| {
+            quantiles(what, own, direct, 1.0).judged(own.max(), Target::AtMost(STALL), microseconds)
         }),
-    ];
-    for (what, side) in [("one at a time, p50", Jail), ("  with a credential", Redacting)] {
-        rows.push(results.row(what, ONE, side, |own, direct| {
-            let added = own.added(direct);
-            let row = Row::new(
-                what,
-                microseconds(own.median()),
-                format!("direct {}", microseconds(direct.median())),
-                format!("+{}", microseconds(added)),
-            );
-            if side == Jail { row.judged(added, Target::AtMost(40.0), microseconds) } else { row }
-        }));
-    }
-    rows.push(results.row("  p99", ONE, Jail, |own, direct| quantiles("  p99", own, direct, 0.99)));
-    let rates = [
-        ("32 at a time, requests/s", MANY, Jail, Some(0.45)),
-        ("  with a credential", MANY, Redacting, None),
-        ("  HTTP/2, one connection", MANY_HTTP2, Jail, None),
-        ("64 MiB, MiB/s", BULK, Jail, Some(0.45)),
-        ("  with a credential, redacted", BULK, Redacting, Some(0.30)),
-    ];
-    for (what, question, side, least) in rates {
-        rows.push(results.row(what, question, side, |own, direct| {
-            let ratio = own.ratio(direct);
-            let row = Row::new(
-                what,
-                format!("{:.0}", own.median()),
-                format!("direct {:.0}", direct.median()),
-                times(ratio),
-            );
-            match least {
-                Some(least) => row.judged(ratio, Target::AtLeast(least), times),
-                None => row,
-            }
-        }));
-    }
-    for (what, side) in
-        [("event of a stream, added, p99", Jail), ("  with a credential, redacted", Redacting)]
-    {
-        rows.push(results.row(what, EVENTS, side, |own, direct| {
-            let added = own.quantile(0.99) - direct.quantile(0.99);
-            Row::new(
-                what,
-                microseconds(own.quantile(0.99)),
-                format!("direct {}", microseconds(direct.quantile(0.99))),
-                format!("+{}, p50 +{}", microseconds(added), microseconds(own.added(direct))),
-            )
-            .judged(added, Target::AtMost(1000.0), microseconds)
-        }));
-    }
-    rows
+        row("one at a time, p50", ONE, Jail, &|what, own, direct| {
+            request(what, own, direct).judged(own.added(direct), Target::AtMost(ADDED), microseconds)
+        }),
+        row("  with a credential", ONE, Redacting, &request),
+        row("  p99", ONE, Jail, &|what, own, direct| quantiles(what, own, direct, 0.99)),
+        row("32 at a time, requests/s", MANY, Jail, &least(0.45)),
+        row("  with a credential", MANY, Redacting, &rate),
+        row("  HTTP/2, one connection", MANY_HTTP2, Jail, &rate),
+        row("64 MiB, MiB/s", BULK, Jail, &least(0.45)),
+        row("  with a credential, redacted", BULK, Redacting, &least(0.30)),
+        row("event of a stream, p99", EVENTS, Jail, &event),
+        row("  with a credential, redacted", EVENTS, Redacting, &event),
+    ]
 }
 
-fn connections(results: &Results, what: &str, side: Side, judged: bool) -> Row {
-    results.row(what, CONNECTIONS, side, |own, direct| {
-        let ratio = own.ratio(direct);
-        let row = Row::new(
-            what,
-            microseconds(own.median()),
-            format!("direct {}", microseconds(direct.median())),
-            times(ratio),
-        );
-        if judged { row.judged(ratio, Target::AtMost(3.0), times) } else { row }
-    })
+fn connection(what: &str, own: &Samples, direct: &Samples) -> Row {
+    beside(what, own.median(), direct.median(), microseconds, times(own.ratio(direct)))
 }
 
-/// What programs do that heed `HTTPS_PROXY`; there is nothing like it outside.
-fn by_connect(results: &Results) -> Row {
-    let what = "  through CONNECT";
-    let direct = results.samples.get(&(CONNECTIONS, Direct));
-    match (results.samples.get(&(CONNECTIONS_BY_CONNECT, Jail)), direct) {
-        (Some(own), Some(direct)) => Row::new(
-            what,
-            microseconds(own.median()),
-            format!("direct {}", microseconds(direct.median())),
-            times(own.ratio(direct)),
-        ),
-        _ => Row::failed(what),
-    }
+fn request(what: &str, own: &Samples, direct: &Samples) -> Row {
+    beside(what, own.median(), direct.median(), microseconds, added(own.added(direct), microseconds))
+}
+
+fn rate(what: &str, own: &Samples, direct: &Samples) -> Row {
+    beside(what, own.median(), direct.median(), |value| format!("{value:.0}"), times(own.ratio(direct)))
+}
+
+/// The late ones are what a reader of a stream sees, so they are judged.
+fn event(what: &str, own: &Samples, direct: &Samples) -> Row {
+    let (late, late_direct) = (own.quantile(0.99), direct.quantile(0.99));
+    let compared = format!(
+        "{}, p50 {}",
+        added(late - late_direct, microseconds),
+        added(own.added(direct), microseconds)
+    );
+    let row = beside(what, late, late_direct, microseconds, compared);
+    row.judged(late - late_direct, Target::AtMost(DELAY), microseconds)
 }
 
 fn quantiles(what: &str, own: &Samples, direct: &Samples, share: f64) -> Row {
     let (own, direct) = (own.quantile(share), direct.quantile(share));
-    Row::new(what, microseconds(own), format!("direct {}", microseconds(direct)), times(own / direct))
+    beside(what, own, direct, microseconds, times(own / direct))
+}
+
+fn beside(what: &str, own: f64, direct: f64, text: impl Fn(f64) -> String, compared: String) -> Row {
+    Row::new(what, text(own), format!("direct {}", text(direct)), compared)
 }

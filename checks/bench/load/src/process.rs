@@ -1,12 +1,16 @@
 //! Children of the benchmark: each has a time limit, and one that passes it is killed, by its id.
 
 use std::collections::HashMap;
+use std::error::Error;
+use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::time::TimeValLike;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
@@ -15,14 +19,23 @@ use crate::Fallible;
 /// No step takes nearly as long.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Runs a command to its end, which must be exit code 0; how long that took.
-pub(crate) fn run(command: &mut Command) -> Fallible<Duration> {
+/// What running something took.
+pub(crate) struct Cost {
+    /// From start to exit.
+    pub(crate) elapsed: Duration,
+    /// Of all its processes together. Other work of the machine lengthens it much less.
+    pub(crate) cpu: Duration,
+}
+
+/// Runs a command to its end, which must be exit code 0.
+pub(crate) fn run(command: &mut Command) -> Fallible<Cost> {
+    let before = cpu_of_children()?;
     let start = Instant::now();
     let mut child = spawn(command.stdin(Stdio::null()).stdout(Stdio::null()))?;
     let waited = wait(&mut child);
     let elapsed = start.elapsed();
     waited.map_err(|error| described(command, &error))?;
-    Ok(elapsed)
+    Ok(Cost { elapsed, cpu: cpu_of_children()?.saturating_sub(before) })
 }
 
 /// Runs a command to its end, which must be exit code 0; what it wrote to standard output.
@@ -44,7 +57,7 @@ pub(crate) fn first_byte(command: &mut Command) -> Fallible<Duration> {
     let elapsed = start.elapsed();
     output.read_to_end(&mut Vec::new())?;
     wait(&mut child).map_err(|error| described(command, &error))?;
-    if got == 0 { Err(described(command, &"it ended without output".into())) } else { Ok(elapsed) }
+    if got == 0 { Err(described(command, &"it ended without output")) } else { Ok(elapsed) }
 }
 
 /// A child that answers lines with lines, and ends when its standard input does.
@@ -114,9 +127,16 @@ impl Drop for Conversation {
 }
 
 fn spawn(command: &mut Command) -> Fallible<Child> {
-    let child = command.spawn().map_err(|error| described(command, &error.into()))?;
+    let child = command.spawn().map_err(|error| described(command, &error))?;
     limit(child.id());
     Ok(child)
+}
+
+/// The CPU time of everything that has been waited for.
+fn cpu_of_children() -> Fallible<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Ok(Duration::from_micros(microseconds.cast_unsigned()))
 }
 
 fn wait(child: &mut Child) -> Fallible<()> {
@@ -128,7 +148,7 @@ fn wait(child: &mut Child) -> Fallible<()> {
     if status.success() { Ok(()) } else { Err(status.to_string().into()) }
 }
 
-fn described(command: &Command, error: &Box<dyn std::error::Error>) -> Box<dyn std::error::Error> {
+fn described(command: &Command, error: &dyn Display) -> Box<dyn Error> {
     format!("{error}: {}", words(command)).into()
 }
 

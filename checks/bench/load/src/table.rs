@@ -68,6 +68,11 @@ pub(crate) fn print(rows: &[Row]) {
     rows.iter().for_each(|row| line(row.cells()));
 }
 
+/// A difference, with its sign.
+pub(crate) fn added(value: f64, text: impl Fn(f64) -> String) -> String {
+    format!("{}{}", if value < 0.0 { '-' } else { '+' }, text(value.abs()))
+}
+
 pub(crate) fn milliseconds(value: f64) -> String {
     format!("{value:.1} ms")
 }

@@ -1,9 +1,12 @@
 //! The real Claude Code in its ready-made jail. Run by `checks/claude-code.sh`, which names the program in
 //! `JAIL_TEST_CLAUDE`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::support::{Jail, Server, anthropic, random};
+use nix::unistd::Pid;
+
+use crate::support::{Jail, Place, Server, anthropic, descendants, places, random};
 
 const REPLY: &str = "hello from the stand-in, which is no model at all";
 
@@ -15,30 +18,44 @@ fn program() -> PathBuf {
 }
 
 /// `jail run claude … -- -p "say hi"`: what `jail claude -p "say hi"` is, with the way to the stand-in.
-fn says_hi(server: &Server, variable: &str, token: &str, program: &Path) -> Jail {
-    let path = std::env::join_paths(
-        [program.parent().unwrap().to_owned()].into_iter().chain(std::env::split_paths("/usr/bin:/bin")),
-    );
-    let jail = Jail::new().ready_made("claude").upstream(server).secret(variable, token).variable("PATH", path.unwrap());
-    let ended = jail.run(["-p", "say hi"]);
-    ended.succeeds().prints(REPLY).swapped(variable, "api.anthropic.com:443");
-    jail
+fn says_hi(variable: &str, token: &str) -> Server {
+    let (server, program) = (anthropic(REPLY), program());
+    let directories = [program.parent().unwrap(), Path::new("/usr/bin"), Path::new("/bin")];
+    let jail = Jail::new().ready_made("claude").upstream(&server).secret(variable, token);
+    let jail = jail.variable("PATH", std::env::join_paths(directories).unwrap());
+    let running = jail.start(["-p", "say hi"]);
+
+    // The token has been used, and Claude Code waits for an answer: now every process of the jail is looked through.
+    server.wait_for_request("/v1/messages");
+    let launcher = running.launcher();
+    let processes: Vec<Pid> = descendants(launcher).into_iter().map(|(pid, _)| pid).filter(|pid| *pid != launcher).collect();
+    assert_eq!(places(token, &processes), BTreeSet::new());
+    // What is there is found: the dummy.
+    let environments: Vec<String> =
+        processes.iter().filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/environ")).ok()).collect();
+    let variables = environments.iter().flat_map(|environment| environment.split('\0'));
+    let mut dummies = variables.filter_map(|pair| pair.strip_prefix(variable)?.strip_prefix('='));
+    let dummy = dummies.next().expect("the dummy is in the environment");
+    let found = places(dummy, &processes);
+    assert!(found.contains(&Place::Environment) && found.contains(&Place::Memory), "{found:?}");
+
+    server.release(100);
+    running.ends().succeeds().prints(REPLY).swapped(variable, "api.anthropic.com:443");
+    server
 }
 
 #[test]
 #[ignore = "needs the npm package; run by checks/claude-code.sh"]
 fn with_an_api_key() {
-    let (server, token) = (anthropic(REPLY), random("sk-ant-api03-"));
-    says_hi(&server, "ANTHROPIC_API_KEY", &token, &program());
-    let message = server.requests().into_iter().find(|seen| seen.path == "/v1/messages").unwrap();
+    let token = random("sk-ant-api03-");
+    let message = says_hi("ANTHROPIC_API_KEY", &token).wait_for_request("/v1/messages");
     assert_eq!(message.header("x-api-key").as_deref(), Some(&*token));
 }
 
 #[test]
 #[ignore = "needs the npm package; run by checks/claude-code.sh"]
 fn with_an_oauth_token() {
-    let (server, token) = (anthropic(REPLY), random("sk-ant-oat01-"));
-    says_hi(&server, "CLAUDE_CODE_OAUTH_TOKEN", &token, &program());
-    let message = server.requests().into_iter().find(|seen| seen.path == "/v1/messages").unwrap();
+    let token = random("sk-ant-oat01-");
+    let message = says_hi("CLAUDE_CODE_OAUTH_TOKEN", &token).wait_for_request("/v1/messages");
     assert_eq!(message.header("authorization").as_deref(), Some(&*format!("Bearer {token}")));
 }

@@ -14,6 +14,7 @@ mod support;
 
 mod attacks;
 mod claude_code;
+mod cli;
 mod clients;
 mod credentials;
 mod curl;

@@ -1,6 +1,10 @@
 //! The real token is nowhere in the jail. The job looks for it everywhere it can read, and finds what was planted there.
 
-use crate::support::{Jail, Server, random};
+use std::collections::BTreeSet;
+
+use nix::unistd::Pid;
+
+use crate::support::{Jail, Place, Server, descendants, places, random};
 
 /// Looks for each `NAME=FIRST:SECOND` of its input as FIRST followed by SECOND. It never holds the two together itself,
 /// so that what it finds is not its own question.
@@ -93,6 +97,26 @@ fn nothing_in_the_jail_holds_the_real_token() {
         ended.prints(&format!("found planted in {place}\n"));
     }
     ended.never_prints("found token");
+}
+
+#[test]
+fn nothing_of_the_job_s_processes_holds_the_real_token_seen_from_outside() {
+    needs!("curl");
+    let (server, token) = (Server::https("api.test"), random("sk-"));
+    let jail = Jail::new().host("curl").allow("api.test").upstream(&server).secret("T", &token).credential("T=env:T@api.test");
+    let mut running = jail.start_script(
+        r#"answer=$(curl -sS -H "authorization: Bearer $T" https://api.test/echo); echo "dummy=$T"; echo ready; read line"#,
+    );
+    running.wait_for("ready\n");
+    let launcher = running.launcher();
+    let processes: Vec<Pid> = descendants(launcher).into_iter().map(|(pid, _)| pid).filter(|pid| *pid != launcher).collect();
+    assert_eq!(places(&token, &processes), BTreeSet::new());
+    let output = String::from_utf8(running.stdout.so_far()).unwrap();
+    let dummy = output.strip_prefix("dummy=").unwrap().lines().next().unwrap();
+    assert_eq!(places(dummy, &processes), BTreeSet::from([Place::Environment, Place::Memory]));
+    // The launcher has it, where the job cannot look: the search finds what is there.
+    assert!(places(&token, &[launcher]).contains(&Place::Environment));
+    running.ends().fails().swapped("T", "api.test:443");
 }
 
 #[test]

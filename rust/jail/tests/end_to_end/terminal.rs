@@ -13,12 +13,13 @@ fn the_job_has_a_terminal_of_its_own_and_knows_its_size() {
 
 #[test]
 fn a_new_window_size_is_passed_on() {
-    let script = "trap 'stty size' WINCH; echo ready; while [ ! -e end ]; do read line; done";
+    // `wait` is what a trap interrupts at once.
+    let script = "trap 'stty size' WINCH; sleep 600 & echo ready; while :; do wait; done";
     let jail = Jail::new().host("@shell");
-    let mut terminal = jail.start_in_terminal(["bash", "-c", script]);
-    terminal.wait_for("ready").resize(33, 101).types("\n").wait_for("33 101");
-    terminal.resize(12, 40).types("\n").wait_for("12 40").types("\x03");
-    terminal.ends();
+    let mut terminal = jail.start_in_terminal(["sh", "-c", script]);
+    terminal.wait_for("ready").resize(33, 101).wait_for("33 101");
+    terminal.resize(12, 40).wait_for("12 40").types("\x03");
+    assert_eq!(terminal.ends(), 130);
 }
 
 #[test]

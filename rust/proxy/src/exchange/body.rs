@@ -4,15 +4,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{Empty, Full};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
+use tokio::time::timeout;
 
 use super::headers;
 use crate::redact::{self, BoxError};
 use crate::swap::Vault;
+
+const DISCARDED: usize = 4 * 1024 * 1024;
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the job sends.
 pub(crate) struct RequestBody {
@@ -22,8 +27,8 @@ pub(crate) struct RequestBody {
 }
 
 impl RequestBody {
-    pub(crate) fn new(body: Incoming, vault: Arc<Vault>) -> RequestBody {
-        RequestBody { inner: (!body.is_end_stream()).then_some(body), vault }
+    pub(crate) fn new(body: Option<Incoming>, vault: Arc<Vault>) -> RequestBody {
+        RequestBody { inner: body.filter(|body| !body.is_end_stream()), vault }
     }
 
     /// The same body once more, if there is nothing in it.
@@ -61,6 +66,24 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
+}
+
+/// Reads what nobody wants, for a while: a client that is still sending when the connection closes gets a reset
+/// instead of the answer that says why.
+pub(super) async fn discard(body: Option<Incoming>) {
+    let Some(mut body) = body else { return };
+    let read = async {
+        let mut left = DISCARDED;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            match left.checked_sub(length) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    };
+    // Whoever sends more, or more slowly, has to live with the reset.
+    let _ = timeout(PATIENCE, read).await;
 }
 
 /// What the job gets.

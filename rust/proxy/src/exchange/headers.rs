@@ -58,12 +58,12 @@ pub(super) fn refuse_ambiguous(headers: &HeaderMap) -> Result<(), Denial> {
     Ok(())
 }
 
-/// The methods that a request stands for beside its own.
+/// The methods that a request stands for beside its own. Many servers read `_` in a name as `-`.
 pub(super) fn overriding_methods(headers: &HeaderMap) -> impl Iterator<Item = String> {
-    METHOD_OVERRIDES
-        .into_iter()
-        .flat_map(|name| headers.get_all(name))
-        .map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_uppercase())
+    headers
+        .iter()
+        .filter(|(name, _)| METHOD_OVERRIDES.contains(&name.as_str().replace('_', "-").as_str()))
+        .map(|(_, value)| String::from_utf8_lossy(value.as_bytes()).trim().to_ascii_uppercase())
 }
 
 /// Takes off what is for us and not for the server. `Host` is set again when the request is written.

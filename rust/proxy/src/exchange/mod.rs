@@ -10,6 +10,7 @@ pub(crate) use record::Record;
 
 use std::sync::Arc;
 
+use http::header::EXPECT;
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
@@ -39,9 +40,17 @@ enum Refused {
 }
 
 /// Serves one request. There is always an answer.
-pub(crate) async fn answer(session: &Session, request: Request<Incoming>) -> Response<AnswerBody> {
+pub(crate) async fn answer(session: &Session, mut request: Request<Incoming>) -> Response<AnswerBody> {
     let mut record = Record::begin(session.job.clone(), session.binding.scheme, &request);
-    let mut response = match pass(session, request, &mut record).await {
+    let job_side = headers::asks_for_websocket(&request).then(|| hyper::upgrade::on(&mut request));
+    let sends_unasked = !request.headers().contains_key(EXPECT);
+    let (head, body) = request.into_parts();
+    let mut body = Some(body);
+    let passed = pass(session, head, &mut body, job_side, &mut record).await;
+    if passed.is_err() && sends_unasked {
+        body::discard(body).await;
+    }
+    let mut response = match passed {
         Ok(response) => response,
         Err(Refused::Denied(denial)) => {
             record.denied(denial.reason);
@@ -57,14 +66,13 @@ pub(crate) async fn answer(session: &Session, request: Request<Incoming>) -> Res
 /// The way of a request that nothing stops.
 async fn pass(
     session: &Session,
-    mut request: Request<Incoming>,
+    head: Parts,
+    body: &mut Option<Incoming>,
+    job_side: Option<OnUpgrade>,
     record: &mut Record,
 ) -> Result<Response<AnswerBody>, Refused> {
     let job = &session.job;
-    let websocket = headers::asks_for_websocket(&request);
-    let job_side = websocket.then(|| hyper::upgrade::on(&mut request));
-    let (head, body) = request.into_parts();
-
+    let websocket = job_side.is_some();
     refuse_verbs(&head.method)?;
     let authority =
         session.binding.target(&head).inspect_err(|wrong| record.authority(wrong.authority.as_ref()))?;
@@ -100,7 +108,7 @@ async fn pass(
         method: head.method.clone(),
         target: uri,
         headers: outgoing_headers,
-        body: RequestBody::new(body, job.vault.clone()),
+        body: RequestBody::new(body.take(), job.vault.clone()),
         protocol: protocol(session.binding.scheme, version, websocket),
     };
     let guard = Guard { policy: &job.policy, request: &asked };
@@ -229,6 +237,7 @@ impl From<UpstreamError> for Refused {
     fn from(error: UpstreamError) -> Refused {
         match error {
             UpstreamError::PrivateAddress(_) => Refused::Denied(Reason::PrivateAddress.into()),
+            UpstreamError::TooMany => Refused::Denied(Reason::TooMany.into()),
             error => Refused::Failed(error),
         }
     }

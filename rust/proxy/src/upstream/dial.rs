@@ -8,6 +8,7 @@ use std::time::Duration;
 use policy::{Authority, Host};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -67,12 +68,19 @@ impl Dialer {
     }
 
     /// Speaks TLS, where it is wanted, and HTTP.
-    pub(super) async fn speak(&self, key: &Key, stream: TcpStream) -> Result<Link, UpstreamError> {
+    pub(super) async fn speak(
+        &self,
+        key: &Key,
+        stream: TcpStream,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Link, UpstreamError> {
         let spoken = async {
             let closed = |error| UpstreamError::Closed(key.authority.clone(), error);
             match key.protocol {
-                Protocol::Http1 | Protocol::PlainWebsocket => Link::http1(stream).await.map_err(closed),
-                Protocol::Http2 => Link::http2(stream).await.map_err(closed),
+                Protocol::Http1 | Protocol::PlainWebsocket => {
+                    Link::http1(stream, place).await.map_err(closed)
+                }
+                Protocol::Http2 => Link::http2(stream, place).await.map_err(closed),
                 Protocol::Negotiated | Protocol::Websocket => {
                     let failed = |error: String| UpstreamError::Tls(key.authority.clone(), error);
                     let clients = self.trust.clients().await.map_err(failed)?;
@@ -86,9 +94,9 @@ impl Dialer {
                         .await
                         .map_err(|error| failed(error.to_string()))?;
                     if stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2) {
-                        Link::http2(stream).await.map_err(closed)
+                        Link::http2(stream, place).await.map_err(closed)
                     } else {
-                        Link::http1(stream).await.map_err(closed)
+                        Link::http1(stream, place).await.map_err(closed)
                     }
                 }
             }

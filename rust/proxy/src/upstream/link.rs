@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::exchange::RequestBody;
 
@@ -32,7 +33,7 @@ pub(super) enum Sent {
 }
 
 impl Link {
-    pub(super) async fn http1<S>(stream: S) -> hyper::Result<Link>
+    pub(super) async fn http1<S>(stream: S, place: OwnedSemaphorePermit) -> hyper::Result<Link>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -41,11 +42,12 @@ impl Link {
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "an upstream connection ended");
             }
+            drop(place);
         });
         Ok(Link::Http1(sender))
     }
 
-    pub(super) async fn http2<S>(stream: S) -> hyper::Result<Link>
+    pub(super) async fn http2<S>(stream: S, place: OwnedSemaphorePermit) -> hyper::Result<Link>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -62,6 +64,7 @@ impl Link {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "an upstream connection ended");
             }
+            drop(place);
         });
         Ok(Link::Http2(sender))
     }

@@ -22,9 +22,12 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, uri}
 use hyper::body::Incoming;
 use policy::{Authority, Host, Policy, RequestPath, Scheme};
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
+use crate::ServeError;
+use crate::config::{self, Limits};
 use crate::exchange::RequestBody;
-use crate::{ServeError, config};
 use dial::{Dialer, Way};
 use link::{Link, Sent};
 use pool::{Key, Pool, Pooled, Start};
@@ -34,6 +37,9 @@ pub(crate) struct Upstream {
     dialer: Dialer,
     pool: Pool,
     policy: Arc<Policy>,
+    /// One place per connection.
+    places: Arc<Semaphore>,
+    patience: Duration,
 }
 
 /// A request that may go out, addressed by its [`Guard`].
@@ -75,6 +81,8 @@ pub(crate) enum UpstreamError {
     Timeout(Authority),
     #[error("no TLS with {0}: {1}")]
     Tls(Authority, String),
+    #[error("the job has as many connections to the outside as it may have")]
+    TooMany,
     #[error("the proxy between this machine and {0} refused: {1}")]
     Proxy(Authority, String),
     #[error("the connection to {0} broke before an answer came: {1}")]
@@ -84,10 +92,18 @@ pub(crate) enum UpstreamError {
 impl Upstream {
     pub(crate) fn new(
         config: config::Upstream,
-        dial_timeout: Duration,
+        limits: &Limits,
         policy: Arc<Policy>,
     ) -> Result<Upstream, ServeError> {
-        Ok(Upstream { dialer: Dialer::new(config, dial_timeout)?, pool: Pool::default(), policy })
+        let places = Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS));
+        let dialer = Dialer::new(config, limits.dial)?;
+        Ok(Upstream {
+            dialer,
+            pool: Pool::default(),
+            policy,
+            places: Arc::new(places),
+            patience: limits.dial,
+        })
     }
 
     /// Sends a request and waits for the head of the answer.
@@ -172,10 +188,23 @@ impl Upstream {
         self.pool.sweep();
     }
 
+    /// A job can ask for far more at once than it has connections to us: each carries many requests.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, UpstreamError> {
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            return Ok(place);
+        }
+        self.pool.forget_idle();
+        match timeout(self.patience, self.places.clone().acquire_owned()).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) | Err(_) => Err(UpstreamError::TooMany),
+        }
+    }
+
     async fn connect(&self, key: &Key, guard: &Guard<'_>) -> Result<Pooled, UpstreamError> {
+        let place = self.place().await?;
         let way = self.dialer.dial(guard).await?;
         let (address, excepted) = (way.address, way.excepted);
-        let link = self.dialer.speak(key, way.stream).await?;
+        let link = self.dialer.speak(key, way.stream, place).await?;
         Ok(Pooled::new(link, address, excepted))
     }
 }
@@ -189,6 +218,7 @@ impl UpstreamError {
             UpstreamError::Connect(..) => "upstream-connect",
             UpstreamError::Timeout(_) => "upstream-timeout",
             UpstreamError::Tls(..) => "upstream-tls",
+            UpstreamError::TooMany => "too-many",
             UpstreamError::Proxy(..) => "upstream-proxy",
             UpstreamError::Closed(..) => "upstream-closed",
         }

@@ -143,6 +143,13 @@ impl Pool {
         Start::Begin(progress, ahead)
     }
 
+    /// Drops every connection without a request on it.
+    pub(super) fn forget_idle(&self) {
+        for server in lock(&self.servers).values_mut() {
+            server.exclusive.retain(|connection| !connection.link.is_ready());
+        }
+    }
+
     /// Drops what nobody used for a while.
     pub(super) fn sweep(&self) {
         let now = Instant::now();

@@ -113,6 +113,28 @@ const REFUSED_IOCTLS: [u64; 3] = [libc::TIOCSTI as u64, libc::TIOCLINUX as u64, 
 /// Domains that know no network namespace, or reach deep into the kernel, are not among these.
 const SOCKET_DOMAINS: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 
+/// Where a call's mode is, as the number of its argument.
+const MODES: &[(libc::c_long, u8)] = &[
+    (libc::SYS_fchmod, 1),
+    (libc::SYS_fchmodat, 2),
+    (FCHMODAT2, 2),
+    (libc::SYS_mknodat, 2),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_chmod, 1),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mknod, 1),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_creat, 1),
+];
+/// The same for calls that look at the mode only if they create: where the flags are, and where the mode is.
+const MODES_OF_NEW_FILES: &[(libc::c_long, u8, u8)] = &[
+    (libc::SYS_openat, 2, 3),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_open, 1, 2),
+];
+/// Not every version of the C library's list has it.
+const FCHMODAT2: libc::c_long = 452;
+
 /// Personalities: Linux as it is, with addresses not randomised (debuggers), with short inode numbers; and the query.
 const PERSONALITIES: [u64; 6] = [0, 0x0008, 0x0002_0000, 0x0002_0008, 0x0004_0000, 0xffff_ffff];
 
@@ -159,7 +181,28 @@ fn refused_program() -> Result<BpfProgram, Error> {
     ])?;
     rules.insert(libc::SYS_socket, vec![none_of(0, &domains)?, netlink_beyond_routes]);
     rules.insert(libc::SYS_socketpair, vec![none_of(0, &[libc::AF_UNIX as u64])?]);
+    refuse_setuid_files(&mut rules)?;
     compile(rules, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32))
+}
+
+/// A set-user-id file in the workspace would be run later on the host, as the workspace's owner (who may be root)
+/// by whoever finds it. openat2, whose mode lies in memory, is on no list.
+fn refuse_setuid_files(rules: &mut BTreeMap<libc::c_long, Vec<SeccompRule>>) -> Result<(), Error> {
+    for bit in [u64::from(libc::S_ISUID), u64::from(libc::S_ISGID)] {
+        for &(call, mode) in MODES {
+            rules.entry(call).or_default().push(rule(vec![condition(mode, Op::MaskedEq(bit), bit)?])?);
+        }
+        for &(call, flags, mode) in MODES_OF_NEW_FILES {
+            // O_TMPFILE is a bit of its own and that of O_DIRECTORY.
+            for creating in [libc::O_CREAT as u64, (libc::O_TMPFILE & !libc::O_DIRECTORY) as u64] {
+                rules.entry(call).or_default().push(rule(vec![
+                    condition(flags, Op::MaskedEq(creating), creating)?,
+                    condition(mode, Op::MaskedEq(bit), bit)?,
+                ])?);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn none_of(argument: u8, values: &[u64]) -> Result<SeccompRule, Error> {

@@ -45,7 +45,8 @@ pub(crate) fn hindrance() -> Option<String> {
                 .to_owned(),
         );
     }
-    if nix::unistd::geteuid().is_root() && !is("kernel/apparmor_restrict_unprivileged_unconfined", "1") {
+    // The rest is for ordinary users only.
+    if nix::unistd::geteuid().is_root() {
         return None;
     }
     if is("kernel/unprivileged_userns_clone", "0") {

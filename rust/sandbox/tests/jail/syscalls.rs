@@ -67,23 +67,35 @@ master, slave = os.openpty()
 def tried(request, argument):
     try: fcntl.ioctl(slave, request, argument); return 'ok'
     except OSError as error: return errno.errorcode[error.errno]
-print(tried(termios.TIOCGWINSZ, b' ' * 8), tried(termios.TIOCSTI, b'x'), tried(0x541C, b'\\x02'), tried(0x100005412, b'x') if False else 'EPERM')
+print(tried(termios.TIOCGWINSZ, b' ' * 8), tried(termios.TIOCSTI, b'x'), tried(0x541C, b'\\x02'), tried(termios.TIOCSETD if hasattr(termios, 'TIOCSETD') else 0x5423, b'\\x00' * 4))
 print(os.ttyname(slave).startswith('/dev/pts/'))
 ";
-        let script = script.replace(", tried(0x100005412, b'x') if False else 'EPERM'", "");
-        Jail::of(user).python(&script).exits(0).prints("ok EPERM EPERM\nTrue");
+        Jail::of(user).python(script).exits(0).prints("ok EPERM EPERM EPERM\nTrue");
     }
 }
 
 #[test]
-fn setuid_programs_stay_without_effect() {
+fn no_setuid_file_can_be_made() {
     for user in users() {
         let workspace = user.directory();
         let script = format!(
-            "cp /usr/bin/id {0}/id; chmod 4755 {0}/id; {0}/id -u > {0}/effective; id -u > {0}/own; cmp {0}/effective {0}/own",
+            "{CALL}
+os.chdir('{}')
+open('file', 'w').close()
+def tried(what):
+    try: what(); return 'ok'
+    except OSError as error: return errno.errorcode[error.errno]
+print(tried(lambda: os.chmod('file', 0o755)), tried(lambda: os.close(os.open('new', os.O_CREAT | os.O_WRONLY, 0o755))))
+print(tried(lambda: os.mknod('node', 0o100644)), tried(lambda: os.close(os.open('file', os.O_RDONLY, 0o4755))))
+for bit in (0o4000, 0o2000):
+    print(tried(lambda: os.chmod('file', bit | 0o755)), tried(lambda: os.close(os.open('made', os.O_CREAT | os.O_WRONLY, bit | 0o755))), end=' ')
+    print(tried(lambda: os.mknod('node2', bit | 0o100755)), tried(lambda: os.close(os.open('.', os.O_TMPFILE | os.O_RDWR, bit | 0o755))), end=' ')
+    print(call(452, -100, 0, bit, 0), call(437, -100, 0, 0, 24))",
             workspace.path().display()
         );
-        Jail::of(user).rw(workspace.path()).sh(&script).exits(0);
+        Jail::of(user).rw(workspace.path()).python(&script).exits(0).prints(
+            "ok ok\nok ok\nEPERM EPERM EPERM EPERM EPERM ENOSYS\nEPERM EPERM EPERM EPERM EPERM ENOSYS",
+        );
     }
 }
 

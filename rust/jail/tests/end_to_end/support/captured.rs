@@ -59,7 +59,7 @@ impl Captured {
     /// Waits for `text` behind position `from`; the position after it, or why it will not come.
     pub(crate) fn try_wait_for(&self, text: &str, from: usize) -> Result<usize, String> {
         self.wait(&format!("{text:?}"), |bytes, _| {
-            let found = bytes.get(from..)?.windows(text.len()).position(|window| window == text.as_bytes())?;
+            let found = memchr::memmem::find(bytes.get(from..)?, text.as_bytes())?;
             Some(from + found + text.len())
         })
     }

@@ -6,6 +6,8 @@ use std::process::ExitStatus;
 
 use serde_json::Value;
 
+use super::search::holds;
+
 /// A job that has ended. Every question fails with the whole story.
 pub(crate) struct Ended {
     /// Standard output.
@@ -153,11 +155,11 @@ impl Ended {
     #[track_caller]
     fn holds_no_secret(&self, state: &Path, secrets: &[String]) {
         for secret in secrets {
-            assert!(!contains(&self.stdout, secret), "a secret is in the job's output");
-            assert!(!contains(self.stderr.as_bytes(), secret), "a secret is on standard error");
+            assert!(!holds(&self.stdout, secret), "a secret is in the job's output");
+            assert!(!holds(self.stderr.as_bytes(), secret), "a secret is on standard error");
             for file in files(state) {
                 let bytes = std::fs::read(&file).unwrap_or_default();
-                assert!(!contains(&bytes, secret), "a secret is in {}", file.display());
+                assert!(!holds(&bytes, secret), "a secret is in {}", file.display());
             }
         }
     }
@@ -199,8 +201,4 @@ pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
 fn read_audit(path: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("cannot read {path}: {error}"));
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn contains(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }

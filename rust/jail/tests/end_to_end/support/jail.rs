@@ -239,9 +239,15 @@ impl Jail {
     /// `jail` itself with these arguments, as this operator; nothing is added.
     #[track_caller]
     pub(crate) fn itself(&self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Ended {
+        self.start_itself(arguments).ends()
+    }
+
+    /// The same, not awaited.
+    #[track_caller]
+    pub(crate) fn start_itself(&self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Running {
         let mut command = self.operator();
         command.args(arguments.into_iter().map(Into::into));
-        Running::start(command, self, &self.input).ends()
+        Running::start(command, self, &self.input)
     }
 
     /// The whole command line for these words.

@@ -27,6 +27,8 @@
 //!   the test says `.release(n)`.
 //! - [`Server::answering`]: a server whose answers the test makes itself, chunk by chunk.
 //! - [`GitServer`], [`Anthropic`] (a [`Server`] with one more route), [`ConnectProxy`], [`EchoServer`]: other outsides.
+//! - [`descendants`] of a launcher, [`gone`], and the [`places`] of a job's processes in which a text is, seen from
+//!   outside.
 //! - [`both_ways`] / [`without_proxy`]: a command by the proxy's variables and captured without them.
 //! - `needs!("node", "git")`: ends the test, saying so, where this machine lacks a program.
 //!
@@ -37,6 +39,7 @@ mod ended;
 mod jail;
 mod programs;
 mod running;
+mod search;
 mod secret;
 mod terminal;
 mod upstream;
@@ -44,10 +47,11 @@ mod upstream;
 use std::time::Duration;
 
 pub(crate) use captured::Captured;
-pub(crate) use ended::Ended;
+pub(crate) use ended::{Ended, files};
 pub(crate) use jail::{Jail, is_root};
 pub(crate) use programs::{find, missing};
 pub(crate) use running::{Running, descendants, gone};
+pub(crate) use search::{Place, places};
 pub(crate) use secret::random;
 pub(crate) use terminal::Terminal;
 pub(crate) use upstream::{ConnectProxy, EchoServer, GitServer, Server, anthropic};

@@ -74,7 +74,10 @@ pub(super) fn start(plan: &Plan) -> Result<Waiting, Error> {
             (other, _) => return Err(Error::Message(format!("{other:?} out of turn"))),
         }
     };
-    proof::isolated(init)?;
+    if let Err(unproven) = proof::isolated(init) {
+        // Init goes on building meanwhile. If it has failed and is gone, that is the reason to tell.
+        return Err(stage.last_words().unwrap_or(unproven));
+    }
     Ok(Waiting { stage, group, listeners, notices, timeout: plan.limits.timeout })
 }
 
@@ -82,6 +85,18 @@ impl Stage {
     /// The job's terminal, if it came early.
     pub(super) fn take_terminal(&mut self) -> Option<OwnedFd> {
         self.early_terminal.take()
+    }
+
+    /// Why the stage has ended, if it says so.
+    fn last_words(&mut self) -> Option<Error> {
+        let _ = shutdown(self.channel.as_fd().as_raw_fd(), Shutdown::Write);
+        loop {
+            match self.channel.receive() {
+                Ok(Some((FromStage::Failed(error), _))) => return Some(error),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return None,
+            }
+        }
     }
 
     /// Waits for the stage's own end, not only its jail's.

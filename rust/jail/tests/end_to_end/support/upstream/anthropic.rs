@@ -1,4 +1,5 @@
-//! A stand-in for api.anthropic.com, enough for the real Claude Code: `POST /v1/messages`, 404 elsewhere.
+//! A stand-in for api.anthropic.com, enough for the real Claude Code: `POST /v1/messages`, 404 elsewhere. A message is
+//! answered when the test releases it.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::identity::Identity;
-use super::routes::{event_stream, json as answer_json};
+use super::routes::{event_stream, json as answer_json, released};
 use super::{Answered, Server, State};
 
 /// Serves api.anthropic.com; every message is answered with `reply`.
@@ -28,6 +29,7 @@ fn answer(reply: &'static str, state: Arc<State>, request: Request<Incoming>, nu
         if !is_message {
             return answer_json(StatusCode::NOT_FOUND, &json!({}));
         }
+        released(&state).await;
         let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
         let model = asked["model"].as_str().unwrap_or("claude").to_owned();
         if asked["stream"] != true {

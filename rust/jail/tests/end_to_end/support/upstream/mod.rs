@@ -11,8 +11,7 @@ mod websocket;
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, Version};
@@ -23,7 +22,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
@@ -32,6 +31,8 @@ pub(crate) use connect_proxy::ConnectProxy;
 pub(crate) use echo::EchoServer;
 pub(crate) use git::GitServer;
 use identity::Identity;
+
+use super::PATIENCE;
 
 /// The body of an answer.
 type AnswerBody = BoxBody<Bytes, Infallible>;
@@ -70,15 +71,22 @@ pub(crate) struct Seen {
 /// What the connections of a server share.
 struct State {
     requests: Mutex<Vec<Seen>>,
+    /// Told of each request.
+    arrived: Condvar,
     connections: Mutex<usize>,
     /// One permit lets one gated event go.
     gate: Semaphore,
 }
 
-/// The runtime of every server of this process.
-fn runtime() -> &'static Runtime {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap())
+/// The runtime of every server of this process, on a thread of its own.
+fn runtime() -> &'static Handle {
+    static RUNTIME: OnceLock<Handle> = OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let handle = runtime.handle().clone();
+        std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+        handle
+    })
 }
 
 impl Server {
@@ -105,6 +113,7 @@ impl Server {
     fn start(hosts: &[&str], identity: Option<Identity>, answer: Answer) -> Server {
         let state = Arc::new(State {
             requests: Mutex::default(),
+            arrived: Condvar::default(),
             connections: Mutex::default(),
             gate: Semaphore::new(0),
         });
@@ -144,6 +153,18 @@ impl Server {
     #[track_caller]
     pub(crate) fn last(&self) -> Seen {
         self.requests().pop().expect("no request reached the server")
+    }
+
+    /// Waits for a request to this path.
+    #[track_caller]
+    pub(crate) fn wait_for_request(&self, path: &str) -> Seen {
+        let has_come = |seen: &Seen| seen.path == path;
+        let requests = self.state.requests.lock().unwrap();
+        let nobody = |requests: &mut Vec<Seen>| !requests.iter().any(has_come);
+        let (requests, _) = self.state.arrived.wait_timeout_while(requests, PATIENCE, nobody).unwrap();
+        let found = requests.iter().find(|seen| has_come(seen)).cloned();
+        drop(requests);
+        found.unwrap_or_else(|| panic!("no request for {path} came"))
     }
 
     /// Connections that were ever made to it.
@@ -227,6 +248,7 @@ where
             let number = {
                 let mut requests = state.requests.lock().unwrap();
                 requests.push(Seen::new(&request));
+                state.arrived.notify_all();
                 requests.len() - 1
             };
             let head_only = request.method() == Method::HEAD;
@@ -246,6 +268,3 @@ where
         let _ = connection.with_upgrades().await;
     }
 }
-
-/// What nothing in a test's server waits longer for.
-const WAIT: Duration = Duration::from_secs(60);

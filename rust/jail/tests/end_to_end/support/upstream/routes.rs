@@ -26,7 +26,7 @@ use http_body_util::channel::Channel;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
-use super::{AnswerBody, Answered, State, WAIT, websocket};
+use super::{AnswerBody, Answered, PATIENCE, State, websocket};
 
 pub(super) fn answer(state: Arc<State>, request: Request<Incoming>, number: usize) -> Answered {
     Box::pin(async move {
@@ -152,9 +152,10 @@ fn with_trailers(credential: String) -> Response<AnswerBody> {
     response
 }
 
-async fn released(state: &State) {
+/// Waits until the test lets one more event go.
+pub(super) async fn released(state: &State) {
     // A test that forgets to release must fail, not hang.
-    if let Ok(Ok(permit)) = tokio::time::timeout(WAIT, state.gate.acquire()).await {
+    if let Ok(Ok(permit)) = tokio::time::timeout(PATIENCE, state.gate.acquire()).await {
         permit.forget();
     }
 }

@@ -1,0 +1,206 @@
+//! Paths that change under the launcher's feet, and ways out of the workspace (attacks 22, 23).
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+
+use super::{armed, observed, program};
+use crate::support::{Jail, random};
+
+#[test]
+fn no_path_leads_out_of_the_workspace() {
+    needs!("python3");
+    let secret = random("private-");
+    let jail = armed().guards(&secret).file("here.txt", "here");
+    let private = jail.home().join("private.txt");
+    fs::write(&private, &secret).unwrap();
+    symlink(&private, jail.project().join("file-link")).unwrap();
+    symlink(jail.home(), jail.project().join("directory-link")).unwrap();
+    symlink("../home/private.txt", jail.project().join("relative-link")).unwrap();
+    symlink("here.txt", jail.project().join("inner-link")).unwrap();
+    let script = r#"
+private, = sys.argv[1:]
+def read(path):
+    with open(path) as file:
+        return file.read(4)
+for path in ("file-link", "directory-link/private.txt", "relative-link", private, "../home/private.txt", "/proc/self/cwd/../home/private.txt", "/proc/self/root" + private,
+             "/.." + private, "./././../project/../home/private.txt"):
+    fact(path.replace(private, "PRIVATE"), tried(read, path))
+def hop():
+    os.symlink(os.path.dirname(private), "new-link")
+    read("new-link/private.txt")
+fact("a new link", tried(hop))
+fact("a hard link", tried(os.link, private, "hard-link"))
+def handle():
+    here = os.open("..", os.O_PATH)
+    os.close(os.open("home/private.txt", os.O_RDONLY, dir_fd=here))
+fact("from a descriptor", tried(handle))
+fact("move the workspace", tried(os.rename, os.getcwd(), os.getcwd() + "-moved"))
+fact("beside the workspace", sorted(os.listdir("..")))
+fact("write beside it", tried(lambda: open("../made.txt", "w").close()))
+fact("inner link", read("inner-link"))
+fact("here", read("here.txt"))
+"#;
+    let ended = jail.run(program(script, &[private.to_str().unwrap()]));
+    observed(
+        &ended,
+        &[
+            ("file-link", "ENOENT"),
+            ("directory-link/private.txt", "ENOENT"),
+            ("relative-link", "ENOENT"),
+            ("PRIVATE", "ENOENT"),
+            ("../home/private.txt", "ENOENT"),
+            ("/proc/self/cwd/../home/private.txt", "ENOENT"),
+            ("/proc/self/rootPRIVATE", "ENOENT"),
+            ("/..PRIVATE", "ENOENT"),
+            ("./././../project/../home/private.txt", "ENOENT"),
+            ("a new link", "ENOENT"),
+            ("a hard link", "ENOENT"),
+            ("from a descriptor", "ENOENT"),
+            ("move the workspace", "EBUSY"),
+            ("beside the workspace", "['project']"),
+            // A directory of the jail's own, which nobody else sees.
+            ("write beside it", "ok"),
+            ("inner link", "here"),
+            ("here", "here"),
+        ],
+    );
+    assert_eq!(fs::read_to_string(&private).unwrap(), secret);
+    assert!(!jail.place().join("made.txt").exists());
+}
+
+/// Swaps the two names, again and again, until it is dropped.
+struct Swapping(Arc<AtomicBool>, Option<std::thread::JoinHandle<u64>>);
+
+impl Swapping {
+    fn of(one: &Path, other: &Path) -> Swapping {
+        let (go_on, one, other) = (Arc::new(AtomicBool::new(true)), one.to_owned(), other.to_owned());
+        let flag = go_on.clone();
+        let work = move || {
+            let mut count = 0;
+            while flag.load(Ordering::Relaxed) {
+                renameat2(AT_FDCWD, &one, AT_FDCWD, &other, RenameFlags::RENAME_EXCHANGE).unwrap();
+                count += 1;
+            }
+            count
+        };
+        Swapping(go_on, Some(std::thread::spawn(work)))
+    }
+
+    fn times(mut self) -> u64 {
+        self.0.store(false, Ordering::Relaxed);
+        self.1.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Swapping {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_link_that_comes_in_between_is_not_bound() {
+    let secret = random("private-");
+    let jail = Jail::new().guards(&secret).file(".envrc", "harmless").file(".git/config", "harmless");
+    let private = jail.home().join("private.txt");
+    fs::write(&private, &secret).unwrap();
+    fs::create_dir(jail.home().join("dot-git")).unwrap();
+    fs::write(jail.home().join("dot-git/config"), &secret).unwrap();
+    let project = jail.project();
+    symlink(&private, project.join("link")).unwrap();
+    symlink(jail.home().join("dot-git"), project.join("directory-link")).unwrap();
+    let read = "cat .envrc .git/config 2>/dev/null; true";
+    // The control: left alone, both are there.
+    jail.script(read).succeeds().prints_only("harmlessharmless");
+    // Another job in the same workspace could do this. Whatever the launcher finds, it never binds what a link shows.
+    let file = Swapping::of(&project.join(".envrc"), &project.join("link"));
+    let directory = Swapping::of(&project.join(".git"), &project.join("directory-link"));
+    let mut started = 0;
+    for _ in 0..12 {
+        // That no secret is in its output is part of every end.
+        let ended = jail.script(read);
+        let code = ended.summary["code"].as_i64().unwrap_or(125);
+        assert!([0, 125].contains(&code), "{ended}");
+        started += usize::from(code == 0);
+    }
+    assert!(file.times() > 100 && directory.times() > 100, "nothing was swapped in between");
+    eprintln!("{started} of 12 jobs started; the others' launchers saw a link");
+}
+
+#[test]
+fn binds_and_workspaces_that_are_links_are_what_they_lead_to_and_nothing_more() {
+    let jail = Jail::new();
+    let private = jail.home().join("private");
+    fs::create_dir(&private).unwrap();
+    fs::write(private.join("key"), "key").unwrap();
+    fs::set_permissions(private.join("key"), fs::Permissions::from_mode(0o600)).unwrap();
+    // A link to the home directory is the home directory: too much for a workspace.
+    let link = jail.place().join("link-to-home");
+    symlink(jail.home(), &link).unwrap();
+    let start = |options: &[&str]| {
+        let home = jail.home();
+        let jail = Jail::new().variable("HOME", &home).options(options.iter().copied());
+        jail.script("echo started")
+    };
+    start(&["--workspace", link.to_str().unwrap()]).exits(125).says("home directory").prints_only("");
+    start(&["--workspace", &format!("{}/..", private.display())]).exits(125).says("home directory");
+    start(&["--workspace", &format!("{}/../..", private.display())]).exits(125).says("home directory");
+    start(&["--workspace", "/"]).exits(125).says("whole file system");
+    start(&["--workspace", "/proc/self/root"]).exits(125).says("whole file system");
+    start(&["--workspace", private.to_str().unwrap()]).succeeds().prints_only("started\n");
+}
+
+#[test]
+fn what_runs_later_is_protected_also_where_it_is_reached_by_another_name() {
+    needs!("python3");
+    let jail = armed()
+        .file(".git", "gitdir: ../elsewhere/.git/worktrees/project\n")
+        .file(".claude/settings.json", "{}")
+        .file(".mcp.json", "{}")
+        .file(".envrc", "original")
+        .file("src/main.txt", "original");
+    fs::hard_link(jail.project().join(".envrc"), jail.project().join("second-name")).unwrap();
+    let script = r#"
+def write(path):
+    with open(path, "w") as file:
+        file.write("changed")
+def refused(action, *arguments):
+    # By the mount, or before it by Landlock where the kernel has it.
+    result = tried(action, *arguments)
+    return "refused" if result in ("EROFS", "EACCES", "EBUSY") else result
+for path in (".git", ".claude/settings.json", ".claude/settings.local.json", ".mcp.json", ".envrc", "src/../.envrc", "src/main.txt"):
+    fact(path, refused(write, path))
+fact("by descriptor", refused(lambda: write(f"/proc/self/fd/{os.open('.envrc', os.O_RDONLY)}")))
+fact("truncate", refused(os.truncate, ".envrc", 0))
+fact("remove", refused(os.unlink, ".envrc"))
+fact("rename over", refused(lambda: (write("new"), os.rename("new", ".envrc"))))
+fact("rename away", refused(os.rename, ".claude", ".claude-old"))
+fact("exchange", call(316, -100, b".envrc", -100, b"src/main.txt", 2))
+fact("mode", refused(os.chmod, ".envrc", 0o777))
+fact("times", refused(os.utime, ".envrc", (0, 0)))
+os.makedirs(".vscode"); write(".vscode/tasks.json")
+os.makedirs(".git-new/hooks")
+"#;
+    let ended = jail.run(program(script, &[]));
+    let refused = [
+        ".git", ".claude/settings.json", ".claude/settings.local.json", ".mcp.json", ".envrc", "src/../.envrc", "by descriptor", "truncate", "remove",
+        "rename over", "rename away", "mode", "times",
+    ];
+    let mut expected: Vec<(&str, &str)> = refused.iter().map(|&name| (name, "refused")).collect();
+    expected.insert(6, ("src/main.txt", "ok"));
+    expected.insert(expected.len() - 2, ("exchange", "EBUSY"));
+    observed(&ended, &expected);
+    // What was not there before cannot be covered; it is told.
+    assert_eq!(ended.summary["changedFilesThatRunLater"], serde_json::json!([".vscode"]), "{ended}");
+    assert_eq!(fs::read_to_string(jail.project().join(".envrc")).unwrap(), "original");
+
+    // By its second name the file can be written; that it changed is told all the same.
+    let ended = jail.run(program("open('second-name', 'w').write('changed')", &[]));
+    let told = ended.succeeds().summary["changedFilesThatRunLater"].to_string();
+    assert!(told.contains(".envrc"), "{ended}");
+}

@@ -1,0 +1,242 @@
+//! The launcher's process, the kernel's levers and its riskier calls (attacks 19, 21).
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use nix::unistd::Pid;
+
+use super::{armed, observed, program};
+use crate::support::{Server, descendants, is_root, random};
+
+#[test]
+fn the_first_process_of_the_jail_gives_nothing_away() {
+    needs!("python3");
+    let (server, token) = (Server::https("api.test"), random("sk-"));
+    let script = r#"
+import signal
+def read(path):
+    with open(path, "rb") as file:
+        file.read(1)
+
+for name in ("environ", "mem", "maps", "smaps", "auxv", "stack", "syscall", "io", "personality", "fdinfo", "pagemap", "map_files", "fd", "task/1/fd", "task/1/mem"):
+    path = f"/proc/1/{name}"
+    fact(path, tried(os.listdir if os.path.basename(name) in ("fd", "fdinfo", "map_files") else read, path))
+for name in ("exe", "root", "cwd", "ns/net", "ns/mnt", "ns/user"):
+    fact(f"/proc/1/{name}", tried(os.readlink, f"/proc/1/{name}"))
+fact("/proc/1/root/etc/passwd", tried(read, "/proc/1/root/etc/passwd"))
+fact("attach", call(101, 16, 1, 0, 0))
+fact("seize", call(101, 0x4206, 1, 0, 0))
+vector = (ctypes.c_ulong * 2)(ctypes.addressof(ctypes.create_string_buffer(16)), 16)
+fact("process_vm_readv", call(310, 1, vector, 1, vector, 1, 0))
+fact("process_vm_writev", call(311, 1, vector, 1, vector, 1, 0))
+pidfd = os.pidfd_open(1)
+for number in range(4):
+    fact(f"pidfd_getfd {number}", call(438, pidfd, number, 0))
+fact("setns", call(308, pidfd, 0x40000000))
+fact("kcmp", call(312, 1, os.getpid(), 0, 0, 0))
+for number in (signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGTERM):
+    fact(signal.Signals(number).name, tried(os.kill, 1, number))
+# The parent of the jail's first process is nobody that the job could name.
+fact("the parent of 1", re.search(r"PPid:\s+(\d+)", open("/proc/1/status").read())[1])
+fact("processes", sorted(int(name) for name in os.listdir("/proc") if name.isdigit()) == [1, os.getpid()])
+# The controls: of itself and of its children the job sees and changes all of this.
+child = os.fork()
+if child == 0:
+    signal.pause()
+for name in ("environ", "mem", "maps"):
+    fact(f"own {name}", tried(read if name != "mem" else lambda path: open(path, "rb").close(), f"/proc/{child}/{name}"))
+fact("own exe", tried(os.readlink, f"/proc/{child}/exe"))
+fact("attach to one's own", call(101, 0x4206, child, 0, 0))
+os.kill(child, signal.SIGKILL)
+fact("the token goes on", ask(https("api.test"), request("api.test", more=f"Authorization: Bearer {os.environ['T']}\r\n")))
+"#;
+    let jail = armed().allow("api.test").upstream(&server).secret("REAL", &token).credential("T=env:REAL@api.test");
+    let ended = jail.run(program(script, &[]));
+    observed(&ended, &[]);
+}
+
+#[test]
+fn the_kernel_s_levers_cannot_be_pulled() {
+    needs!("python3");
+    let script = r#"
+def write(path):
+    # What stands there already: if it works, nothing is changed.
+    with open(path, "rb") as file:
+        value = file.read(4096)
+    with open(path, "r+b", buffering=0) as file:
+        file.write(value)
+
+def writable(path):
+    # Not every lever can be read.
+    os.close(os.open(path, os.O_WRONLY))
+
+for path in ("/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sys/kernel/hostname", "/proc/sys/vm/overcommit_memory",
+             "/proc/sys/net/ipv4/ip_unprivileged_port_start", "/proc/sys/net/ipv4/ping_group_range", "/proc/sys/kernel/ns_last_pid",
+             "/proc/sys/fs/binfmt_misc", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/self/oom_score_adj"):
+    if os.path.isdir(path):
+        fact(path, tried(os.mkdir, path + "/x"))
+    elif os.path.exists(path):
+        fact(path, tried(writable, path))
+for path in ("/proc/kcore", "/proc/keys", "/proc/kallsyms", "/proc/timer_list", "/proc/kmsg", "/proc/kpagecount", "/proc/1/attr/current", "/dev/mem", "/dev/kmsg",
+             "/dev/fuse", "/dev/kvm", "/dev/net/tun", "/dev/sda", "/dev/vsock", "/dev/userfaultfd"):
+    try:
+        with open(path, "rb") as file:
+            fact(path, "empty" if not file.read(64) else "READ")
+    except OSError as error:
+        fact(path, errno.errorcode[error.errno])
+for path in ("/sys", "/sys/fs/cgroup", "/boot", "/lib/modules", "/proc/acpi", "/proc/scsi"):
+    fact(path, len(os.listdir(path)) if os.path.isdir(path) else "absent")
+fact("own oom score", tried(lambda: open("/proc/self/oom_score_adj", "w").write("500")))
+"#;
+    let ended = armed().run(program(script, &[]));
+    println!("{}", ended.text());
+    panic!();
+}
+
+#[test]
+fn neither_the_job_nor_the_launcher_leaves_a_core_file() {
+    needs!("python3");
+    let (server, token) = (Server::https("api.test"), random("sk-"));
+    let jail = armed().allow("api.test").upstream(&server).secret("REAL", &token).credential("T=env:REAL@api.test").host("@shell");
+    let script = r#"
+import resource, signal, subprocess
+fact("core limit", resource.getrlimit(resource.RLIMIT_CORE))
+child = subprocess.run([sys.executable, "-c", "import os; os.abort()"])
+fact("crash", signal.Signals(-child.returncode).name)
+fact("files", sorted(name for name in os.listdir(".") if "core" in name))
+print("ready", flush=True)
+sys.stdin.read()
+"#;
+    let mut running = jail.start(program(script, &[]));
+    running.wait_for("core limit: (0, 0)\ncrash: SIGABRT\nfiles: []\nready\n");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", running.launcher())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert!(core.split_whitespace().filter(|word| *word == "0").count() == 2, "the launcher would leave a core file: {core}");
+    running.closes_input();
+    running.ends().succeeds();
+}
+
+#[test]
+fn the_launcher_s_memory_is_closed_to_its_own_user() {
+    needs!("python3");
+    let token = random("sk-");
+    let jail = armed().allow("api.test").secret("REAL", &token).credential("T=env:REAL@api.test");
+    let mut running = jail.start(program("print('ready', flush=True); sys.stdin.read()", &[]));
+    running.wait_for("ready\n");
+    let refused = |process: Pid, name: &str| {
+        let error = fs::File::open(format!("/proc/{process}/{name}")).err();
+        error.map(|error| error.kind()) == Some(std::io::ErrorKind::PermissionDenied)
+    };
+    // The control: what this user may do with its own processes.
+    assert!(!refused(Pid::this(), "mem") && !refused(Pid::this(), "maps"));
+    if is_root() {
+        // To root everything is open; that the kernel counts the process among the closed ones shows in its files' owner
+        // only for other users, and those are tested as such.
+        eprintln!("skipped: root may read every process; an ordinary user's run of this test is the one that counts");
+    } else {
+        for name in ["mem", "environ", "maps", "auxv"] {
+            assert!(refused(running.launcher(), name), "/proc/LAUNCHER/{name} is open to the launcher's user");
+        }
+        let attached = nix::sys::ptrace::seize(running.launcher(), nix::sys::ptrace::Options::empty());
+        assert_eq!(attached, Err(nix::errno::Errno::EPERM), "the launcher can be traced by its user");
+    }
+    // No process of the jail was given the secret.
+    for (process, _) in descendants(running.launcher()).iter().skip(1) {
+        for name in ["environ", "cmdline"] {
+            let bytes = fs::read(format!("/proc/{process}/{name}")).unwrap_or_default();
+            assert!(!bytes.windows(token.len()).any(|window| window == token.as_bytes()), "the token is in {name} of {process}");
+        }
+    }
+    running.closes_input();
+    running.ends().succeeds();
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn calls_that_reach_past_the_jail_are_refused() {
+    needs!("python3");
+    let script = r#"
+import mmap, signal
+fact("getpid", call(39))
+for name, arguments in {
+    "unshare user": (272, 0x10000000), "unshare net": (272, 0x40000000), "unshare mnt": (272, 0x20000), "unshare pid": (272, 0x20000000),
+    "unshare time": (272, 0x80), "unshare user, garbage above": (272, 0x1_10000000), "clone user": (56, 0x10000000 | 17, 0, 0, 0, 0), "clone net": (56, 0x40000000 | 17, 0, 0, 0, 0),
+    "clone user, garbage above": (56, 0x1_10000000 | 17, 0, 0, 0, 0), "clone3": (435, 0, 88), "setns": (308, 0, 0),
+    "mount": (165, b"x", b"/tmp", b"tmpfs", 0, 0), "umount2": (166, b"/tmp", 2), "pivot_root": (155, b"/tmp", b"/tmp"), "chroot": (161, b"/tmp"), "open_tree": (428, -100, b"/tmp", 1),
+    "move_mount": (429, -1, b"", -100, b"/tmp", 4), "fsopen": (430, b"tmpfs", 0), "fsmount": (432, -1, 0, 0), "fspick": (433, -100, b"/tmp", 0), "mount_setattr": (442, -100, b"/", 0, 0, 0),
+    "statmount": (457, 0, 0, 0, 0), "open_tree_attr": (467, -100, b"/tmp", 1, 0, 0), "open_by_handle_at": (304, -100, 0, 0), "name_to_handle_at": (303, -100, b"/", 0, 0, 0),
+    "io_uring_setup": (425, 1, 0), "io_uring_enter": (426, 0, 0, 0, 0, 0), "bpf": (321, 5, 0, 0), "perf_event_open": (298, 0, 0, -1, -1, 0), "userfaultfd": (323, 1),
+    "keyctl": (250, 0, -3, 0, 0, 0), "add_key": (248, b"user", b"x", b"y", 1, -3), "request_key": (249, b"user", b"x", 0, 0),
+    "init_module": (175, 0, 0, b""), "finit_module": (313, 0, b"", 0), "kexec_load": (246, 0, 0, 0, 0), "reboot": (169, 0, 0, 0, 0), "syslog": (103, 3, 0, 0), "acct": (163, b"/tmp/x"),
+    "swapon": (167, b"/tmp/x", 0), "quotactl": (179, 0, 0, 0, 0), "fanotify_init": (300, 0, 0), "process_vm_readv": (310, 1, 0, 0, 0, 0, 0), "pidfd_getfd": (438, 0, 0, 0),
+    "kcmp": (312, 1, 1, 0, 0, 0), "move_pages": (279, 0, 0, 0, 0, 0, 0), "iopl": (172, 3), "ioperm": (173, 0, 1, 1), "modify_ldt": (154, 0, 0, 0), "personality, i386": (135, 8 << 8 | 0x0400000),
+    "settimeofday": (164, 0, 0), "clock_settime": (227, 0, 0), "sethostname": (170, b"x", 1), "vhangup": (153,), "memfd_secret": (447, 0), "lsm_set_self_attr": (460, 0, 0, 0, 0),
+    "x32 getpid": (0x40000000 | 39,), "x32 mount": (0x40000000 | 165, b"x", b"/tmp", b"tmpfs", 0, 0), "x32 ptrace": (0x40000000 | 521, 16, 1, 0, 0), "x32 execve": (0x40000000 | 520, b"/bin/sh", 0, 0),
+    "no such call": (5000,),
+}.items():
+    fact(name, call(*arguments))
+
+def in_a_child(action):
+    child = os.fork()
+    if child == 0:
+        action()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else f"exit code {os.WEXITSTATUS(status)}"
+
+def machine_code(code):
+    page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    page.write(code)
+    return lambda: ctypes.CFUNCTYPE(ctypes.c_long)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()
+
+# mov eax, 39 (64-bit getpid); syscall; ret. And the same by the gate of 32-bit programs: mov eax, 20; int 0x80; ret.
+fact("machine code", in_a_child(machine_code(b"\xb8\x27\0\0\0\x0f\x05\xc3")))
+fact("i386 getpid", in_a_child(machine_code(b"\xb8\x14\0\0\0\xcd\x80\xc3")))
+# mov eax, 21 (i386 mount); int 0x80; ret.
+fact("i386 mount", in_a_child(machine_code(b"\xb8\x15\0\0\0\xcd\x80\xc3")))
+for name, action in {
+    "device": lambda: os.mknod("/tmp/device", 0o20666, os.makedev(1, 3)), "setuid to root": lambda: os.setuid(0) if os.getuid() else os.setuid(1),
+    "setgroups": lambda: os.setgroups([0]), "raise a limit": lambda: __import__("resource").setrlimit(4, (1, 1)), "nice": lambda: os.setpriority(os.PRIO_PROCESS, 0, -5),
+}.items():
+    fact(name, tried(action))
+"#;
+    let ended = armed().run(program(script, &[]));
+    println!("{}", ended.text());
+    panic!();
+}
+
+#[test]
+fn setuid_files_have_no_effect() {
+    needs!("python3");
+    let jail = armed().host("@shell").host("id");
+    // A real setuid program, of whom the operator is, in the workspace; and one that the job makes itself.
+    let id = jail.project().join("id");
+    fs::copy(crate::support::find("id").unwrap(), &id).unwrap();
+    fs::set_permissions(&id, fs::Permissions::from_mode(0o6755)).unwrap();
+    let script = r#"
+import shutil, subprocess
+def ids(program):
+    return subprocess.run([program, "-u"], capture_output=True, text=True).stdout.strip()
+shutil.copy("id", "/tmp/id")
+fact("marked", oct(os.stat("id").st_mode & 0o7000))
+fact("marking one's own", tried(os.chmod, "/tmp/id", 0o6755))
+own = ids(shutil.which("id"))
+fact("the operator's", ids("./id") == own)
+fact("one's own", ids("/tmp/id") == own)
+fact("setuid programs of the host", [name for path in os.environ["PATH"].split(":") for name in os.listdir(path) if os.stat(f"{path}/{name}").st_mode & 0o6000])
+flags = dict(line.split(" ")[1:4:2] for line in open("/proc/mounts"))
+fact("mounts that would heed it", sorted(path for path, options in flags.items() if "nosuid" not in options.split(",")))
+"#;
+    let ended = jail.run(program(script, &[]));
+    observed(
+        &ended,
+        &[
+            ("marked", "0o6000"),
+            ("marking one's own", "ok"),
+            ("the operator's", "True"),
+            ("one's own", "True"),
+            ("setuid programs of the host", "[]"),
+            ("mounts that would heed it", "[]"),
+        ],
+    );
+}

@@ -1,0 +1,95 @@
+//! The other commands: what they say about jails, rules and jobs.
+
+use serde_json::json;
+
+use crate::support::{Jail, Server};
+
+#[test]
+fn explain_says_what_would_happen_and_it_does() {
+    needs!("curl");
+    let server = Server::https("api.test");
+    let jail = Jail::new().allow("GET https://api.test/echo").upstream(&server);
+    let explain = |method: &str, url: &str| jail.itself(["explain", "--allow", "GET https://api.test/echo", method, url]);
+    explain("GET", "https://api.test/echo").exits(0).prints("allowed by rule 1");
+    jail.run(["curl", "-sS", "https://api.test/echo"]).allowed("api.test:443", 1);
+    for (method, url, authority, reason) in [
+        ("POST", "https://api.test/echo", "api.test:443", "method-not-allowed"),
+        ("GET", "https://api.test/other", "api.test:443", "path-not-allowed"),
+        ("GET", "https://evil.test/", "evil.test:443", "host-not-allowed"),
+        ("GET", "http://api.test/echo", "api.test:80", "scheme-not-allowed"),
+    ] {
+        explain(method, url).exits(1).prints(&format!("denied: {reason}"));
+        jail.run(["curl", "-sS", "-X", method, url]).denied(authority, reason);
+    }
+    explain("GET", "ftp://api.test/").exits(2).says("ftp");
+}
+
+#[test]
+fn check_reads_specifications_and_policies_as_run_does() {
+    let good = json!({"version": 1, "name": "good", "rules": ["api.test", {"action": "deny", "hosts": ["b.test"]}]});
+    let jail = Jail::new()
+        .file("good.json", good.to_string())
+        .file("bad.json", r#"{"version": 1, "name": "bad", "rulez": []}"#)
+        .file("good.txt", "allow api.test\ndeny tcp://b.test:1\n")
+        .file("bad.txt", "allow https://api.test/../\n");
+    jail.itself(["check", "good.json"]).succeeds().prints("2 rules");
+    jail.itself(["check", "good.txt"]).succeeds().prints("2 rules");
+    jail.itself(["check", "bad.json"]).exits(2).says("rulez");
+    jail.itself(["check", "bad.txt"]).exits(2).says("line 1");
+    jail.itself(["check", "missing.json"]).exits(2).says("missing.json");
+}
+
+#[test]
+fn log_shows_what_a_job_did() {
+    needs!("curl");
+    let server = Server::https("api.test");
+    let jail = Jail::new().host("curl").allow("api.test").upstream(&server);
+    jail.itself(["log"]).exits(2).says("no job has run yet");
+    // Not in the command line, which is on record.
+    let jail = jail.file("urls", "url=https://api.test/echo?key=hidden\nurl=https://evil.test/x\n");
+    let ended = jail.script("curl -sS --config urls");
+    let job = ended.summary["job"].as_str().unwrap().to_owned();
+    for arguments in [vec!["log"], vec!["log", &job], vec!["log", "--follow"], vec!["log", &job[..6]]] {
+        let log = jail.itself(arguments);
+        log.succeeds().prints("api.test").prints("host-not-allowed").never_prints("hidden");
+    }
+    let lines = jail.itself(["log", "--json"]).text();
+    let events: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events, ended.audit);
+    jail.itself(["log", "nothing"]).exits(2).says("nothing");
+}
+
+#[test]
+fn log_follows_a_job_to_its_end() {
+    needs!("curl");
+    let server = Server::https("api.test");
+    let jail = Jail::new().host("curl").allow("api.test").upstream(&server);
+    let mut running = jail.start_script("echo ready; read line; curl -sS https://api.test/echo; read line");
+    running.wait_for("ready");
+    let mut log = jail.start_itself(["log", "--follow"]);
+    running.writes(b"go\n");
+    log.wait_for("/echo");
+    running.ends();
+    log.ends().succeeds();
+}
+
+#[test]
+fn demo_observes_what_it_claims() {
+    let demo = Jail::new().itself(["demo"]);
+    demo.succeeds().prints("host-not-allowed");
+}
+
+#[test]
+fn help_and_manuals_are_there() {
+    let jail = Jail::new();
+    jail.itself(["--help"]).succeeds().prints("jail demo").prints("jail claude");
+    jail.itself(["run", "--help"]).succeeds().prints("--credential").prints("Exit code");
+    jail.itself(["schema"]).succeeds().prints("\"passEnvironment\"");
+    for shell in ["bash", "zsh", "fish"] {
+        jail.itself(["completions", shell]).succeeds().prints("workspace-mode");
+    }
+    jail.itself(["man", "."]).succeeds();
+    assert!(jail.project().join("jail.1").is_file() && jail.project().join("jail-run.1").is_file());
+    jail.itself(["doctor"]).says("");
+    jail.itself([""; 0]).exits(2);
+}
