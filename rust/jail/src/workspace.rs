@@ -98,11 +98,13 @@ impl Workspace {
         }
         let mut runs_later: Vec<PathBuf> = RUNS_LATER.iter().map(PathBuf::from).collect();
         runs_later.extend(protect.iter().cloned());
+        runs_later.extend(inner_repositories(&path));
         // In a linked worktree `.git` is a file that points to the repository.
-        if std::fs::symlink_metadata(path.join(".git")).is_ok_and(|git| !git.is_dir()) {
+        if std::fs::symlink_metadata(path.join(".git")).is_ok_and(|git| git.is_file()) {
             runs_later.retain(|path| !path.starts_with(".git/"));
             runs_later.push(PathBuf::from(".git"));
         }
+        runs_later.extend(behind_links(&path, &runs_later));
         let mut workspace = Workspace { path, mode, runs_later, before: BTreeMap::new() };
         if mode == WorkspaceMode::Rw {
             workspace.before = workspace.fingerprints()?;
@@ -169,7 +171,7 @@ impl Workspace {
     }
 
     /// Whether it exists and no part of it is a symbolic link: a link cannot be a mount point, and where it leads is
-    /// not in the jail or is part of the workspace. [`Workspace::changed`] reports links that were changed.
+    /// not in the jail, or is on the list itself. [`Workspace::changed`] reports links that were changed.
     fn is_plain(&self, relative: &Path) -> bool {
         let mut path = self.path.clone();
         relative.components().all(|part| {
@@ -184,6 +186,38 @@ impl Workspace {
             .map(|relative| Ok((relative.clone(), fingerprint(&self.path.join(relative))?)))
             .collect()
     }
+}
+
+/// Submodules and linked worktrees are repositories in the repository, each with hooks and settings of its own.
+fn inner_repositories(workspace: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut waiting = vec![PathBuf::from(".git/modules"), PathBuf::from(".git/worktrees")];
+    while let Some(directory) = waiting.pop() {
+        let entries = std::fs::read_dir(workspace.join(&directory)).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            let inner = directory.join(entry.file_name());
+            if workspace.join(&inner).join("HEAD").exists() {
+                found.extend(["hooks", "config", "config.worktree", "commondir", "gitdir"].map(|name| inner.join(name)));
+                waiting.push(inner.join("modules"));
+            } else {
+                // A submodule's name can hold slashes.
+                waiting.push(inner);
+            }
+        }
+    }
+    found
+}
+
+/// The real places, in the workspace, of files that are reached by symbolic links: it is there that they are changed.
+fn behind_links(workspace: &Path, runs_later: &[PathBuf]) -> Vec<PathBuf> {
+    runs_later
+        .iter()
+        .filter_map(|relative| {
+            let real = workspace.join(relative).canonicalize().ok()?;
+            let real = real.strip_prefix(workspace).ok()?;
+            (real != relative && real != Path::new("")).then(|| real.to_owned())
+        })
+        .collect()
 }
 
 /// What a path is, if it holds more than a project.

@@ -99,13 +99,18 @@ async fn a_client_that_sends_much_reads_the_denial_and_no_reset() {
         assert_eq!((got.status, got.denied()), (403, Some("host-not-allowed")), "{inside}");
     }
     // A client that writes everything before it reads anything.
-    let length = 2_000_000;
+    const CHUNK: usize = 20_000;
+    let length = 10 * CHUNK;
     let mut stream = dial(jail.port80).await;
     let head = format!(
         "POST / HTTP/1.1\r\nHost: evil.test\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(&vec![b'x'; length]).await.unwrap();
+    for _ in 0..length / CHUNK {
+        // Slowly, so that an answer given too early would have closed the connection.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        stream.write_all(&[b'x'; CHUNK]).await.unwrap();
+    }
     let said = say(stream, b"").await;
     assert!(said.contains("x-jail-deny: host-not-allowed"), "{said}");
 }
@@ -153,6 +158,32 @@ async fn learning_lets_pass_and_says_so() {
     let What::Request { rule: None, .. } = jail.events()[0].what else { panic!("{:?}", jail.events()) };
     assert_eq!(jail.get("https://api.test/secret", "h2").await.denied(), Some("denied-by-rule"));
     assert_eq!(server.requests(), 1);
+}
+
+#[tokio::test]
+async fn learning_stops_at_private_addresses() {
+    let server = Server::http().await;
+    let jail = Jail::allow(&[]).learn().start();
+    let authority = format!("localhost:{}", server.address.port());
+    let request =
+        format!("GET http://{authority}/ HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n");
+    let said = say(dial(jail.explicit).await, request.as_bytes()).await;
+    assert!(said.contains("x-jail-deny: private-address"), "{said}");
+    assert_eq!(server.connections(), 0);
+}
+
+#[tokio::test]
+async fn learning_lets_servers_speak_first() {
+    let server = Server::raw(|mut stream| async move {
+        let _ = stream.write_all(b"220 mail.test\r\n").await;
+    })
+    .await;
+    let jail = Jail::allow(&[]).to("mail.test:25", &server).learn().start();
+    assert_eq!(say(jail.connect("mail.test:25").await, b"").await, "220 mail.test\r\n");
+    let What::Request { scheme, rule: None, denied: None, .. } = &jail.events()[0].what else {
+        panic!("{:?}", jail.events())
+    };
+    assert_eq!(scheme, "tcp");
 }
 
 #[tokio::test]

@@ -28,11 +28,14 @@ fn says_hi(variable: &str, token: &str) -> Server {
     // The token has been used, and Claude Code waits for an answer: now every process of the jail is looked through.
     server.wait_for_request("/v1/messages");
     let launcher = running.launcher();
-    let processes: Vec<Pid> = descendants(launcher).into_iter().map(|(pid, _)| pid).filter(|pid| *pid != launcher).collect();
+    let processes: Vec<Pid> =
+        descendants(launcher).into_iter().map(|(pid, _)| pid).filter(|pid| *pid != launcher).collect();
     assert_eq!(places(token, &processes), BTreeSet::new());
     // What is there is found: the dummy.
-    let environments: Vec<String> =
-        processes.iter().filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/environ")).ok()).collect();
+    let environments: Vec<String> = processes
+        .iter()
+        .filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/environ")).ok())
+        .collect();
     let variables = environments.iter().flat_map(|environment| environment.split('\0'));
     let mut dummies = variables.filter_map(|pair| pair.strip_prefix(variable)?.strip_prefix('='));
     let dummy = dummies.next().expect("the dummy is in the environment");

@@ -9,7 +9,9 @@ fn explain_says_what_would_happen_and_it_does() {
     needs!("curl");
     let server = Server::https("api.test");
     let jail = Jail::new().allow("GET https://api.test/echo").upstream(&server);
-    let explain = |method: &str, url: &str| jail.itself(["explain", "--allow", "GET https://api.test/echo", method, url]);
+    let explain = |method: &str, url: &str| {
+        jail.itself(["explain", "--allow", "GET https://api.test/echo", method, url])
+    };
     explain("GET", "https://api.test/echo").exits(0).prints("allowed by rule 1");
     jail.run(["curl", "-sS", "https://api.test/echo"]).allowed("api.test:443", 1);
     for (method, url, authority, reason) in [
@@ -26,7 +28,8 @@ fn explain_says_what_would_happen_and_it_does() {
 
 #[test]
 fn check_reads_specifications_and_policies_as_run_does() {
-    let good = json!({"version": 1, "name": "good", "rules": ["api.test", {"action": "deny", "hosts": ["b.test"]}]});
+    let good =
+        json!({"version": 1, "name": "good", "rules": ["api.test", {"action": "deny", "hosts": ["b.test"]}]});
     let jail = Jail::new()
         .file("good.json", good.to_string())
         .file("bad.json", r#"{"version": 1, "name": "bad", "rulez": []}"#)
@@ -54,7 +57,8 @@ fn log_shows_what_a_job_did() {
         log.succeeds().prints("api.test").prints("host-not-allowed").never_prints("hidden");
     }
     let lines = jail.itself(["log", "--json"]).text();
-    let events: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events: Vec<serde_json::Value> =
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(events, ended.audit);
     jail.itself(["log", "nothing"]).exits(2).says("nothing");
 }
@@ -71,6 +75,35 @@ fn log_follows_a_job_to_its_end() {
     log.wait_for("/echo");
     running.ends();
     log.ends().succeeds();
+}
+
+#[test]
+fn a_jail_is_run_by_its_name_with_every_word_after_it() {
+    let specification = |greeting: &str| {
+        json!({
+            "version": 1, "name": "mine", "command": ["sh", "-c"], "programs": ["@shell"],
+            "environment": {"GREETING": greeting},
+        })
+    };
+    let jail = Jail::named("mine", specification("settings"));
+    let script = "echo \"$GREETING $0 $1\"; exit 4";
+    jail.itself(["mine", script, "--allow", "-h"]).exits(4).prints_only("settings --allow -h\n");
+    jail.itself(["run", "mine", "--env", "GREETING=flag", "--", script, "one", "two"])
+        .exits(4)
+        .prints_only("flag one two\n");
+    // The directories of JAIL_PATH come first; the workspace is none of them.
+    let jail = jail.file("mine.json", specification("workspace").to_string());
+    jail.itself(["mine", script]).exits(4).prints("settings");
+    let directory = jail.place().join("jails");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(directory.join("mine.json"), specification("path").to_string()).unwrap();
+    let jail = jail.variable("JAIL_PATH", directory);
+    jail.itself(["mine", script]).exits(4).prints("path");
+}
+
+#[test]
+fn options_without_a_command_mean_run() {
+    Jail::new().itself(["--host", "@shell", "--", "sh", "-c", "echo hi"]).succeeds().prints_only("hi\n");
 }
 
 #[test]

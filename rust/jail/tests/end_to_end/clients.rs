@@ -53,7 +53,11 @@ fn asks_twice(jail: Jail, command: &[&str]) {
     for command in both_ways(command) {
         let ended = jail.run(command);
         ended.succeeds().allowed("api.test:443", 1).denied("evil.test:443", "host-not-allowed");
-        assert_eq!((ended.value("status"), ended.value("denied")), ("200".into(), "host-not-allowed".into()), "{ended}");
+        assert_eq!(
+            (ended.value("status"), ended.value("denied")),
+            ("200".into(), "host-not-allowed".into()),
+            "{ended}"
+        );
     }
     assert_eq!(server.requests().len(), 2);
 }
@@ -107,8 +111,17 @@ fn openssl_s_client() {
         let request = format!("GET /echo HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         let connect = format!("{host}:443");
         jail.input(request).run([
-            "openssl", "s_client", "-quiet", "-verify_return_error", "-x509_strict", "-servername", host, "-verify_hostname",
-            host, "-connect", &connect,
+            "openssl",
+            "s_client",
+            "-quiet",
+            "-verify_return_error",
+            "-x509_strict",
+            "-servername",
+            host,
+            "-verify_hostname",
+            host,
+            "-connect",
+            &connect,
         ])
     };
     ask("api.test").succeeds().prints("HTTP/1.1 200 OK").allowed("api.test:443", 1);

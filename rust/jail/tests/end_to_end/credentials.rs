@@ -36,9 +36,14 @@ fn the_real_token_is_sent_in_every_slot_and_comes_back_as_the_dummy() {
             r#"echo "dummy=$T"; curl -sS -D - -H "{header}: {value}$T" https://api.test/echo https://api.test/gzip --compressed"#
         ));
         ended.succeeds().allowed("api.test:443", 2).swapped("T", "api.test:443");
-        assert!(server.requests().iter().rev().take(2).all(|seen| {
-            seen.header(header).as_deref() == Some(&*format!("{value}{token}"))
-        }));
+        assert!(
+            server
+                .requests()
+                .iter()
+                .rev()
+                .take(2)
+                .all(|seen| { seen.header(header).as_deref() == Some(&*format!("{value}{token}")) })
+        );
         // In the body and the header of each answer.
         let dummy = ended.value("dummy");
         let echoes = ended.text().matches(&format!("{value}{dummy}")).count();
@@ -62,7 +67,10 @@ fn the_dummy_has_the_real_one_s_shape() {
 fn the_real_token_goes_into_basic_and_declared_query_parameters() {
     needs!("curl");
     let (server, token) = (Server::https("api.test"), random("ghp_"));
-    jail(&server, &token).script(r#"curl -sS -u "me:$T" https://api.test/echo"#).succeeds().swapped("T", "api.test:443");
+    jail(&server, &token)
+        .script(r#"curl -sS -u "me:$T" https://api.test/echo"#)
+        .succeeds()
+        .swapped("T", "api.test:443");
     let basic = STANDARD.encode(format!("me:{token}"));
     assert_eq!(server.last().header("authorization").unwrap(), format!("Basic {basic}"));
 
@@ -85,7 +93,8 @@ fn the_real_token_goes_into_basic_and_declared_query_parameters() {
 fn elsewhere_a_dummy_is_left_alone_towards_its_own_host() {
     needs!("curl");
     let (server, token) = (Server::https("api.test"), random("sk-"));
-    let ended = jail(&server, &token).script(r#"echo "dummy=$T"; curl -sS -H "x-note: $T" -d "$T" https://api.test/echo"#);
+    let ended = jail(&server, &token)
+        .script(r#"echo "dummy=$T"; curl -sS -H "x-note: $T" -d "$T" https://api.test/echo"#);
     ended.succeeds().swapped_nothing();
     assert_eq!(server.last().header("x-note").unwrap(), ended.value("dummy"));
 }
@@ -108,7 +117,9 @@ fn a_dummy_does_not_go_to_another_host() {
     needs!("curl");
     let (server, token) = (Server::https_for(&["api.test", "other.test"]), random("sk-"));
     let jail = jail(&server, &token).allow("other.test");
-    let positive = jail.script(r#"curl -sS -H "authorization: Bearer $T" https://api.test/echo; curl -sS https://other.test/echo"#);
+    let positive = jail.script(
+        r#"curl -sS -H "authorization: Bearer $T" https://api.test/echo; curl -sS https://other.test/echo"#,
+    );
     positive.succeeds().allowed("other.test:443", 1);
     let before = server.requests().len();
     for slot in [r#"-H "authorization: Bearer $T""#, r#"-H "x-api-key: $T""#, r#"-u "me:$T""#] {
@@ -125,10 +136,15 @@ fn another_key_does_not_go_to_a_host_with_a_credential() {
     let jail = jail(&server, &token).allow("other.test");
     for slot in ["-H 'authorization: Bearer own-key'", "-H 'x-api-key: own-key'", "-u me:own-key"] {
         // Where no credential is declared, keys are nobody's business.
-        jail.script(&format!("curl -sS -i {slot} https://other.test/echo")).succeeds().allowed("other.test:443", 1);
+        jail.script(&format!("curl -sS -i {slot} https://other.test/echo"))
+            .succeeds()
+            .allowed("other.test:443", 1);
         let before = server.requests().len();
         let ended = jail.script(&format!("curl -sS -i {slot} https://api.test/echo"));
-        ended.succeeds().prints("x-jail-deny: foreign-credential").denied("api.test:443", "foreign-credential");
+        ended
+            .succeeds()
+            .prints("x-jail-deny: foreign-credential")
+            .denied("api.test:443", "foreign-credential");
         assert_eq!(server.requests().len(), before);
     }
     // A request without any is fine.
@@ -143,7 +159,8 @@ fn a_credential_is_never_sent_without_tls() {
     let ended = jail.script(r#"curl -sS -H "authorization: Bearer $T" http://api.test/echo"#);
     ended.swapped_nothing();
     assert!(!plain.requests().iter().any(|seen| format!("{seen:?}").contains(&token)), "{ended}");
-    jail.script(r#"curl -sS -H "authorization: Bearer $T" https://api.test/echo"#).swapped("T", "api.test:443");
+    jail.script(r#"curl -sS -H "authorization: Bearer $T" https://api.test/echo"#)
+        .swapped("T", "api.test:443");
 }
 
 #[test]
@@ -202,10 +219,8 @@ fn a_file_that_others_can_read_is_no_place_for_a_secret() {
 #[test]
 fn without_its_secret_no_job_starts() {
     let token = random("sk-");
-    let jail = Jail::new()
-        .allow("api.test")
-        .credential("T=env:FIRST@api.test")
-        .credential("T=file:~/none@api.test");
+    let jail =
+        Jail::new().allow("api.test").credential("T=env:FIRST@api.test").credential("T=file:~/none@api.test");
     let ended = jail.script("touch started");
     ended.exits(125).says("T").says("env:FIRST").says("file:~/none");
     assert!(!jail.project().join("started").exists());

@@ -16,14 +16,18 @@ fn an_allowed_host_is_reached_with_and_without_the_proxy_s_variables() {
     needs!("curl");
     let server = Server::https("api.test");
     let jail = Jail::new().host("curl").allow("api.test").upstream(&server);
-    let command = curl(&["-w", "\npeer=%{remote_ip}\nversion=%{http_version}\n", "https://api.test/echo?x=1"]);
+    let command =
+        curl(&["-w", "\npeer=%{remote_ip}\nversion=%{http_version}\n", "https://api.test/echo?x=1"]);
     for (command, peer) in both_ways(&command).into_iter().zip(["127.0.0.1", "198.18."]) {
         let ended = jail.run(command);
         ended.succeeds().allowed("api.test:443", 1).denied_nothing().swapped_nothing();
         assert!(ended.value("peer").starts_with(peer), "{ended}");
         assert_eq!(ended.value("version"), "2", "{ended}");
         let seen = server.last();
-        assert_eq!((seen.version, seen.method.as_str(), seen.path.as_str()), (Version::HTTP_2, "GET", "/echo"));
+        assert_eq!(
+            (seen.version, seen.method.as_str(), seen.path.as_str()),
+            (Version::HTTP_2, "GET", "/echo")
+        );
         assert_eq!((seen.host.as_str(), seen.query.as_str()), ("api.test", "x=1"));
     }
 }
@@ -66,12 +70,15 @@ fn plain_http_needs_a_rule_that_says_so() {
 fn http2_without_tls_is_captured() {
     needs!("curl");
     let server = Server::http("plain.test");
-    let command = curl(&["--http2-prior-knowledge", "-w", "\nversion=%{http_version}\n", "http://plain.test/echo"]);
+    let command =
+        curl(&["--http2-prior-knowledge", "-w", "\nversion=%{http_version}\n", "http://plain.test/echo"]);
     let jail = Jail::new().host("curl").allow("http://plain.test").upstream(&server);
     let ended = jail.run(without_proxy(&command));
     assert_eq!(ended.succeeds().allowed("plain.test:80", 1).value("version"), "2", "{ended}");
     let command = curl(&["--http2-prior-knowledge", "-i", "http://evil.test/echo"]);
-    jail.run(without_proxy(&command)).prints("x-jail-deny: host-not-allowed").denied("evil.test:80", "host-not-allowed");
+    jail.run(without_proxy(&command))
+        .prints("x-jail-deny: host-not-allowed")
+        .denied("evil.test:80", "host-not-allowed");
 }
 
 #[test]
@@ -105,13 +112,24 @@ fn a_denied_host_answers_with_the_reason_inside_https() {
     let jail = Jail::new().host("curl").allow("api.test").upstream(&server);
     for command in both_ways(&curl(&["-i", "https://evil.test/x?token=abc"])) {
         let ended = jail.run(command);
-        ended.succeeds().prints("403").prints("x-jail-deny: host-not-allowed").denied("evil.test:443", "host-not-allowed");
+        ended
+            .succeeds()
+            .prints("403")
+            .prints("x-jail-deny: host-not-allowed")
+            .denied("evil.test:443", "host-not-allowed");
         let text = ended.text();
         let body: serde_json::Value = serde_json::from_str(text.rsplit("\r\n\r\n").next().unwrap()).unwrap();
-        assert_eq!((&body["error"], &body["reason"]), (&"denied".into(), &"host-not-allowed".into()), "{ended}");
+        assert_eq!(
+            (&body["error"], &body["reason"]),
+            (&"denied".into(), &"host-not-allowed".into()),
+            "{ended}"
+        );
         assert_eq!((&body["method"], &body["path"]), (&"GET".into(), &"/x".into()), "{ended}");
         assert!(body["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{ended}");
-        assert!(!ended.audit.iter().any(|event| event.to_string().contains("abc")), "a query's value is kept{ended}");
+        assert!(
+            !ended.audit.iter().any(|event| event.to_string().contains("abc")),
+            "a query's value is kept{ended}"
+        );
     }
     assert_eq!(server.connections(), 0, "a denied request reached the server");
     jail.run(curl(&["https://api.test/echo"])).succeeds().allowed("api.test:443", 1);
@@ -132,7 +150,10 @@ fn a_denied_head_has_no_body_in_any_version() {
 fn a_denied_method_or_path_answers_with_the_reason() {
     needs!("curl");
     let server = Server::https("api.test");
-    let jail = Jail::new().allow("GET,HEAD https://api.test/echo").allow("GET https://api.test/bytes/*").upstream(&server);
+    let jail = Jail::new()
+        .allow("GET,HEAD https://api.test/echo")
+        .allow("GET https://api.test/bytes/*")
+        .upstream(&server);
     jail.run(curl(&["https://api.test/echo"])).succeeds().allowed("api.test:443", 1);
     jail.run(curl(&["-I", "https://api.test/echo"])).succeeds().allowed("api.test:443", 1);
     jail.run(curl(&["https://api.test/bytes/5"])).succeeds().allowed("api.test:443", 1);
@@ -192,10 +213,9 @@ fn a_port_that_no_rule_names_is_refused_by_the_kernel() {
     let ended = jail.run(without_proxy(&curl(&["https://api.test:4443/echo"])));
     ended.exits(7).denied_nothing();
     // A port that a rule names is served: there is an answer, if only that nobody is there.
-    let ended = jail.options(["--connect-to", "api.test:8443:127.0.0.1:1"]).run(without_proxy(&curl(&[
-        "-i",
-        "https://api.test:8443/echo",
-    ])));
+    let ended = jail
+        .options(["--connect-to", "api.test:8443:127.0.0.1:1"])
+        .run(without_proxy(&curl(&["-i", "https://api.test:8443/echo"])));
     ended.succeeds().prints("502").prints("x-jail-error");
 }
 
@@ -205,7 +225,11 @@ fn a_server_that_is_not_trusted_is_not_spoken_to() {
     let (server, other) = (Server::https("api.test"), Server::https("api.test"));
     let to = format!("api.test:443:{}", server.address());
     let jail = Jail::new().allow("api.test").options(["--connect-to", &to]);
-    jail.trust(&other).run(curl(&["-i", "https://api.test/echo"])).succeeds().prints("502").prints("x-jail-error");
+    jail.trust(&other)
+        .run(curl(&["-i", "https://api.test/echo"]))
+        .succeeds()
+        .prints("502")
+        .prints("x-jail-error");
     assert_eq!(server.requests().len(), 0);
     let jail = Jail::new().allow("api.test").options(["--connect-to", &to]);
     jail.trust(&server).run(curl(&["-i", "https://api.test/echo"])).succeeds().prints("200");

@@ -69,7 +69,10 @@ fn the_home_is_empty_each_time_or_kept_as_asked() {
     jail.script(script).succeeds().prints_only("kept\nnote\n");
     assert!(fs::read_dir(jail.home()).unwrap().next().is_none(), "the real home was touched");
     // Another jail has another home.
-    let other = Jail::named("other", serde_json::json!({"version": 1, "name": "other", "home": "persistent", "programs": ["@shell"]}));
+    let other = Jail::named(
+        "other",
+        serde_json::json!({"version": 1, "name": "other", "home": "persistent", "programs": ["@shell"]}),
+    );
     other.run(["sh", "-c", script]).succeeds().prints_only("note\n");
 }
 
@@ -126,7 +129,8 @@ fn files_that_run_later_and_were_made_by_the_job_are_reported() {
         files.iter().map(|file| file.as_str().unwrap().to_owned()).collect()
     };
     assert!(changed(&jail.script("echo y > here.txt")).is_empty());
-    let ended = jail.script("echo x > .envrc; mkdir -p .git/hooks; echo x > .git/hooks/pre-commit; mkdir .claude");
+    let ended =
+        jail.script("echo x > .envrc; mkdir -p .git/hooks; echo x > .git/hooks/pre-commit; mkdir .claude");
     let expected = [".envrc", ".git/hooks", ".claude"].map(str::to_owned);
     assert_eq!(changed(&ended), BTreeSet::from(expected), "{ended}");
     ended.says(&jail.project().join(".envrc").display().to_string()).says("look at it");
@@ -146,11 +150,15 @@ fn nothing_else_of_the_host_is_there() {
     ));
     let text = ended.fails().text();
     let parts: Vec<&str> = text.split("---\n").collect();
-    let known: BTreeSet<&str> =
-        ["bin", "dev", "etc", "home", "lib", "lib32", "lib64", "libx32", "proc", "run", "sbin", "tmp", "usr", "var"].into();
+    let known: BTreeSet<&str> = [
+        "bin", "dev", "etc", "home", "lib", "lib32", "lib64", "libx32", "proc", "run", "sbin", "tmp", "usr",
+        "var",
+    ]
+    .into();
     let top = std::env::temp_dir();
     let top = top.components().nth(1).and_then(|part| part.as_os_str().to_str()).unwrap_or("tmp").to_owned();
-    let unknown: Vec<&str> = parts[0].lines().filter(|name| !known.contains(name) && **name != *top).collect();
+    let unknown: Vec<&str> =
+        parts[0].lines().filter(|name| !known.contains(name) && **name != *top).collect();
     assert!(unknown.is_empty(), "{unknown:?} at the top of the jail{ended}");
     assert!(!text.contains("private") && !text.contains("beside"), "{ended}");
     assert_eq!(parts[2].trim(), "project", "{ended}");
@@ -162,7 +170,8 @@ fn nothing_else_of_the_host_is_there() {
 fn programs_are_there_only_if_they_were_put_there() {
     needs!("curl");
     let ended = Jail::new().script("command -v curl; command -v su mount sudo gcc; find / -xdev -perm -4000 2>/dev/null; ls /usr/bin | wc -l");
-    let count: usize = ended.succeeds().text().trim().parse().unwrap_or_else(|_| panic!("more than a number{ended}"));
+    let count: usize =
+        ended.succeeds().text().trim().parse().unwrap_or_else(|_| panic!("more than a number{ended}"));
     assert!(count < 250, "{count} programs{ended}");
     Jail::new().host("curl").script("command -v curl").succeeds().prints("/curl\n");
 }

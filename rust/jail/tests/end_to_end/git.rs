@@ -21,7 +21,10 @@ fn clone_commit_push_and_fetch() {
         let server = GitServer::https("git.test");
         let jail = jail(&server).allow("https://git.test/project.git/**");
         assert_eq!(server.subject("main"), "first");
-        jail.script(&format!("{unset}{WORK}")).succeeds().prints("the first commit\nsecond\nfirst\n").denied_nothing();
+        jail.script(&format!("{unset}{WORK}"))
+            .succeeds()
+            .prints("the first commit\nsecond\nfirst\n")
+            .denied_nothing();
         assert_eq!(server.subject("main"), "second");
         assert!(jail.project().join("work/more").is_file());
     }

@@ -23,7 +23,8 @@ fn the_job_is_an_ordinary_user_without_privileges() {
 #[test]
 fn every_namespace_is_its_own() {
     let kinds = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"];
-    let script: String = kinds.iter().map(|kind| format!("echo \"{kind}=$(readlink /proc/self/ns/{kind})\"\n")).collect();
+    let script: String =
+        kinds.iter().map(|kind| format!("echo \"{kind}=$(readlink /proc/self/ns/{kind})\"\n")).collect();
     let ended = Jail::new().script(&script);
     for kind in kinds {
         let ours = std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap().display().to_string();
@@ -34,9 +35,12 @@ fn every_namespace_is_its_own() {
 
 #[test]
 fn the_processes_of_the_host_are_not_there() {
-    let ended = Jail::new().script("echo $$; ls /proc | grep -c '^[0-9]'; cat /proc/1/environ 2>/dev/null | tr '\\0' '\\n'; exit 0");
+    let ended = Jail::new().script(
+        "echo $$; ls /proc | grep -c '^[0-9]'; cat /proc/1/environ 2>/dev/null | tr '\\0' '\\n'; exit 0",
+    );
     let text = ended.succeeds().text();
-    let mut numbers = text.lines().map(|line| line.parse::<u32>().unwrap_or_else(|_| panic!("{line}{ended}")));
+    let mut numbers =
+        text.lines().map(|line| line.parse::<u32>().unwrap_or_else(|_| panic!("{line}{ended}")));
     assert!(numbers.next().unwrap() < 20 && numbers.next().unwrap() < 10, "{ended}");
 }
 
@@ -50,8 +54,12 @@ fn the_environment_is_what_was_given() {
         .options(["--pass-env", "PASSED", "--pass-env", "ABSENT", "--env", "GIVEN=a=b c"]);
     let ended = jail.run(["env", "-0"]);
     let text = ended.succeeds().text();
-    let variables: BTreeMap<&str, &str> = text.split_terminator('\0').filter_map(|pair| pair.split_once('=')).collect();
-    assert_eq!((variables["PASSED"], variables["GIVEN"], variables["TERM"]), ("passed on", "a=b c", "xterm-256color"));
+    let variables: BTreeMap<&str, &str> =
+        text.split_terminator('\0').filter_map(|pair| pair.split_once('=')).collect();
+    assert_eq!(
+        (variables["PASSED"], variables["GIVEN"], variables["TERM"]),
+        ("passed on", "a=b c", "xterm-256color")
+    );
     assert_eq!((variables["HOME"], variables["USER"]), ("/home/agent", "agent"));
     assert_eq!(variables["JAIL_JOB"], ended.summary["job"].as_str().unwrap());
     for absent in ["OWN", "ABSENT", "SSH_AUTH_SOCK", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "RUST_BACKTRACE"] {
@@ -77,7 +85,8 @@ for text in sys.argv[1:]:
     let port = server.address().port();
     let own = other.local_addr().unwrap().port();
     let targets = [format!("127.0.0.1:{port}"), format!("198.51.100.7:{port}"), format!("127.0.0.1:{own}")];
-    let ended = Jail::new().run(["python3", "-c", script].into_iter().map(str::to_owned).chain(targets.clone()));
+    let ended =
+        Jail::new().run(["python3", "-c", script].into_iter().map(str::to_owned).chain(targets.clone()));
     ended.succeeds().prints_only(&"refused ConnectionRefusedError\n".repeat(3));
     assert_eq!(server.connections(), 0);
     // The same from outside works.
@@ -124,7 +133,8 @@ except socket.gaierror:
 fn one_job_s_proxy_is_not_another_s() {
     needs!("curl");
     let server = crate::support::Server::https("api.test");
-    let (open, closed) = (Jail::new().allow("api.test").upstream(&server), Jail::new().host("curl").upstream(&server));
+    let (open, closed) =
+        (Jail::new().allow("api.test").upstream(&server), Jail::new().host("curl").upstream(&server));
     let mut running = open.host("curl").start_script("curl -sS https://api.test/echo && echo ready && cat");
     running.wait_for("ready");
     for command in crate::support::both_ways(&["curl", "-sS", "-i", "https://api.test/echo"]) {

@@ -2,7 +2,8 @@
 
 use crate::support::{Jail, Server, random};
 
-const WORK: [&str; 6] = ["curl", "-sS", "-i", "https://api.test/echo?x=1", "https://api.test/bytes/3", "https://other.test/sse"];
+const WORK: [&str; 6] =
+    ["curl", "-sS", "-i", "https://api.test/echo?x=1", "https://api.test/bytes/3", "https://other.test/sse"];
 
 #[test]
 fn what_was_learnt_allows_the_same_and_nothing_else() {
@@ -22,7 +23,8 @@ fn what_was_learnt_allows_the_same_and_nothing_else() {
     jail.run(WORK).succeeds().allowed("api.test:443", 2).allowed("other.test:443", 1).denied_nothing();
     let before = server.requests().len();
     jail.run(["curl", "-sS", "https://api.test/status/200"]).denied("api.test:443", "path-not-allowed");
-    jail.run(["curl", "-sS", "-d", "x", "https://api.test/echo"]).denied("api.test:443", "method-not-allowed");
+    jail.run(["curl", "-sS", "-d", "x", "https://api.test/echo"])
+        .denied("api.test:443", "method-not-allowed");
     jail.run(["curl", "-sS", "https://evil.test/"]).denied("evil.test:443", "host-not-allowed");
     assert_eq!(server.requests().len(), before);
 }
@@ -31,7 +33,8 @@ fn what_was_learnt_allows_the_same_and_nothing_else() {
 fn secrets_are_not_swapped_while_learning_unless_insisted() {
     needs!("curl");
     let (server, token) = (Server::https("api.test"), random("sk-"));
-    let jail = Jail::new().allow("api.test").upstream(&server).secret("T", &token).credential("T=env:T@api.test");
+    let jail =
+        Jail::new().allow("api.test").upstream(&server).secret("T", &token).credential("T=env:T@api.test");
     let jail = jail.host("curl").options(["--learn", "../learnt.txt"]);
     let script = r#"curl -sS -H "x-api-key: $T" https://api.test/echo"#;
     let ended = jail.script(script);

@@ -15,9 +15,15 @@ fn is_refused(jail: &Jail, ended: &Ended, code: i32, words: &[&str]) {
     }
     let lines: Vec<&str> = ended.stderr.lines().collect();
     let by_clap = lines.first().is_some_and(|line| line.starts_with("error: "));
-    assert!(by_clap || lines.iter().all(|line| line.starts_with("jail: ")), "not the launcher's words{ended}");
+    assert!(
+        by_clap || lines.iter().all(|line| line.starts_with("jail: ")),
+        "not the launcher's words{ended}"
+    );
     assert!((1..=12).contains(&lines.len()), "{} lines{ended}", lines.len());
-    assert!(!["backtrace", "RUST_", "unwrap", "Error {", "Err("].iter().any(|word| ended.stderr.contains(word)), "{ended}");
+    assert!(
+        !["backtrace", "RUST_", "unwrap", "Error {", "Err("].iter().any(|word| ended.stderr.contains(word)),
+        "{ended}"
+    );
     assert_eq!(ended.text(), "");
     assert!(!jail.project().join("started").exists(), "the command ran{ended}");
     let jobs = fs::read_dir(jail.state().join("jobs")).into_iter().flatten().count();
@@ -41,8 +47,13 @@ fn an_unknown_flag() {
 
 #[test]
 fn an_unknown_field_of_a_specification() {
-    for (field, value) in [("alow", json!(["api.test"])), ("limits", json!({"memori": "1G"})), ("rules", json!([{"hosts": ["a.test"], "path": "/"}]))] {
-        let mut specification = json!({"version": 1, "name": "mine", "command": ["sh"], "programs": ["@shell"]});
+    for (field, value) in [
+        ("alow", json!(["api.test"])),
+        ("limits", json!({"memori": "1G"})),
+        ("rules", json!([{"hosts": ["a.test"], "path": "/"}])),
+    ] {
+        let mut specification =
+            json!({"version": 1, "name": "mine", "command": ["sh"], "programs": ["@shell"]});
         specification[field] = value;
         let jail = Jail::named("mine", specification);
         is_refused(&jail, &jail.run(["-c", START]), 125, &["mine.json", "unknown field"]);
@@ -61,7 +72,8 @@ fn a_specification_of_another_version_or_none() {
 fn a_jail_that_is_not_there() {
     let jail = Jail::new().ready_made("nowhere");
     is_refused(&jail, &jail.run(["sh"]), 125, &["nowhere", "claude"]);
-    let jail = Jail::new().ready_made("../project/evil").file("evil.json", r#"{"version": 1, "name": "evil"}"#);
+    let jail =
+        Jail::new().ready_made("../project/evil").file("evil.json", r#"{"version": 1, "name": "evil"}"#);
     is_refused(&jail, &jail.run(["sh"]), 125, &["evil"]);
 }
 
@@ -85,7 +97,7 @@ fn a_policy_that_cannot_be_read() {
         }
         if name == "closed.txt" {
             use std::os::unix::fs::PermissionsExt;
-            fs::set_permissions(jail.project().join(name), fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(jail.project().join(name), fs::Permissions::from_mode(0o000)).unwrap();
         }
         is_refused(&jail, &jail.script(START), 2, &words);
     }
@@ -94,9 +106,23 @@ fn a_policy_that_cannot_be_read() {
 #[test]
 fn a_rule_that_can_never_match() {
     for rule in [
-        "", "get https://api.test", "CONNECT https://api.test", "tcp://api.test", "GET tcp://api.test:5432", "ftp://api.test",
-        "https://", "https://api.test/a/../b", "https://api.test/%2f", "api.*.test", "api.test:0", "api.test:99999",
-        "user@api.test", "api.test/ x", "API_\u{0}", "127.1", "0x7f.1",
+        "",
+        "get https://api.test",
+        "CONNECT https://api.test",
+        "tcp://api.test",
+        "GET tcp://api.test:5432",
+        "ftp://api.test",
+        "https://",
+        "https://api.test/a/../b",
+        "https://api.test/%2f",
+        "api.*.test",
+        "api.test:0",
+        "api.test:99999",
+        "user@api.test",
+        "api.test/ x",
+        "API_\u{0}",
+        "127.1",
+        "0x7f.1",
     ] {
         let jail = Jail::new().options(["--allow".to_owned(), rule.replace('\0', "\u{1}")]);
         is_refused(&jail, &jail.script(START), 2, &["--allow"]);
@@ -140,11 +166,17 @@ fn a_credential_that_makes_no_sense() {
 
 #[test]
 fn a_workspace_that_is_no_project() {
-    for (directory, words) in [("/", "whole file system"), ("/etc", "directory of the system"), ("/nonexistent", "cannot be used")] {
+    for (directory, words) in
+        [("/", "whole file system"), ("/etc", "directory of the system"), ("/nonexistent", "cannot be used")]
+    {
         let jail = Jail::new().options(["--workspace", directory]);
         is_refused(&jail, &jail.script(START), 125, &[words, "--workspace"]);
     }
-    for (directory, words) in [("home", "your home directory"), ("", "holds your home directory"), ("project/file", "not a directory")] {
+    for (directory, words) in [
+        ("home", "your home directory"),
+        ("", "holds your home directory"),
+        ("project/file", "not a directory"),
+    ] {
         let jail = Jail::new().file("file", "x");
         let directory = jail.place().join(directory);
         let jail = jail.options(["--workspace".into(), directory.into_os_string()]);
@@ -203,7 +235,8 @@ fn files_that_are_missing_or_none() {
 fn a_refused_job_has_reached_nobody() {
     needs!("curl");
     let server = Server::https("api.test");
-    let jail = Jail::new().host("curl").allow("api.test").upstream(&server).credential("T=env:NOWHERE@api.test");
+    let jail =
+        Jail::new().host("curl").allow("api.test").upstream(&server).credential("T=env:NOWHERE@api.test");
     is_refused(&jail, &jail.script("curl https://api.test/echo"), 125, &["env:NOWHERE"]);
     assert_eq!(server.connections(), 0);
 }

@@ -48,9 +48,13 @@ fn standard_output_is_intact_and_apart_from_standard_error() {
 
 #[test]
 fn a_signal_to_the_launcher_reaches_the_job() {
-    for (signal, name, code) in [(Signal::SIGTERM, "TERM", 143), (Signal::SIGINT, "INT", 130), (Signal::SIGHUP, "HUP", 129)] {
+    for (signal, name, code) in
+        [(Signal::SIGTERM, "TERM", 143), (Signal::SIGINT, "INT", 130), (Signal::SIGHUP, "HUP", 129)]
+    {
         let jail = Jail::new();
-        let mut running = jail.start_script(&format!("trap 'echo caught; exit 7' {name}; echo ready; while :; do sleep 1; done"));
+        let mut running = jail.start_script(&format!(
+            "trap 'echo caught; exit 7' {name}; echo ready; while :; do sleep 1; done"
+        ));
         running.wait_for("ready\n").signal(signal);
         running.ends().exits(7).prints("caught\n");
         let mut running = jail.start_script("echo ready; exec sleep 600");
@@ -69,7 +73,8 @@ fn a_job_whose_time_is_up_is_ended() {
 #[test]
 fn what_the_command_leaves_behind_ends_with_it() {
     // The background process holds the streams: `ends` waits until nobody does any more.
-    let mut running = Jail::new().start_script("(trap '' TERM HUP; echo left; exec sleep 600) & read line; exit 9");
+    let mut running =
+        Jail::new().start_script("(trap '' TERM HUP; echo left; exec sleep 600) & read line; exit 9");
     running.wait_for("left\n");
     let processes = descendants(running.launcher());
     assert!(processes.len() >= 3, "the job's processes are the launcher's descendants: {processes:?}");
@@ -81,7 +86,9 @@ fn what_the_command_leaves_behind_ends_with_it() {
 #[test]
 fn killing_the_launcher_ends_everything() {
     let jail = Jail::new();
-    let mut running = jail.start_script("trap '' TERM HUP INT; (trap '' TERM HUP; sleep 600) & setsid sleep 600 & echo ready; wait");
+    let mut running = jail.start_script(
+        "trap '' TERM HUP INT; (trap '' TERM HUP; sleep 600) & setsid sleep 600 & echo ready; wait",
+    );
     running.wait_for("ready\n");
     let processes = descendants(running.launcher());
     assert!(processes.len() >= 3, "{processes:?}");
@@ -106,7 +113,10 @@ fn two_jobs_in_one_directory_do_not_disturb_each_other() {
 fn the_end_is_told_to_people_in_two_lines() {
     let ended = Jail::new().for_people().script("true");
     ended.succeeds().says("0 allowed, 0 denied").says("details: jail log ");
-    assert_eq!(ended.messages().iter().filter(|line| line.contains("allowed") || line.contains("jail log")).count(), 2);
+    assert_eq!(
+        ended.messages().iter().filter(|line| line.contains("allowed") || line.contains("jail log")).count(),
+        2
+    );
     let quiet = Jail::new().for_people().options(["--quiet"]).script("echo only this");
     quiet.succeeds().prints_only("only this\n");
     assert_eq!(quiet.stderr, "");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use nix::unistd::Pid;
 
-use crate::support::{Jail, Place, Server, descendants, places, random};
+use crate::support::{Jail, Place, Server, descendants, is_root, places, random};
 
 /// Looks for each `NAME=FIRST:SECOND` of its input as FIRST followed by SECOND. It never holds the two together itself,
 /// so that what it finds is not its own question.
@@ -103,19 +103,26 @@ fn nothing_in_the_jail_holds_the_real_token() {
 fn nothing_of_the_job_s_processes_holds_the_real_token_seen_from_outside() {
     needs!("curl");
     let (server, token) = (Server::https("api.test"), random("sk-"));
-    let jail = Jail::new().host("curl").allow("api.test").upstream(&server).secret("T", &token).credential("T=env:T@api.test");
+    let jail = Jail::new()
+        .host("curl")
+        .allow("api.test")
+        .upstream(&server)
+        .secret("T", &token)
+        .credential("T=env:T@api.test");
     let mut running = jail.start_script(
         r#"answer=$(curl -sS -H "authorization: Bearer $T" https://api.test/echo); echo "dummy=$T"; echo ready; read line"#,
     );
     running.wait_for("ready\n");
     let launcher = running.launcher();
-    let processes: Vec<Pid> = descendants(launcher).into_iter().map(|(pid, _)| pid).filter(|pid| *pid != launcher).collect();
+    let processes: Vec<Pid> =
+        descendants(launcher).into_iter().map(|(pid, _)| pid).filter(|pid| *pid != launcher).collect();
     assert_eq!(places(&token, &processes), BTreeSet::new());
     let output = String::from_utf8(running.stdout.so_far()).unwrap();
     let dummy = output.strip_prefix("dummy=").unwrap().lines().next().unwrap();
     assert_eq!(places(dummy, &processes), BTreeSet::from([Place::Environment, Place::Memory]));
-    // The launcher has it, where the job cannot look: the search finds what is there.
-    assert!(places(&token, &[launcher]).contains(&Place::Environment));
+    // The launcher has it: root sees it there, other processes of an ordinary user do not.
+    let expected = if is_root() { Some(Place::Environment) } else { None };
+    assert_eq!(places(&token, &[launcher]).first(), expected.as_ref());
     running.ends().fails().swapped("T", "api.test:443");
 }
 
@@ -130,7 +137,10 @@ fn the_launcher_says_nothing_of_it_however_much_it_says() {
         curl -sS -H "authorization: Bearer other" https://api.test/echo"#;
     // That it is not in the output, the messages, the records: each end is searched for it.
     let ended = jail.script(script);
-    ended.swapped("T", "api.test:443").denied("evil.test:443", "host-not-allowed").denied("api.test:443", "foreign-credential");
+    ended
+        .swapped("T", "api.test:443")
+        .denied("evil.test:443", "host-not-allowed")
+        .denied("api.test:443", "foreign-credential");
     assert!(ended.stderr.lines().count() > 1, "-vv says more than the summary{ended}");
     let record = std::fs::read_dir(jail.state().join("jobs")).unwrap().next().unwrap().unwrap().path();
     assert!(record.join("job.json").is_file() && record.join("audit.jsonl").is_file());

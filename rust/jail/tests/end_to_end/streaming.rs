@@ -67,7 +67,8 @@ fn events_arrive_one_by_one() {
 fn events_arrive_one_by_one_while_a_secret_is_looked_for_in_them() {
     needs!("curl");
     let (server, token) = (Server::https("api.test"), random("sk-"));
-    let jail = Jail::new().allow("api.test").upstream(&server).secret("T", &token).credential("T=env:T@api.test");
+    let jail =
+        Jail::new().allow("api.test").upstream(&server).secret("T", &token).credential("T=env:T@api.test");
     let script = r#"exec curl -sSN -H "authorization: Bearer $T" https://api.test/gated?n=2"#;
     let mut running = jail.host("curl").start_script(script);
     running.wait_for("data: 1\n");
@@ -137,9 +138,20 @@ fn a_client_that_waits_for_100_continue_gets_it() {
     needs!("curl");
     let server = Server::https("api.test");
     let jail = Jail::new().allow("api.test").upstream(&server).input(vec![b'x'; 3_000_000]);
-    let post = ["curl", "-sSv", "--http1.1", "-H", "Expect: 100-continue", "--expect100-timeout", "50", "--data-binary", "@-"];
+    let post = [
+        "curl",
+        "-sSv",
+        "--http1.1",
+        "-H",
+        "Expect: 100-continue",
+        "--expect100-timeout",
+        "50",
+        "--data-binary",
+        "@-",
+    ];
     jail.run([&post[..], &["https://api.test/echo"]].concat()).succeeds().says("100 Continue");
     assert_eq!(server.last().body, 3_000_000);
     // A server that refuses at once is heard at once.
-    jail.run([&post[..], &["-w", "status=%{http_code}\n", "https://api.test/status/417"]].concat()).prints("status=417");
+    jail.run([&post[..], &["-w", "status=%{http_code}\n", "https://api.test/status/417"]].concat())
+        .prints("status=417");
 }

@@ -5,7 +5,11 @@ use crate::support::{Jail, random};
 #[test]
 fn the_job_has_a_terminal_of_its_own_and_knows_its_size() {
     let jail = Jail::new();
-    let mut terminal = jail.start_in_terminal(["sh", "-c", "tty; stty size; [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo all three; read x"]);
+    let mut terminal = jail.start_in_terminal([
+        "sh",
+        "-c",
+        "tty; stty size; [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo all three; read x",
+    ]);
     terminal.wait_for("/dev/").wait_for("24 80").wait_for("all three").types("\n");
     assert_eq!(terminal.ends(), 0);
     assert!(terminal.is_cooked());
@@ -57,7 +61,8 @@ fn control_z_stops_the_job_and_fg_goes_on() {
 fn the_job_cannot_write_the_operator_s_clipboard_or_read_its_answers() {
     let jail = Jail::new();
     // OSC 52 sets the clipboard; a title report types the title into the shell that comes after.
-    let script = r"printf 'a\033]52;c;c3RvbGVu\007b\033]52;c;c3RvbGVu\033\\c\033[21td\033[31mred\033[0m\n'; echo done";
+    let script =
+        r"printf 'a\033]52;c;c3RvbGVu\007b\033]52;c;c3RvbGVu\033\\c\033[21td\033[31mred\033[0m\n'; echo done";
     let mut terminal = jail.start_in_terminal(["sh", "-c", script]);
     terminal.wait_for("done");
     assert_eq!(terminal.ends(), 0);

@@ -204,3 +204,51 @@ os.makedirs(".git-new/hooks")
     let told = ended.succeeds().summary["changedFilesThatRunLater"].to_string();
     assert!(told.contains(".envrc"), "{ended}");
 }
+
+#[test]
+fn repositories_in_the_repository_and_behind_links_are_protected_too() {
+    let submodule = ".git/modules/libraries/one";
+    let jail = Jail::new()
+        .file(".git/config", "original\n")
+        .file(&format!("{submodule}/HEAD"), "ref: refs/heads/main\n")
+        .file(&format!("{submodule}/config"), "original\n")
+        .file(&format!("{submodule}/hooks/post-checkout"), "original\n")
+        .file(&format!("{submodule}/modules/inner/HEAD"), "ref: refs/heads/main\n")
+        .file(&format!("{submodule}/modules/inner/config"), "original\n")
+        .file(".git/worktrees/other/HEAD", "ref: refs/heads/other\n")
+        .file(".git/worktrees/other/gitdir", "original\n")
+        .file("settings/tasks.json", "original\n");
+    symlink("settings", jail.project().join(".vscode")).unwrap();
+    let protected = [
+        format!("{submodule}/config"),
+        format!("{submodule}/hooks/post-checkout"),
+        format!("{submodule}/modules/inner/config"),
+        ".git/worktrees/other/gitdir".to_owned(),
+        "settings/tasks.json".to_owned(),
+        ".vscode/tasks.json".to_owned(),
+    ];
+    let attempts: String = protected.iter().map(|path| format!("echo changed > {path}; rm -f {path}; mv -f {path} x\n")).collect();
+    let renames = ["libraries", "libraries/one", "libraries/one/hooks"].map(|path| format!("mv .git/modules/{path} .git/moved\n")).concat();
+    // The control: what git does there every day works.
+    let daily = format!("echo ref > {submodule}/HEAD.lock && mv {submodule}/HEAD.lock {submodule}/HEAD && echo x > {submodule}/index && echo fine");
+    let ended = jail.script(&format!("exec 2>/dev/null\n{attempts}{renames}mv settings moved\n{daily}"));
+    ended.succeeds().prints_only("fine\n");
+    for path in &protected {
+        assert_eq!(fs::read_to_string(jail.project().join(path)).unwrap(), "original\n", "{path}{ended}");
+    }
+    assert_eq!(ended.summary["changedFilesThatRunLater"], serde_json::json!([]), "{ended}");
+
+    // A repository that is itself behind a link in the workspace.
+    let jail = Jail::new().file("repository/config", "original\n").file("repository/hooks/post-checkout", "original\n");
+    symlink("repository", jail.project().join(".git")).unwrap();
+    let ended = jail.script(
+        "exec 2>/dev/null; for file in config hooks/post-checkout; do echo changed > .git/$file; echo changed > repository/$file; done
+         mv repository moved; rm .git; mkdir .git && echo changed > .git/config; echo x > repository/index && echo fine",
+    );
+    ended.succeeds().prints_only("fine\n");
+    for path in ["repository/config", "repository/hooks/post-checkout"] {
+        assert_eq!(fs::read_to_string(jail.project().join(path)).unwrap(), "original\n", "{path}{ended}");
+    }
+    // The link can be replaced by a repository of the job's own: that is told.
+    assert!(ended.summary["changedFilesThatRunLater"].to_string().contains(".git/config"), "{ended}");
+}

@@ -186,3 +186,48 @@ for number in (7, 9, 200):
     let ended = jail.run(program(script, &[]));
     observed(&ended, &[("descriptors", "pipe pipe pipe"), ("7", "EBADF"), ("9", "EBADF"), ("200", "EBADF")]);
 }
+
+#[test]
+fn the_key_of_the_job_s_authority_is_on_no_disk() {
+    needs!("python3");
+    let (server, token) = (Server::https("api.test"), random("sk-"));
+    let jail = armed().allow("api.test").upstream(&server).secret("REAL", &token).credential("T=env:REAL@api.test");
+    let script = r#"
+def holds(path, *words):
+    try:
+        with open(path, "rb") as file:
+            data = file.read(8 << 20)
+    except OSError:
+        return False
+    return any(word in data for word in words)
+
+fact("signed by it", ask(https("api.test"), request("api.test", more=f"Authorization: Bearer {os.environ['T']}\r\n")))
+found, certificates = [], 0
+for directory in ("/etc", "/run", "/tmp", "/home", "/var", "/dev/shm", "/root", "."):
+    for root, _, names in os.walk(directory):
+        for name in names:
+            path = os.path.join(root, name)
+            # Split, so that this program is not what it finds.
+            if not os.path.islink(path) and holds(path, b"PRIVATE " + b"KEY-----"):
+                found.append(path)
+            certificates += holds(path, b"BEGIN " + b"CERTIFICATE-----")
+fact("keys", found)
+fact("certificates", certificates > 0)
+print("ready", flush=True)
+sys.stdin.read()
+"#;
+    let mut running = jail.start(program(script, &[]));
+    running.wait_for("ready\n");
+    // While the job runs: neither in what the launcher keeps, nor in what it has for the run.
+    let places = ["state", "runtime", "config", "home"].map(|name| jail.place().join(name));
+    for file in places.iter().flat_map(|place| crate::support::files(place)) {
+        let bytes = std::fs::read(&file).unwrap();
+        for word in ["PRIVATE KEY", token.as_str()] {
+            assert!(!bytes.windows(word.len()).any(|window| window == word.as_bytes()), "{word:.11}… is in {}", file.display());
+        }
+    }
+    assert!(crate::support::files(&jail.state()).len() >= 2, "the control: it keeps a record and an audit file");
+    running.closes_input();
+    let ended = running.ends();
+    ended.succeeds().prints_only("signed by it: 200\nkeys: []\ncertificates: True\nready\n");
+}

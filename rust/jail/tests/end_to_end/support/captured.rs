@@ -53,7 +53,8 @@ impl Captured {
     /// Everything, when every writer has closed the stream.
     #[track_caller]
     pub(crate) fn to_end(&self) -> Vec<u8> {
-        self.wait("its end", |bytes, closed| closed.then(|| bytes.to_vec())).unwrap_or_else(|why| panic!("{why}"))
+        self.wait("its end", |bytes, closed| closed.then(|| bytes.to_vec()))
+            .unwrap_or_else(|why| panic!("{why}"))
     }
 
     /// Waits for `text` behind position `from`; the position after it, or why it will not come.

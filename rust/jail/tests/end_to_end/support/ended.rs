@@ -33,7 +33,8 @@ impl Ended {
         secrets: &[String],
     ) -> Ended {
         let stderr = String::from_utf8_lossy(&stderr).into_owned();
-        let summary: Value = stderr.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+        let summary: Value =
+            stderr.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
         let audit = summary["audit"].as_str().map(read_audit).unwrap_or_default();
         let ended = Ended { stdout, stderr, summary, audit, status, command_line };
         ended.holds_no_secret(state, secrets);
@@ -116,7 +117,8 @@ impl Ended {
     pub(crate) fn denied(&self, authority: &str, reason: &str) -> &Ended {
         let count = self.summary["denied"][authority][reason].as_u64().unwrap_or(0);
         assert!(count > 0, "not denied: {authority} for {reason}{self}");
-        let events = self.audit.iter().filter(|event| event["authority"] == authority && event["denied"] == reason);
+        let events =
+            self.audit.iter().filter(|event| event["authority"] == authority && event["denied"] == reason);
         assert_eq!(events.count() as u64, count, "events of {authority} for {reason}{self}");
         self
     }
@@ -131,7 +133,10 @@ impl Ended {
     /// The credential was swapped in towards this `host:port`.
     #[track_caller]
     pub(crate) fn swapped(&self, credential: &str, authority: &str) -> &Ended {
-        assert!(self.summary["credentials"][credential][authority].as_u64() > Some(0), "{credential} not used{self}");
+        assert!(
+            self.summary["credentials"][credential][authority].as_u64() > Some(0),
+            "{credential} not used{self}"
+        );
         self
     }
 

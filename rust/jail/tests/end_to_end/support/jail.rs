@@ -54,7 +54,8 @@ impl Jail {
     /// The jail NAME, with `specification` as its file in the operator's settings.
     pub(crate) fn named(name: &str, specification: serde_json::Value) -> Jail {
         let jail = Jail::new();
-        fs::write(jail.place.path().join(format!("config/nix-jail/{name}.json")), specification.to_string()).unwrap();
+        fs::write(jail.place.path().join(format!("config/nix-jail/{name}.json")), specification.to_string())
+            .unwrap();
         jail.ready_made(name)
     }
 
@@ -221,7 +222,10 @@ impl Jail {
 
     /// Starts a command in a terminal of its own.
     #[track_caller]
-    pub(crate) fn start_in_terminal(&self, command: impl IntoIterator<Item = impl Into<OsString>>) -> Terminal {
+    pub(crate) fn start_in_terminal(
+        &self,
+        command: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> Terminal {
         let words: Vec<OsString> = command.into_iter().map(Into::into).collect();
         Terminal::start(&self.command(&words), self)
     }
@@ -294,5 +298,9 @@ pub(crate) fn is_root() -> bool {
 }
 
 fn path_of(program: &OsStr) -> OsString {
-    program.to_str().filter(|name| !name.contains('/')).and_then(find).map_or_else(|| program.to_owned(), Into::into)
+    program
+        .to_str()
+        .filter(|name| !name.contains('/'))
+        .and_then(find)
+        .map_or_else(|| program.to_owned(), Into::into)
 }

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 
-use nix::unistd::Pid;
+use nix::unistd::{Pid, SysconfVar, sysconf};
 
 /// A part of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,9 +64,9 @@ fn writable(line: &str) -> Option<(u64, u64)> {
 /// Whether anything was ever written in this span: JavaScript engines reserve many gigabytes that they never touch,
 /// and reading those would make them real.
 fn is_present(pages: &File, position: u64, length: u64) -> bool {
-    const PAGE: u64 = 4096;
-    let mut entries = vec![0; (length / PAGE) as usize * 8];
-    let read = pages.read_at(&mut entries, position / PAGE * 8).unwrap_or(0);
+    let page = sysconf(SysconfVar::PAGE_SIZE).unwrap().unwrap() as u64;
+    let mut entries = vec![0; (length / page) as usize * 8];
+    let read = pages.read_at(&mut entries, position / page * 8).unwrap_or(0);
     // The two highest bits: in memory, in the swap space.
     entries[..read].chunks_exact(8).any(|entry| entry[7] & 0xc0 != 0)
 }

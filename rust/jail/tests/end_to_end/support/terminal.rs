@@ -97,7 +97,10 @@ impl Terminal {
     #[track_caller]
     pub(crate) fn ends(&mut self) -> i32 {
         let Ok(status) = self.end.recv_timeout(PATIENCE) else {
-            panic!("did not end in {PATIENCE:?}; the screen:\n{}", String::from_utf8_lossy(&self.screen.so_far()));
+            panic!(
+                "did not end in {PATIENCE:?}; the screen:\n{}",
+                String::from_utf8_lossy(&self.screen.so_far())
+            );
         };
         self.ended = true;
         let screen = String::from_utf8_lossy(&self.screen.so_far()).into_owned();

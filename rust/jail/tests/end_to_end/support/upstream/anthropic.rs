@@ -18,7 +18,11 @@ use super::{Answered, Server, State};
 pub(crate) fn anthropic(reply: &'static str) -> Server {
     let hosts = ["api.anthropic.com"];
     let identity = Identity::new(&hosts, &[b"h2", b"http/1.1"]);
-    Server::start(&hosts, Some(identity), Arc::new(move |state, request, number| answer(reply, state, request, number)))
+    Server::start(
+        &hosts,
+        Some(identity),
+        Arc::new(move |state, request, number| answer(reply, state, request, number)),
+    )
 }
 
 fn answer(reply: &'static str, state: Arc<State>, request: Request<Incoming>, number: usize) -> Answered {

@@ -19,8 +19,11 @@ pub(crate) struct ConnectProxy {
 impl ConnectProxy {
     /// A proxy to the hosts of `server`; it refuses every other.
     pub(crate) fn to(server: &Server) -> ConnectProxy {
-        let known: HashMap<String, SocketAddr> =
-            server.hosts().iter().map(|host| (format!("{host}:{}", server.port()), server.address())).collect();
+        let known: HashMap<String, SocketAddr> = server
+            .hosts()
+            .iter()
+            .map(|host| (format!("{host}:{}", server.port()), server.address()))
+            .collect();
         let listener = runtime().block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::<Mutex<Vec<String>>>::default();

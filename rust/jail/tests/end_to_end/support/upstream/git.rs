@@ -83,7 +83,8 @@ fn answer(root: PathBuf, state: Arc<State>, request: Request<Incoming>, number: 
 
 /// One request as CGI (RFC 3875).
 fn backend(root: &Path, head: &http::request::Parts, body: &[u8]) -> std::io::Result<Response<AnswerBody>> {
-    let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let header =
+        |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut child = command(root)
         .arg("http-backend")
         .env("GIT_PROJECT_ROOT", root)
@@ -104,14 +105,17 @@ fn backend(root: &Path, head: &http::request::Parts, body: &[u8]) -> std::io::Re
     let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(body));
     let output = child.wait_with_output()?.stdout;
     written?;
-    let end = output.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(output.len().saturating_sub(4));
+    let end =
+        output.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(output.len().saturating_sub(4));
     let mut response = whole(Bytes::copy_from_slice(&output[end + 4..]));
     for line in String::from_utf8_lossy(&output[..end]).lines() {
         let Some((name, value)) = line.split_once(": ") else { continue };
         if name == "Status" {
             *response.status_mut() = StatusCode::from_bytes(&value.as_bytes()[..3]).unwrap();
         } else {
-            response.headers_mut().insert(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
+            response
+                .headers_mut()
+                .insert(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
         }
     }
     Ok(response)

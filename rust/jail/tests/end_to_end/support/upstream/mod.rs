@@ -121,7 +121,13 @@ impl Server {
         let listener = runtime().block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let address = listener.local_addr().unwrap();
         let serving = runtime().spawn(serve(listener, identity.clone(), state.clone(), answer));
-        Server { hosts: hosts.iter().map(|&host| host.to_owned()).collect(), address, identity, state, serving }
+        Server {
+            hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
+            address,
+            identity,
+            state,
+            serving,
+        }
     }
 
     /// The names it has a certificate for.
@@ -220,7 +226,9 @@ async fn serve(listener: TcpListener, identity: Option<Arc<Identity>>, state: Ar
         match identity.clone() {
             Some(identity) => drop(tokio::spawn(async move {
                 // A client that does not trust the certificate is the test's concern, not the server's.
-                let Ok(stream) = TlsAcceptor::from(identity.config.clone()).accept(stream).await else { return };
+                let Ok(stream) = TlsAcceptor::from(identity.config.clone()).accept(stream).await else {
+                    return;
+                };
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 speak(stream, http2, state, answer).await;
             })),
@@ -262,7 +270,9 @@ where
     });
     let stream = TokioIo::new(stream);
     if http2 {
-        let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await;
+        let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .serve_connection(stream, service)
+            .await;
     } else {
         let connection = hyper::server::conn::http1::Builder::new().serve_connection(stream, service);
         let _ = connection.with_upgrades().await;

@@ -37,7 +37,10 @@ pub(super) fn answer(state: Arc<State>, request: Request<Incoming>, number: usiz
             return websocket::accept(request, credential);
         }
         if let Some(status) = path.strip_prefix("/status/") {
-            return text(StatusCode::from_bytes(status.as_bytes()).unwrap_or(StatusCode::NOT_FOUND), "status\n");
+            return text(
+                StatusCode::from_bytes(status.as_bytes()).unwrap_or(StatusCode::NOT_FOUND),
+                "status\n",
+            );
         }
         let headers = request.headers().clone();
         let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
@@ -100,7 +103,9 @@ fn text(status: StatusCode, text: &'static str) -> Response<AnswerBody> {
 }
 
 fn echo(headers: &HeaderMap, credential: String) -> Response<AnswerBody> {
-    let map = headers.iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into()));
+    let map = headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into()));
     let mut response = json(StatusCode::OK, &serde_json::Value::Object(map.collect()));
     response.headers_mut().insert(HeaderName::from_static("x-echo"), credential.parse().unwrap());
     response
