@@ -131,6 +131,15 @@ impl JobDirectory {
         let _ = fs::remove_dir_all(&self.path);
     }
 
+    /// Removes what the kernel worked with beside an overlay's layer: it leaves a directory that nobody may enter, with
+    /// which a plain `rm -r` of the job's directory would fail.
+    pub(crate) fn remove_overlay_work(&self) {
+        use std::os::unix::fs::PermissionsExt;
+        let work = self.path.join("work");
+        let _ = fs::set_permissions(work.join("work"), fs::Permissions::from_mode(0o700));
+        let _ = fs::remove_dir_all(work);
+    }
+
     /// Reads `job.json`.
     pub(crate) fn record(&self) -> Option<Record> {
         serde_json::from_slice(&fs::read(self.path.join("job.json")).ok()?).ok()

@@ -81,6 +81,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     };
 
     let ended = jailed(&*backend(spec.backend), &plan, config, arguments.quiet);
+    directory.remove_overlay_work();
 
     let code = ended.as_ref().map_or_else(|failure| failure.code, |ended| exit_code(*ended));
     record.ended = Some(job::now());

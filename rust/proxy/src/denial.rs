@@ -47,7 +47,7 @@ impl Denial {
             "path": asked.path,
             "hint": self.hint.unwrap_or_else(|| self.reason.hint()),
         });
-        answer(self.status, "x-jail-deny", self.reason.as_str(), &body)
+        answer(asked.method, self.status, "x-jail-deny", self.reason.as_str(), &body)
     }
 }
 
@@ -61,17 +61,21 @@ pub(crate) fn upstream_failed(error: &UpstreamError, asked: &Asked<'_>) -> Respo
         "path": asked.path,
         "hint": error.to_string(),
     });
-    answer(StatusCode::BAD_GATEWAY, "x-jail-error", error.kind(), &body)
+    answer(asked.method, StatusCode::BAD_GATEWAY, "x-jail-error", error.kind(), &body)
 }
 
 fn answer(
+    method: &Method,
     status: StatusCode,
     header: &'static str,
     reason: &'static str,
     body: &serde_json::Value,
 ) -> Response<AnswerBody> {
-    // To HEAD hyper sends the head alone.
-    let mut response = Response::new(AnswerBody::text(Bytes::from(format!("{body}\n"))));
+    // In HTTP/2 hyper would send it after HEAD too.
+    let mut response = Response::new(match *method {
+        Method::HEAD => AnswerBody::empty(),
+        _ => AnswerBody::text(Bytes::from(format!("{body}\n"))),
+    });
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header, HeaderValue::from_static(reason));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::Request;
 use http_body_util::Full;
+use proxy::audit::What;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -139,6 +140,17 @@ async fn a_tcp_rule_opens_one_server_and_port() {
     assert_eq!(say(jail.connect("mail.test:26").await, b"EHLO").await, "");
     assert_eq!(server.connections(), 1);
     assert_eq!(jail.requests()[0].0, "mail.test:25");
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_a_server_that_no_rule_names_is_soon_told() {
+    let jail = Jail::allow(&["tcp://mail.test:25", "web.test"]).start();
+    // It says nothing, as one whose server speaks first; the limit for idle connections is two minutes.
+    assert_eq!(say(jail.connect("other.test:25").await, b"").await, "");
+    let told = |what: &What| {
+        matches!(what, What::Connection { authority, denied } if authority == "other.test:25" && denied == "unknown-protocol")
+    };
+    jail.wait_for(told).await;
 }
 
 #[tokio::test]

@@ -64,7 +64,7 @@ fn curl_outside(place: &Place, port: u16) -> Fallible<Command> {
         .arg("--connect-to")
         .arg(format!("{HOST}:443:127.0.0.1:{port}"))
         .arg("--cacert")
-        .arg(place.trust());
+        .arg(place.authority());
     Ok(asking(command))
 }
 

@@ -8,9 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::time::TimeValLike;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
@@ -19,23 +17,14 @@ use crate::Fallible;
 /// No step takes nearly as long.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What running something took.
-pub(crate) struct Cost {
-    /// From start to exit.
-    pub(crate) elapsed: Duration,
-    /// Of all its processes together. Other work of the machine lengthens it much less.
-    pub(crate) cpu: Duration,
-}
-
-/// Runs a command to its end, which must be exit code 0.
-pub(crate) fn run(command: &mut Command) -> Fallible<Cost> {
-    let before = cpu_of_children()?;
+/// Runs a command to its end, which must be exit code 0; how long that took.
+pub(crate) fn run(command: &mut Command) -> Fallible<Duration> {
     let start = Instant::now();
     let mut child = spawn(command.stdin(Stdio::null()).stdout(Stdio::null()))?;
     let waited = wait(&mut child);
     let elapsed = start.elapsed();
     waited.map_err(|error| described(command, &error))?;
-    Ok(Cost { elapsed, cpu: cpu_of_children()?.saturating_sub(before) })
+    Ok(elapsed)
 }
 
 /// Runs a command to its end, which must be exit code 0; what it wrote to standard output.
@@ -130,13 +119,6 @@ fn spawn(command: &mut Command) -> Fallible<Child> {
     let child = command.spawn().map_err(|error| described(command, &error))?;
     limit(child.id());
     Ok(child)
-}
-
-/// The CPU time of everything that has been waited for.
-fn cpu_of_children() -> Fallible<Duration> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-    Ok(Duration::from_micros(microseconds.cast_unsigned()))
 }
 
 fn wait(child: &mut Child) -> Fallible<()> {

@@ -46,7 +46,6 @@ pub(crate) fn measure(place: &Place, rounds: usize) -> Fallible<Vec<Row>> {
         }
     });
     let mut samples: BTreeMap<Way, Samples> = BTreeMap::new();
-    let mut cpu = Samples::default();
     // The first round fills caches and is not counted.
     for round in 0..=rounds {
         // Each round starts with another way, so that none is always measured after the same one.
@@ -55,11 +54,8 @@ pub(crate) fn measure(place: &Place, rounds: usize) -> Fallible<Vec<Row>> {
             let outcome =
                 command(way, place, &store, &["true"]).and_then(|mut command| process::run(&mut command));
             match outcome {
-                Ok(cost) if round > 0 => {
-                    samples.entry(way).or_default().add(vec![cost.elapsed.as_secs_f64() * 1000.0]);
-                    if way == Way::Jail(0) {
-                        cpu.add(vec![cost.cpu.as_secs_f64() * 1000.0]);
-                    }
+                Ok(elapsed) if round > 0 => {
+                    samples.entry(way).or_default().add(vec![elapsed.as_secs_f64() * 1000.0]);
                 }
                 Ok(_) => {}
                 Err(error) => eprintln!("{way:?}: {error}"),
@@ -70,7 +66,7 @@ pub(crate) fn measure(place: &Place, rounds: usize) -> Fallible<Vec<Row>> {
             ways.retain(|way| samples.contains_key(way));
         }
     }
-    Ok(rows(place, &samples, &cpu))
+    Ok(rows(place, &samples))
 }
 
 /// Directories such as a Nix store holds, and a jail for each number of them.
@@ -171,7 +167,7 @@ fn command(way: Way, place: &Place, store: &Store, words: &[&str]) -> Fallible<C
     }
 }
 
-fn rows(place: &Place, samples: &BTreeMap<Way, Samples>, cpu: &Samples) -> Vec<Row> {
+fn rows(place: &Place, samples: &BTreeMap<Way, Samples>) -> Vec<Row> {
     let text = |way: Way, name: &str| {
         samples
             .get(&way)
@@ -195,8 +191,6 @@ fn rows(place: &Place, samples: &BTreeMap<Way, Samples>, cpu: &Samples) -> Vec<R
             text(Way::Bare, "no jail"),
             String::new(),
         ));
-        let cpu = milliseconds(cpu.median());
-        rows.push(Row::new("  CPU time of all its processes", cpu, String::new(), String::new()));
     }
     for count in PATHS {
         let what = format!("  with {count} store paths");

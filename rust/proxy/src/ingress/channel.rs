@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy::{Action, Authority, Policy, Reason, Scheme};
+use policy::{Action, Authority, Policy, Reason, Rule, Scheme};
 use rustls::server::Acceptor;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
@@ -17,8 +17,9 @@ use crate::exchange::Session;
 use crate::job::{Job, Place};
 use crate::tls;
 
-/// While learning, a client that waits for its server to speak first is given this long to prove that it does not.
-const LEARNING: Duration = Duration::from_secs(1);
+/// A client that waits for its server to speak first is given this long to prove that it does not, while learning and
+/// on ports where no rule expects HTTP.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Serves one connection.
 pub(super) async fn serve(job: Arc<Job>, destination: Destination, mut stream: Prefixed, place: Place) {
@@ -30,7 +31,8 @@ pub(super) async fn serve(job: Arc<Job>, destination: Destination, mut stream: P
         return tunnel::serve(&job, authority, Some(rule), stream).await;
     }
 
-    let patience = if job.mode == Mode::Learn { LEARNING } else { job.limits.idle };
+    let web = authority.as_ref().is_none_or(|authority| is_web(&job.policy, authority.port));
+    let patience = if web && job.mode == Mode::Enforce { job.limits.idle } else { SILENCE.min(job.limits.idle) };
     let protocol = tokio::select! {
         sniffed = timeout(patience, sniff(&mut stream)) => match sniffed {
             Ok(Ok(_)) if stream.seen().is_empty() => return,
@@ -51,6 +53,12 @@ pub(super) async fn serve(job: Arc<Job>, destination: Destination, mut stream: P
             job.record_connection(text(authority.as_ref()), Reason::UnknownProtocol.as_str());
         }
     }
+}
+
+/// Whether HTTP is to be expected on a port.
+fn is_web(policy: &Policy, port: u16) -> bool {
+    let expects = |rule: &Rule| rule.scheme() != Scheme::Tcp && rule.ports().contains(&port);
+    [80, 443].contains(&port) || policy.rules().iter().any(expects)
 }
 
 fn plain(job: Arc<Job>, destination: &Destination, place: Place) -> Arc<Session> {
