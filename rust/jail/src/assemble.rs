@@ -95,7 +95,9 @@ fn environment(spec: &JailSpec, parts: &Parts<'_>, operator: &Operator) -> Vec<(
     };
     let path = std::env::join_paths(&parts.programs.path).unwrap_or_default();
     set("PATH".as_ref(), &path);
-    for (name, value) in [("HOME", HOME), ("USER", USER), ("LOGNAME", USER), ("TMPDIR", "/tmp"), ("JAIL_JOB", parts.id)] {
+    for (name, value) in
+        [("HOME", HOME), ("USER", USER), ("LOGNAME", USER), ("TMPDIR", "/tmp"), ("JAIL_JOB", parts.id)]
+    {
         set(name.as_ref(), value.as_ref());
     }
     // Programs that ignore these are captured all the same; those that heed them save a look-up.
@@ -130,7 +132,10 @@ fn environment(spec: &JailSpec, parts: &Parts<'_>, operator: &Operator) -> Vec<(
 fn bind_entry(bind: &BindSpec, operator: &Operator) -> Result<Entry, Failure> {
     let source = operator.path(&bind.source);
     let source = source.canonicalize().map_err(|error| {
-        Failure::no_jail(format!("cannot put {} into the jail: {error}; check the path of --bind or --ro-bind", source.display()))
+        Failure::no_jail(format!(
+            "cannot put {} into the jail: {error}; check the path of --bind or --ro-bind",
+            source.display()
+        ))
     })?;
     let target = bind.target.clone().unwrap_or_else(|| source.clone());
     let own = ["/proc", "/dev", "/etc/ssl", "/etc/resolv.conf", "/etc/hosts"];

@@ -236,8 +236,7 @@ fn connect_to(text: &str) -> Result<(Authority, SocketAddr), String> {
         .rfind(":[")
         .or_else(|| text.match_indices(':').rev().nth(1).map(|(position, _)| position))
         .ok_or_else(|| cure.to_owned())?;
-    let authority =
-        Authority::parse(&text[..split], None).map_err(|error| format!("{error}; {cure}"))?;
+    let authority = Authority::parse(&text[..split], None).map_err(|error| format!("{error}; {cure}"))?;
     let address = text[split + 1..].parse().map_err(|_| cure.to_owned())?;
     Ok((authority, address))
 }
@@ -273,9 +272,15 @@ mod tests {
     #[test]
     fn connect_to_reads_names_and_addresses() {
         let (authority, address) = connect_to("api.example.com:443:127.0.0.1:8443").unwrap();
-        assert_eq!((authority.to_string(), address.to_string()), ("api.example.com:443".into(), "127.0.0.1:8443".into()));
+        assert_eq!(
+            (authority.to_string(), address.to_string()),
+            ("api.example.com:443".into(), "127.0.0.1:8443".into())
+        );
         let (authority, address) = connect_to("[2001:db8::1]:443:[::1]:8443").unwrap();
-        assert_eq!((authority.to_string(), address.to_string()), ("[2001:db8::1]:443".into(), "[::1]:8443".into()));
+        assert_eq!(
+            (authority.to_string(), address.to_string()),
+            ("[2001:db8::1]:443".into(), "[::1]:8443".into())
+        );
         for text in ["", "a", "a:1", "a:1:b:2", "a:1:127.0.0.1", "a::127.0.0.1:2", ":1:127.0.0.1:2"] {
             assert!(connect_to(text).is_err(), "{text:?}");
         }
@@ -283,7 +288,9 @@ mod tests {
 
     #[test]
     fn options_without_a_command_mean_run() {
-        let parse = |text: &str| with_default_command(text.split(' ').map(OsString::from)).join(std::ffi::OsStr::new(" "));
+        let parse = |text: &str| {
+            with_default_command(text.split(' ').map(OsString::from)).join(std::ffi::OsStr::new(" "))
+        };
         assert_eq!(parse("jail --host curl -- curl"), "jail run --host curl -- curl");
         assert_eq!(parse("jail --help"), "jail --help");
         assert_eq!(parse("jail claude --help"), "jail claude --help");

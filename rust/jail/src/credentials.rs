@@ -147,7 +147,10 @@ fn read_one<'a>(
 }
 
 /// Where a credential may go: to its hosts, and by the rules that name it, to theirs. No such rule means by any rule.
-pub(crate) fn places(credential: &CredentialSpec, policy: &Policy) -> (Vec<HostPattern>, Option<Vec<RuleId>>) {
+pub(crate) fn places(
+    credential: &CredentialSpec,
+    policy: &Policy,
+) -> (Vec<HostPattern>, Option<Vec<RuleId>>) {
     let mut hosts = credential.hosts.clone();
     let mut rules = Vec::new();
     for (position, rule) in policy.rules().iter().enumerate() {
@@ -164,10 +167,17 @@ fn shut_out(pattern: &HostPattern, policy: &Policy) -> Option<Host> {
     let HostPattern::Exact(host) = pattern else { return None };
     let authority = Authority { host: host.clone(), port: 443 };
     let path = RequestPath::parse("/").ok()?;
-    let request =
-        Request { scheme: Scheme::Https, authority: &authority, method: "GET", path: &path, websocket: false };
+    let request = Request {
+        scheme: Scheme::Https,
+        authority: &authority,
+        method: "GET",
+        path: &path,
+        websocket: false,
+    };
     match policy.decide(&request) {
-        Decision::Deny { reason: Reason::HostNotAllowed | Reason::SchemeNotAllowed, .. } => Some(host.clone()),
+        Decision::Deny { reason: Reason::HostNotAllowed | Reason::SchemeNotAllowed, .. } => {
+            Some(host.clone())
+        }
         _ => None,
     }
 }
@@ -178,9 +188,13 @@ mod tests {
 
     #[test]
     fn an_option_is_read() {
-        let credential = parse("T=command:op read op://vault/me@home/x@api.example.com,*.example.org").unwrap();
+        let credential =
+            parse("T=command:op read op://vault/me@home/x@api.example.com,*.example.org").unwrap();
         assert_eq!(credential.variable, "T");
-        assert_eq!(credential.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(), ["api.example.com", "*.example.org"]);
+        assert_eq!(
+            credential.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["api.example.com", "*.example.org"]
+        );
         assert_eq!(credential.sources[0].to_string(), "command:op read op://vault/me@home/x");
     }
 

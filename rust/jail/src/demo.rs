@@ -18,10 +18,9 @@ const DENIED_HOST: &str = "attacker.test";
 
 /// Runs one job against a server of its own, compares what both sides saw; exit code 0 only if all of it held.
 pub(crate) fn demo() -> Result<ExitCode, Failure> {
-    let directory = tempfile::Builder::new()
-        .prefix("jail-demo-")
-        .tempdir()
-        .map_err(|error| Failure::no_jail(format!("cannot make a temporary directory: {error}; set TMPDIR")))?;
+    let directory = tempfile::Builder::new().prefix("jail-demo-").tempdir().map_err(|error| {
+        Failure::no_jail(format!("cannot make a temporary directory: {error}; set TMPDIR"))
+    })?;
     let token = upstream::random_token().map_err(Failure::no_jail)?;
     let upstream = Upstream::start(HOST).map_err(Failure::no_jail)?;
     let ca = directory.path().join("upstream-ca.pem");
@@ -57,8 +56,9 @@ struct Client {
 impl Client {
     /// curl, or this program itself.
     fn find() -> Result<Client, Failure> {
-        let has_curl = std::env::var_os("PATH")
-            .is_some_and(|path| std::env::split_paths(&path).any(|directory| directory.join("curl").is_file()));
+        let has_curl = std::env::var_os("PATH").is_some_and(|path| {
+            std::env::split_paths(&path).any(|directory| directory.join("curl").is_file())
+        });
         if has_curl {
             let curl = "curl -sS --max-time 10";
             return Ok(Client {
@@ -72,7 +72,9 @@ impl Client {
         let quoted = format!("'{}'", myself.display().to_string().replace('\'', r"'\''"));
         Ok(Client {
             program: myself.display().to_string(),
-            with_token: format!("fetch() {{ {quoted} __fetch \"$1\" \"authorization: Bearer $DEMO_TOKEN\"; }}; fetch"),
+            with_token: format!(
+                "fetch() {{ {quoted} __fetch \"$1\" \"authorization: Bearer $DEMO_TOKEN\"; }}; fetch"
+            ),
             plain: format!("{quoted} __fetch"),
         })
     }
@@ -147,7 +149,9 @@ fn checks(seen: &Seen, token: &str, authorizations: &[String]) -> Vec<Check> {
     let bearer = |token: &str| format!("Bearer {token}");
     let reached = authorizations.first().cloned().unwrap_or_else(|| "nothing".to_owned());
     let echoed = text(&echo, "authorization");
-    let refused = seen.direct.contains("refused") || seen.direct.contains("Couldn't connect") || seen.direct.contains("Failed to connect");
+    let refused = seen.direct.contains("refused")
+        || seen.direct.contains("Couldn't connect")
+        || seen.direct.contains("Failed to connect");
     vec![
         Check {
             title: "the job holds a dummy",
@@ -188,7 +192,10 @@ fn short(text: &str) -> String {
 }
 
 fn screen(client: &Client, checks: &[Check], held: bool) -> String {
-    let program = Path::new(&client.program).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let program = Path::new(&client.program)
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let mut text = format!(
         "A job ran {program} in a jail:\n  jail run --host sh --host {program} --allow {HOST} --credential DEMO_TOKEN=env:DEMO_TOKEN@{HOST} -- sh -c …\n\n"
     );

@@ -16,7 +16,11 @@ pub(crate) fn doctor(operator: &Operator) -> Result<ExitCode, Failure> {
     text.push_str(&section("credentials", &secrets::diagnose(&operator.into())));
     text.push_str(&section("upstream", &[trust_roots()]));
     text.push_str("other backends: none in this version\n");
-    text.push_str(if usable { "\nThis host can run jails.\n" } else { "\nThis host cannot run jails yet: see the cures above.\n" });
+    text.push_str(if usable {
+        "\nThis host can run jails.\n"
+    } else {
+        "\nThis host cannot run jails yet: see the cures above.\n"
+    });
     crate::print(&text)?;
     Ok(ExitCode::from(u8::from(!usable)))
 }
@@ -44,6 +48,8 @@ fn trust_roots() -> Finding {
             state: State::Ok,
             cure: None,
         },
-        Err(error) => Finding { what: error, state: State::Degraded, cure: Some("or set SSL_CERT_FILE".to_owned()) },
+        Err(error) => {
+            Finding { what: error, state: State::Degraded, cure: Some("or set SSL_CERT_FILE".to_owned()) }
+        }
     }
 }

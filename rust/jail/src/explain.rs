@@ -61,7 +61,11 @@ impl Target {
             "wss" => (Scheme::Https, Some(443), true),
             "ws" => (Scheme::Http, Some(80), true),
             "tcp" => (Scheme::Tcp, None, false),
-            other => return Err(format!("{other}:// is not a scheme a job can use; write https, http, wss, ws or tcp")),
+            other => {
+                return Err(format!(
+                    "{other}:// is not a scheme a job can use; write https, http, wss, ws or tcp"
+                ));
+            }
         };
         let (authority, path) = match rest.find(['/', '?']) {
             Some(start) if rest[start..].starts_with('/') => (&rest[..start], rest[start..].to_owned()),
@@ -122,14 +126,23 @@ mod tests {
         let rules = rules.iter().map(|text| Rule::parse(Action::Allow, text).unwrap()).collect();
         let policy = Policy::new(rules).unwrap();
         let target = Target::parse(url).unwrap();
-        let request =
-            Request { scheme: target.scheme, authority: &target.authority, method, path: &target.path, websocket: target.websocket };
+        let request = Request {
+            scheme: target.scheme,
+            authority: &target.authority,
+            method,
+            path: &target.path,
+            websocket: target.websocket,
+        };
         text(&JailSpec::find("claude", &[]).unwrap(), &policy, &request, policy.decide(&request))
     }
 
     #[test]
     fn a_decision_is_told_with_its_rule_and_credential() {
-        let text = explained(&["a.example", "api.anthropic.com"], "POST", "https://api.anthropic.com/v1/messages?beta=true");
+        let text = explained(
+            &["a.example", "api.anthropic.com"],
+            "POST",
+            "https://api.anthropic.com/v1/messages?beta=true",
+        );
         assert!(text.starts_with("allowed by rule 2: ") && text.contains("ANTHROPIC_API_KEY"), "{text}");
         let text = explained(&["GET a.example"], "POST", "https://a.example");
         assert!(text.starts_with("denied: method-not-allowed") && text.contains("403"), "{text}");
@@ -139,7 +152,8 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for url in ["ftp://a.example/", "https://", "https://a b/", "tcp://a.example", "https://u@a.example/"] {
+        for url in ["ftp://a.example/", "https://", "https://a b/", "tcp://a.example", "https://u@a.example/"]
+        {
             assert!(Target::parse(url).is_err(), "{url}");
         }
     }

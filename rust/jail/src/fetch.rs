@@ -33,12 +33,16 @@ fn body(url: &str, header: Option<&str>) -> Result<String, Box<dyn std::error::E
     let header = header.map(|header| format!("{header}\r\n")).unwrap_or_default();
     let request = format!("GET /{path} HTTP/1.1\r\nhost: {authority}\r\n{header}connection: close\r\n\r\n");
     let stream = connect(host, port)?;
-    let answer = if scheme == "https" { over_tls(stream, host, &request)? } else { exchange(stream, &request)? };
+    let answer =
+        if scheme == "https" { over_tls(stream, host, &request)? } else { exchange(stream, &request)? };
     let (_, body) = answer.split_once("\r\n\r\n").ok_or("the answer has no end of its head")?;
     Ok(body.to_owned())
 }
 
-#[allow(clippy::disallowed_methods, reason = "this runs inside a jail: its connections end at the jail's proxy")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this runs inside a jail: its connections end at the jail's proxy"
+)]
 fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
     let stream = TcpStream::connect((host, port))?;
     stream.set_read_timeout(Some(PATIENCE))?;

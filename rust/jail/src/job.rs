@@ -169,7 +169,9 @@ pub(crate) fn real_path(path: &Path) -> Result<PathBuf, StateError> {
 
 /// Milliseconds since the Unix epoch.
 pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis().try_into().unwrap_or(u64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis().try_into().unwrap_or(u64::MAX))
 }
 
 /// When a process started, in clock ticks since the boot (proc_pid_stat(5), field 22).
@@ -196,7 +198,10 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         assert!(JobDirectory::all(&state.path().join("nothing")).unwrap().is_empty());
         let directory = JobDirectory::create(state.path(), "claude").unwrap();
-        assert!(JobDirectory::all(state.path()).unwrap().is_empty(), "a directory without a record is no job");
+        assert!(
+            JobDirectory::all(state.path()).unwrap().is_empty(),
+            "a directory without a record is no job"
+        );
         let mut record = Record {
             id: directory.id.clone(),
             name: "claude".into(),
@@ -215,7 +220,9 @@ mod tests {
         assert!(all[0].1.is_running());
         record.started_ticks = Some(1);
         assert!(!record.is_running(), "another process with the same number is not the job");
-        for (path, mode) in [(directory.audit(), 0o600), (directory.path.join("job.json"), 0o600), (directory.path, 0o700)] {
+        for (path, mode) in
+            [(directory.audit(), 0o600), (directory.path.join("job.json"), 0o600), (directory.path, 0o700)]
+        {
             assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode, "{path:?}");
         }
     }

@@ -27,7 +27,8 @@ impl Learnt {
 
     /// The policy as a text that `--policy` reads.
     pub(crate) fn policy(&self) -> String {
-        let mut text = String::from("# Learnt from one job. Read it before you use it: jail run --policy FILE …\n");
+        let mut text =
+            String::from("# Learnt from one job. Read it before you use it: jail run --policy FILE …\n");
         for ((scheme, authority), paths) in &self.seen {
             for line in host_rules(scheme, authority, paths) {
                 text.push_str(&format!("allow {line}\n"));
@@ -123,21 +124,32 @@ mod tests {
     #[test]
     fn many_paths_become_their_directories() {
         let paths: Vec<String> = (0..40).map(|number| format!("/packages/p{number}/index.json")).collect();
-        let requests: Vec<_> = paths.iter().map(|path| ("https", "r.example:443", "GET", path.as_str())).collect();
+        let requests: Vec<_> =
+            paths.iter().map(|path| ("https", "r.example:443", "GET", path.as_str())).collect();
         assert_eq!(learnt(&requests), "allow GET https://r.example/packages/**\n");
     }
 
     #[test]
     fn what_is_learnt_is_a_policy_that_allows_it_and_nothing_beside() {
-        let text = learnt(&[("https", "a.example:443", "GET", "/x"), ("https", "a.example:443", "GET", "/*/s/***")]);
+        let text =
+            learnt(&[("https", "a.example:443", "GET", "/x"), ("https", "a.example:443", "GET", "/*/s/***")]);
         let rules = crate::rules::parse(&text, "learnt").unwrap();
         let policy = policy::Policy::new(rules).unwrap();
         let authority = policy::Authority::parse("a.example:443", None).unwrap();
         for (path, allowed) in [("/x", true), ("/*/s/***", true), ("/z", false), ("/*/s/a/b", false)] {
             let path = policy::RequestPath::parse(path).unwrap();
-            let request =
-                policy::Request { scheme: policy::Scheme::Https, authority: &authority, method: "GET", path: &path, websocket: false };
-            assert_eq!(matches!(policy.decide(&request), policy::Decision::Allow { .. }), allowed, "{path:?}");
+            let request = policy::Request {
+                scheme: policy::Scheme::Https,
+                authority: &authority,
+                method: "GET",
+                path: &path,
+                websocket: false,
+            };
+            assert_eq!(
+                matches!(policy.decide(&request), policy::Decision::Allow { .. }),
+                allowed,
+                "{path:?}"
+            );
         }
     }
 }

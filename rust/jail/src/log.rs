@@ -20,24 +20,31 @@ pub(crate) fn log(arguments: &LogArgs, operator: &Operator) -> Result<ExitCode, 
     if !arguments.json {
         crate::print(&harmless(&format!("{}: {}\n", record.id, record.command.join(" "))))?;
     }
-    follow(&directory, arguments).map_err(|error| {
-        Failure::no_jail(format!("cannot read {}: {error}", directory.audit().display()))
-    })?;
+    follow(&directory, arguments)
+        .map_err(|error| Failure::no_jail(format!("cannot read {}: {error}", directory.audit().display())))?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn find(job: Option<&str>, operator: &Operator) -> Result<(JobDirectory, Record), Failure> {
     let mut jobs = JobDirectory::all(&operator.state()).map_err(Failure::no_jail)?;
     jobs.retain(|(directory, _)| job.is_none_or(|job| directory.id.starts_with(job)));
-    let several = job.is_some() && jobs.len() > 1 && !jobs.iter().any(|(directory, _)| Some(directory.id.as_str()) == job);
+    let several = job.is_some()
+        && jobs.len() > 1
+        && !jobs.iter().any(|(directory, _)| Some(directory.id.as_str()) == job);
     if several {
-        let ids = jobs.iter().take(8).map(|(directory, _)| directory.id.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(Failure::usage(format!("{} is the beginning of several jobs: {ids}; name one", job.unwrap_or_default())));
+        let ids =
+            jobs.iter().take(8).map(|(directory, _)| directory.id.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(Failure::usage(format!(
+            "{} is the beginning of several jobs: {ids}; name one",
+            job.unwrap_or_default()
+        )));
     }
     let exact = jobs.iter().position(|(directory, _)| Some(directory.id.as_str()) == job).unwrap_or(0);
     if jobs.is_empty() {
         return Err(Failure::usage(match job {
-            Some(job) => format!("there is no job {job} on record in {}", operator.state().join("jobs").display()),
+            Some(job) => {
+                format!("there is no job {job} on record in {}", operator.state().join("jobs").display())
+            }
             None => "no job has run yet; try: jail demo".to_owned(),
         }));
     }
@@ -76,7 +83,8 @@ fn follow(directory: &JobDirectory, arguments: &LogArgs) -> io::Result<()> {
 /// marks of direction can stand in one. As they stand in JSON, so that `--json` stays JSON.
 fn harmless(line: &str) -> String {
     let acts = |character: char| {
-        let marks = matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let marks =
+            matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         character != '\n' && (character.is_control() || marks)
     };
     line.chars().fold(String::with_capacity(line.len()), |mut shown, character| {
@@ -96,7 +104,18 @@ fn text(line: &str) -> String {
     };
     let clock = format!("{:02}:{:02}:{:02}", time / 3_600_000 % 24, time / 60_000 % 60, time / 1000 % 60);
     match what {
-        What::Request { scheme, authority, method, path, query, denied, status, credentials, milliseconds, .. } => {
+        What::Request {
+            scheme,
+            authority,
+            method,
+            path,
+            query,
+            denied,
+            status,
+            credentials,
+            milliseconds,
+            ..
+        } => {
             let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
             let path = if scheme == "tcp" { "" } else { path.as_str() };
             let outcome = match (denied, status) {
@@ -104,7 +123,11 @@ fn text(line: &str) -> String {
                 (None, Some(status)) => format!("{status} in {milliseconds} ms"),
                 (None, None) => format!("open after {milliseconds} ms"),
             };
-            let used = if credentials.is_empty() { String::new() } else { format!(", used {}", credentials.join(", ")) };
+            let used = if credentials.is_empty() {
+                String::new()
+            } else {
+                format!(", used {}", credentials.join(", "))
+            };
             let method = if method.is_empty() { String::new() } else { format!("{method} ") };
             let default_port = if scheme == "https" { ":443" } else { ":80" };
             let authority = authority.strip_suffix(default_port).unwrap_or(&authority);

@@ -27,7 +27,8 @@ pub(crate) fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failu
 
 /// `jail man DIR`: one page per command.
 pub(crate) fn pages(directory: &Path) -> Result<ExitCode, Failure> {
-    clap_mangen::generate_to(Cli::command(), directory)
-        .map_err(|error| Failure::usage(format!("cannot write the manual pages to {}: {error}", directory.display())))?;
+    clap_mangen::generate_to(Cli::command(), directory).map_err(|error| {
+        Failure::usage(format!("cannot write the manual pages to {}: {error}", directory.display()))
+    })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -112,7 +112,9 @@ mod tests {
 
     #[test]
     fn what_is_not_an_amount_is_refused() {
-        for text in ["", "G", "-1", "+1", "1.5G", "0", "0G", "1GB", "99999999999999999999", "18446744073709551615T"] {
+        for text in
+            ["", "G", "-1", "+1", "1.5G", "0", "0G", "1GB", "99999999999999999999", "18446744073709551615T"]
+        {
             assert!(text.parse::<Bytes>().is_err(), "{text:?} was taken for an amount");
         }
         assert!("1w".parse::<Span>().is_err());

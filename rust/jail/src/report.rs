@@ -84,7 +84,12 @@ impl Summary {
             What::Request { authority, denied: None, credentials, .. } => {
                 *self.allowed.entry(authority.clone()).or_default() += 1;
                 for name in credentials {
-                    *self.credentials.entry(name.clone()).or_default().entry(authority.clone()).or_default() += 1;
+                    *self
+                        .credentials
+                        .entry(name.clone())
+                        .or_default()
+                        .entry(authority.clone())
+                        .or_default() += 1;
                 }
             }
             What::Request { authority, denied: Some(reason), .. }
@@ -107,7 +112,11 @@ impl Summary {
             let hosts = hosts.keys().map(|host| short(host)).collect::<Vec<_>>().join(", ");
             format!("{name} at {hosts}")
         }));
-        let used = if credentials.is_empty() { "no credentials used".to_owned() } else { format!("used{credentials}") };
+        let used = if credentials.is_empty() {
+            "no credentials used".to_owned()
+        } else {
+            format!("used{credentials}")
+        };
         let lost = match self.unwritten {
             0 => String::new(),
             count => format!("; {count} events could not be written"),

@@ -26,7 +26,9 @@ pub(crate) enum RulesError {
         message: String,
     },
     /// A file without rules; it may be the wrong one.
-    #[error("the policy {file} holds no rules; to deny everything leave --policy out, otherwise write lines like `allow example.com`")]
+    #[error(
+        "the policy {file} holds no rules; to deny everything leave --policy out, otherwise write lines like `allow example.com`"
+    )]
     Empty {
         /// Which.
         file: String,
@@ -51,11 +53,17 @@ pub(crate) fn parse(text: &str, file: &str) -> Result<Vec<Rule>, RulesError> {
             continue;
         }
         let rule = match line.split_once(char::is_whitespace) {
-            Some(("allow", rule)) => Rule::parse(Action::Allow, rule.trim()).map_err(|error| error.to_string()),
+            Some(("allow", rule)) => {
+                Rule::parse(Action::Allow, rule.trim()).map_err(|error| error.to_string())
+            }
             Some(("deny", rule)) => Rule::parse(Action::Deny, rule.trim()).map_err(|error| error.to_string()),
             _ => Err(format!("{line:?} does not start with `allow` or `deny`")),
         };
-        rules.push(rule.map_err(|message| RulesError::Line { file: file.to_owned(), line: position + 1, message })?);
+        rules.push(rule.map_err(|message| RulesError::Line {
+            file: file.to_owned(),
+            line: position + 1,
+            message,
+        })?);
     }
     if rules.is_empty() {
         return Err(RulesError::Empty { file: file.to_owned() });
@@ -69,13 +77,17 @@ mod tests {
 
     #[test]
     fn lines_are_rules_in_order() {
-        let rules = parse("# what it may do\n\nallow example.com\n  deny   GET https://a.example/x  \n", "f").unwrap();
+        let rules = parse("# what it may do\n\nallow example.com\n  deny   GET https://a.example/x  \n", "f")
+            .unwrap();
         assert_eq!(rules.iter().map(Rule::action).collect::<Vec<_>>(), [Action::Allow, Action::Deny]);
     }
 
     #[test]
     fn a_broken_or_empty_policy_is_an_error() {
-        assert_eq!(parse("allow a.example\nexample.com\n", "f").unwrap_err().to_string(), "f, line 2: \"example.com\" does not start with `allow` or `deny`");
+        assert_eq!(
+            parse("allow a.example\nexample.com\n", "f").unwrap_err().to_string(),
+            "f, line 2: \"example.com\" does not start with `allow` or `deny`"
+        );
         for text in ["", "\n# nothing\n", "allow", "allow ", "allow https://", "permit a.example"] {
             assert!(parse(text, "f").is_err(), "{text:?}");
         }

@@ -55,7 +55,10 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
             workspace: workspace.as_ref(),
             layer: layer(&directory, workspace.as_ref())?,
             home: home(&spec, operator)?,
-            dummies: credentials.iter().map(|credential| (credential.name.clone(), credential.dummy.clone())).collect(),
+            dummies: credentials
+                .iter()
+                .map(|credential| (credential.name.clone(), credential.dummy.clone()))
+                .collect(),
             ca_pem: ca.certificate_pem(),
             id: &directory.id,
         },
@@ -72,7 +75,9 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
         credentials,
         upstream: Upstream {
             connect_to: arguments.connect_to.clone(),
-            trust: Trust::System { extra: arguments.upstream_ca.iter().map(|path| operator.path(path)).collect() },
+            trust: Trust::System {
+                extra: arguments.upstream_ca.iter().map(|path| operator.path(path)).collect(),
+            },
             proxy: arguments.upstream_proxy.clone(),
         },
         limits: Limits::default(),
@@ -88,11 +93,13 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     record.code = Some(code);
     directory.write(&record).map_err(Failure::no_jail)?;
     ended?;
-    let changed = workspace.as_ref().map_or_else(|| Ok(Vec::new()), Workspace::changed).map_err(Failure::no_jail)?;
+    let changed =
+        workspace.as_ref().map_or_else(|| Ok(Vec::new()), Workspace::changed).map_err(Failure::no_jail)?;
     if let (Some(file), Some(learnt)) = (&arguments.learn, recorder.learnt()) {
         let file = operator.path(file);
-        std::fs::write(&file, learnt.policy())
-            .map_err(|error| Failure::no_jail(format!("cannot write the learnt policy to {}: {error}", file.display())))?;
+        std::fs::write(&file, learnt.policy()).map_err(|error| {
+            Failure::no_jail(format!("cannot write the learnt policy to {}: {error}", file.display()))
+        })?;
     }
     report(&arguments, &directory, &recorder.summary(), code, &changed, workspace.as_ref());
     Ok(ExitCode::from(code))
@@ -104,7 +111,9 @@ fn close_memory() -> Result<(), Failure> {
     let closed = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     #[cfg(target_os = "linux")]
     let closed = closed.and_then(|()| nix::sys::prctl::set_dumpable(false));
-    closed.map_err(|error| Failure::no_jail(format!("cannot close this process to others, which would expose secrets: {error}")))
+    closed.map_err(|error| {
+        Failure::no_jail(format!("cannot close this process to others, which would expose secrets: {error}"))
+    })
 }
 
 /// The jail of NAME with the flags on top, its policy, and the whole command.
@@ -115,9 +124,11 @@ fn compose(arguments: &RunArgs, operator: &Operator) -> Result<(JailSpec, Policy
         spec.binds.extend(texts.iter().map(|text| bind(text, writable)));
     }
     for assignment in &arguments.environment {
-        let (name, value) = assignment
-            .split_once('=')
-            .ok_or_else(|| Failure::usage(format!("--env {assignment}: write NAME=VALUE, or --pass-env {assignment} to take it over")))?;
+        let (name, value) = assignment.split_once('=').ok_or_else(|| {
+            Failure::usage(format!(
+                "--env {assignment}: write NAME=VALUE, or --pass-env {assignment} to take it over"
+            ))
+        })?;
         spec.environment.insert(name.to_owned(), value.to_owned());
     }
     spec.pass_environment.extend(arguments.pass_environment.iter().cloned());
@@ -133,7 +144,9 @@ fn compose(arguments: &RunArgs, operator: &Operator) -> Result<(JailSpec, Policy
     let mut command: Vec<OsString> = spec.command.iter().map(OsString::from).collect();
     command.extend(arguments.words.iter().cloned());
     if command.is_empty() {
-        return Err(Failure::usage("there is no command to run; add one: jail run --host curl -- curl https://example.com"));
+        return Err(Failure::usage(
+            "there is no command to run; add one: jail run --host curl -- curl https://example.com",
+        ));
     }
     Ok((spec, policy, command))
 }
@@ -147,16 +160,22 @@ pub(crate) fn with_jail_arguments(
 ) -> Result<(JailSpec, Policy), Failure> {
     let mut spec = match name {
         Some(name) => {
-            let directories = spec::directories(operator.variable("JAIL_PATH"), Some(&operator.config_home()));
+            let directories =
+                spec::directories(operator.variable("JAIL_PATH"), Some(&operator.config_home()));
             JailSpec::find(name, &directories).map_err(Failure::no_jail)?
         }
         None => JailSpec::empty(),
     };
     // The first rule that matches decides: what is said now comes before what was said in files.
     let mut flags = Vec::new();
-    for (action, flag, texts) in [(Action::Deny, "--deny", &arguments.deny), (Action::Allow, "--allow", &arguments.allow)] {
+    for (action, flag, texts) in
+        [(Action::Deny, "--deny", &arguments.deny), (Action::Allow, "--allow", &arguments.allow)]
+    {
         for text in texts {
-            flags.push(Rule::parse(action, text).map_err(|error| Failure::usage(format!("{flag} {text}: {error}")))?);
+            flags.push(
+                Rule::parse(action, text)
+                    .map_err(|error| Failure::usage(format!("{flag} {text}: {error}")))?,
+            );
         }
     }
     let mut layers = vec![flags];
@@ -178,7 +197,11 @@ fn bind(text: &str, writable: bool) -> BindSpec {
     BindSpec { source: source.into(), target, writable }
 }
 
-fn workspace(spec: &JailSpec, arguments: &RunArgs, operator: &Operator) -> Result<Option<Workspace>, Failure> {
+fn workspace(
+    spec: &JailSpec,
+    arguments: &RunArgs,
+    operator: &Operator,
+) -> Result<Option<Workspace>, Failure> {
     let directory = match &arguments.workspace {
         Some(none) if none == Path::new("none") => return Ok(None),
         Some(directory) => directory.as_path(),
@@ -204,9 +227,10 @@ fn check_command(command: &[OsString], programs: &HostTree) -> Result<(), Failur
 
 fn layer(directory: &JobDirectory, workspace: Option<&Workspace>) -> Result<PathBuf, Failure> {
     match workspace {
-        Some(workspace) if workspace.is_overlay() => {
-            directory.create_directory("workspace").and_then(|path| job::real_path(&path)).map_err(Failure::no_jail)
-        }
+        Some(workspace) if workspace.is_overlay() => directory
+            .create_directory("workspace")
+            .and_then(|path| job::real_path(&path))
+            .map_err(Failure::no_jail),
         _ => Ok(PathBuf::new()),
     }
 }
@@ -219,7 +243,12 @@ fn home(spec: &JailSpec, operator: &Operator) -> Result<Option<PathBuf>, Failure
     job::make_private(&home).and_then(|()| job::real_path(&home)).map(Some).map_err(Failure::no_jail)
 }
 
-fn record(directory: &JobDirectory, spec: &JailSpec, command: &[OsString], workspace: Option<&Workspace>) -> Record {
+fn record(
+    directory: &JobDirectory,
+    spec: &JailSpec,
+    command: &[OsString],
+    workspace: Option<&Workspace>,
+) -> Record {
     let pid = std::process::id();
     Record {
         id: directory.id.clone(),
@@ -241,13 +270,19 @@ fn backend(name: BackendName) -> Box<dyn Backend> {
 }
 
 /// The job itself: jail, proxy, command, in this order. The types let nothing of the job run before its proxy serves.
-fn jailed(backend: &dyn Backend, plan: &sandbox::plan::Plan, config: Config, quiet: bool) -> Result<Ended, Failure> {
+fn jailed(
+    backend: &dyn Backend,
+    plan: &sandbox::plan::Plan,
+    config: Config,
+    quiet: bool,
+) -> Result<Ended, Failure> {
     let mut prepared = backend.prepare(plan).map_err(Failure::no_jail)?;
     if !quiet {
         for notice in prepared.notices() {
             tell(notice);
         }
     }
+    sandbox::keep_freed_memory();
     let proxy = proxy::serve(listeners(prepared.take_listeners()), config).map_err(Failure::no_jail)?;
     tell_systemd();
     let ended = prepared.run().map_err(Failure::no_jail);
@@ -310,7 +345,10 @@ fn report(
     if !arguments.quiet {
         for path in changed {
             let place = workspace.map(|workspace| workspace.path.join(path)).unwrap_or_default();
-            tell(&format!("{} was made or changed by the job and can run on this host later; look at it before you go on", place.display()));
+            tell(&format!(
+                "{} was made or changed by the job and can run on this host later; look at it before you go on",
+                place.display()
+            ));
         }
         if workspace.is_some_and(Workspace::is_overlay) {
             tell(&format!("changes to the workspace are in {}", directory.path("workspace").display()));
@@ -320,8 +358,13 @@ fn report(
         }
     }
     if arguments.json {
-        let report =
-            Report { job: &directory.id, audit: directory.audit(), code, summary, changed_files_that_run_later: changed };
+        let report = Report {
+            job: &directory.id,
+            audit: directory.audit(),
+            code,
+            summary,
+            changed_files_that_run_later: changed,
+        };
         match serde_json::to_string(&report) {
             Ok(line) => crate::print_error_line(&line),
             Err(error) => tell(&format!("the summary cannot be written as JSON: {error}")),

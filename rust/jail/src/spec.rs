@@ -201,7 +201,9 @@ pub(crate) enum SpecError {
         message: String,
     },
     /// No jail of that name.
-    #[error("there is no jail {name:?}; looked in {looked}. Ready-made jails: {known}. To run a program of this host: jail run --host PROGRAM -- PROGRAM")]
+    #[error(
+        "there is no jail {name:?}; looked in {looked}. Ready-made jails: {known}. To run a program of this host: jail run --host PROGRAM -- PROGRAM"
+    )]
     Unknown {
         /// The name.
         name: String,
@@ -287,11 +289,12 @@ impl JailSpec {
             return Err(SpecError::Version { file: file.to_owned(), found });
         }
         let mut json = serde_json::Deserializer::from_str(text);
-        let spec: JailSpec = serde_path_to_error::deserialize(&mut json).map_err(|error| SpecError::Shape {
-            file: file.to_owned(),
-            location: error.path().to_string(),
-            message: error.inner().to_string(),
-        })?;
+        let spec: JailSpec =
+            serde_path_to_error::deserialize(&mut json).map_err(|error| SpecError::Shape {
+                file: file.to_owned(),
+                location: error.path().to_string(),
+                message: error.inner().to_string(),
+            })?;
         json.end().map_err(|error| SpecError::Shape {
             file: file.to_owned(),
             location: "its end".to_owned(),
@@ -319,7 +322,9 @@ impl JailSpec {
         for (position, credential) in self.credentials.iter().enumerate() {
             let variable = &credential.variable;
             if self.credentials[..position].iter().any(|earlier| earlier.variable == *variable) {
-                return Err(format!("credential {variable} is declared twice; give it several sources instead"));
+                return Err(format!(
+                    "credential {variable} is declared twice; give it several sources instead"
+                ));
             }
             if self.environment.contains_key(variable) || self.pass_environment.contains(variable) {
                 return Err(format!(
@@ -354,8 +359,9 @@ impl JailSpec {
 
 /// The directories in which jails are looked for: `JAIL_PATH`, the system's, the operator's.
 pub(crate) fn directories(jail_path: Option<&std::ffi::OsStr>, config_home: Option<&Path>) -> Vec<PathBuf> {
-    let mut directories: Vec<PathBuf> =
-        jail_path.map(|path| std::env::split_paths(path).filter(|path| path.is_absolute()).collect()).unwrap_or_default();
+    let mut directories: Vec<PathBuf> = jail_path
+        .map(|path| std::env::split_paths(path).filter(|path| path.is_absolute()).collect())
+        .unwrap_or_default();
     directories.push(PathBuf::from("/etc/nix-jail"));
     directories.extend(config_home.map(|path| path.join("nix-jail")));
     directories

@@ -61,7 +61,11 @@ fn names_do_not_leave_the_directories() {
 #[test]
 fn a_directory_comes_before_the_presets() {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("claude.json"), r#"{"version":1,"name":"claude","description":"mine"}"#).unwrap();
+    std::fs::write(
+        directory.path().join("claude.json"),
+        r#"{"version":1,"name":"claude","description":"mine"}"#,
+    )
+    .unwrap();
     let spec = JailSpec::find("claude", &[directory.path().to_owned()]).unwrap();
     assert_eq!(spec.description, "mine");
 }

@@ -15,15 +15,44 @@ use crate::spec::WorkspaceMode;
 /// A directory stands for everything in it.
 const RUNS_LATER: &[&str] = &[
     // git runs hooks, and commands named in its configuration; a file `.git` points to another repository.
-    ".git/hooks", ".git/config", ".git/config.worktree", ".git/commondir",
+    ".git/hooks",
+    ".git/config",
+    ".git/config.worktree",
+    ".git/commondir",
     // direnv, mise and the like run these on `cd`.
-    ".envrc", ".mise.toml", "mise.toml", ".mise", ".tool-versions", ".devenv.nix",
+    ".envrc",
+    ".mise.toml",
+    "mise.toml",
+    ".mise",
+    ".tool-versions",
+    ".devenv.nix",
     // Editors run tasks and tools named here.
-    ".vscode", ".idea", ".nvim.lua", ".nvimrc", ".exrc", ".vimrc", ".dir-locals.el", ".zed", ".helix",
+    ".vscode",
+    ".idea",
+    ".nvim.lua",
+    ".nvimrc",
+    ".exrc",
+    ".vimrc",
+    ".dir-locals.el",
+    ".zed",
+    ".helix",
     // Coding agents run hooks and servers named here.
-    ".claude", ".mcp.json", ".cursor", ".codex", ".gemini", ".opencode", "opencode.json", ".aider.conf.yml",
+    ".claude",
+    ".mcp.json",
+    ".cursor",
+    ".codex",
+    ".gemini",
+    ".opencode",
+    "opencode.json",
+    ".aider.conf.yml",
     // Tools that run code of their configuration in the directory itself.
-    ".pre-commit-config.yaml", ".husky", "lefthook.yml", ".npmrc", ".yarnrc.yml", ".cargo/config.toml", ".cargo/config",
+    ".pre-commit-config.yaml",
+    ".husky",
+    "lefthook.yml",
+    ".npmrc",
+    ".yarnrc.yml",
+    ".cargo/config.toml",
+    ".cargo/config",
 ];
 
 /// Why a directory is not taken as a workspace.
@@ -116,12 +145,15 @@ impl Workspace {
     pub(crate) fn entries(&self, layer: &Path) -> Vec<Entry> {
         let target = self.path.clone();
         match self.mode {
-            WorkspaceMode::Ro => vec![Entry::Bind { source: target.clone(), target, access: Access::ReadOnly }],
+            WorkspaceMode::Ro => {
+                vec![Entry::Bind { source: target.clone(), target, access: Access::ReadOnly }]
+            }
             WorkspaceMode::Overlay => {
                 vec![Entry::Overlay { lower: target.clone(), upper: layer.to_owned(), target }]
             }
             WorkspaceMode::Rw => {
-                let mut entries = vec![Entry::Bind { source: target.clone(), target, access: Access::ReadWrite }];
+                let mut entries =
+                    vec![Entry::Bind { source: target.clone(), target, access: Access::ReadWrite }];
                 entries.extend(self.protections());
                 entries
             }
@@ -197,7 +229,10 @@ fn inner_repositories(workspace: &Path) -> Vec<PathBuf> {
         for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
             let inner = directory.join(entry.file_name());
             if workspace.join(&inner).join("HEAD").exists() {
-                found.extend(["hooks", "config", "config.worktree", "commondir", "gitdir"].map(|name| inner.join(name)));
+                found.extend(
+                    ["hooks", "config", "config.worktree", "commondir", "gitdir"]
+                        .map(|name| inner.join(name)),
+                );
                 waiting.push(inner.join("modules"));
             } else {
                 // A submodule's name can hold slashes.
@@ -223,7 +258,10 @@ fn behind_links(workspace: &Path, runs_later: &[PathBuf]) -> Vec<PathBuf> {
 /// What a path is, if it holds more than a project.
 fn too_much(path: &Path, operator: &Operator) -> Option<&'static str> {
     let home = operator.home.canonicalize().unwrap_or_else(|_| operator.home.clone());
-    let system = ["/bin", "/boot", "/dev", "/etc", "/lib", "/nix", "/proc", "/root", "/run", "/sbin", "/sys", "/tmp", "/usr", "/var"];
+    let system = [
+        "/bin", "/boot", "/dev", "/etc", "/lib", "/nix", "/proc", "/root", "/run", "/sbin", "/sys", "/tmp",
+        "/usr", "/var",
+    ];
     if path == Path::new("/") {
         Some("the whole file system")
     } else if path == home {

@@ -23,7 +23,9 @@ fn open(home: &Path, directory: &Path) -> Result<Workspace, WorkspaceError> {
 fn what_holds_more_than_a_project_is_refused() {
     let (home, project) = project();
     assert!(open(home.path(), &project).is_ok());
-    for directory in [Path::new("/"), home.path(), home.path().parent().unwrap(), Path::new("/etc"), Path::new("/usr")] {
+    for directory in
+        [Path::new("/"), home.path(), home.path().parent().unwrap(), Path::new("/etc"), Path::new("/usr")]
+    {
         let error = open(home.path(), directory).unwrap_err();
         assert!(matches!(error, WorkspaceError::TooMuch { .. }), "{directory:?}: {error}");
         assert!(Workspace::open(directory, WorkspaceMode::Ro, &[], true, &operator(home.path())).is_ok());
@@ -31,8 +33,14 @@ fn what_holds_more_than_a_project_is_refused() {
     // Through a link just as well.
     std::os::unix::fs::symlink(home.path(), project.join("link")).unwrap();
     assert!(matches!(open(home.path(), &project.join("link")).unwrap_err(), WorkspaceError::TooMuch { .. }));
-    assert!(matches!(open(home.path(), &project.join("nothing")).unwrap_err(), WorkspaceError::Missing { .. }));
-    assert!(matches!(open(home.path(), &project.join(".git/config")).unwrap_err(), WorkspaceError::NotADirectory { .. }));
+    assert!(matches!(
+        open(home.path(), &project.join("nothing")).unwrap_err(),
+        WorkspaceError::Missing { .. }
+    ));
+    assert!(matches!(
+        open(home.path(), &project.join(".git/config")).unwrap_err(),
+        WorkspaceError::NotADirectory { .. }
+    ));
 }
 
 #[test]
@@ -73,7 +81,11 @@ fn the_pointer_of_a_linked_worktree_is_protected() {
     fs::write(worktree.join(".git"), format!("gitdir: {}/.git/worktrees/x\n", project.display())).unwrap();
     let pointer = worktree.join(".git");
     let entries = open(home.path(), &worktree).unwrap().entries(Path::new("/unused"));
-    assert!(entries.contains(&Entry::Bind { source: pointer.clone(), target: pointer, access: Access::ReadOnly }));
+    assert!(entries.contains(&Entry::Bind {
+        source: pointer.clone(),
+        target: pointer,
+        access: Access::ReadOnly
+    }));
 }
 
 #[test]

@@ -204,7 +204,11 @@ fn first_miss(rule: &Rule, request: &Request<'_>) -> Option<Reason> {
         return Some(Reason::MethodNotAllowed);
     }
     if !rule.matches_path(request.path) {
-        return Some(if request.path.is_ambiguous() { Reason::AmbiguousPath } else { Reason::PathNotAllowed });
+        return Some(if request.path.is_ambiguous() {
+            Reason::AmbiguousPath
+        } else {
+            Reason::PathNotAllowed
+        });
     }
     None
 }

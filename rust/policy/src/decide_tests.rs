@@ -276,8 +276,13 @@ fn an_ambiguous_path_passes_only_where_every_path_does() {
     for path in ["/@scope%2fname", "/a/../admin/x", "//admin", "/%252e%252e/admin", "/a\\admin"] {
         let authority = Authority::parse("registry.example:443", None).unwrap();
         let path = RequestPath::of_target(path);
-        let request =
-            Request { scheme: Scheme::Https, authority: &authority, method: "GET", path: &path, websocket: false };
+        let request = Request {
+            scheme: Scheme::Https,
+            authority: &authority,
+            method: "GET",
+            path: &path,
+            websocket: false,
+        };
         assert_eq!(every.decide(&request), Decision::Allow { rule: RuleId(1) }, "{path}");
         let denied = Decision::Deny { reason: Reason::AmbiguousPath, rule: Some(RuleId(0)) };
         assert_eq!(some.decide(&request), denied, "{path}");

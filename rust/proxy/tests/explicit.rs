@@ -147,9 +147,7 @@ async fn a_client_that_waits_for_a_server_that_no_rule_names_is_soon_told() {
     let jail = Jail::allow(&["tcp://mail.test:25", "web.test"]).start();
     // It says nothing, as one whose server speaks first; the limit for idle connections is two minutes.
     assert_eq!(say(jail.connect("other.test:25").await, b"").await, "");
-    let told = |what: &What| {
-        matches!(what, What::Connection { authority, denied } if authority == "other.test:25" && denied == "unknown-protocol")
-    };
+    let told = |what: &What| matches!(what, What::Connection { authority, denied } if authority == "other.test:25" && denied == "unknown-protocol");
     jail.wait_for(told).await;
 }
 

@@ -16,3 +16,6 @@ mod sys;
 mod terminal;
 #[cfg(target_os = "linux")]
 mod wire;
+
+#[cfg(target_os = "linux")]
+pub use sys::memory::keep_freed_memory;

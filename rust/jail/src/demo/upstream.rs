@@ -24,13 +24,15 @@ const MAX_HEAD: u64 = 64 * 1024;
 impl Upstream {
     /// Serves as `host`, on a free port.
     pub(super) fn start(host: &str) -> Result<Upstream, String> {
-        let (config, ca_pem) = identity(host).map_err(|error| format!("cannot make the demo's certificate: {error}"))?;
+        let (config, ca_pem) =
+            identity(host).map_err(|error| format!("cannot make the demo's certificate: {error}"))?;
         let listening = || -> io::Result<(TcpListener, SocketAddr)> {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
             let address = listener.local_addr()?;
             Ok((listener, address))
         };
-        let (listener, address) = listening().map_err(|error| format!("cannot listen on loopback: {error}"))?;
+        let (listener, address) =
+            listening().map_err(|error| format!("cannot listen on loopback: {error}"))?;
         let authorizations = Arc::<Mutex<Vec<String>>>::default();
         let seen = authorizations.clone();
         std::thread::spawn(move || {
@@ -61,7 +63,10 @@ impl Upstream {
 /// A token that nobody has seen before.
 pub(super) fn random_token() -> Result<String, String> {
     let mut bytes = [0; 32];
-    aws_lc_rs::default_provider().secure_random.fill(&mut bytes).map_err(|_| "the system gives no randomness".to_owned())?;
+    aws_lc_rs::default_provider()
+        .secure_random
+        .fill(&mut bytes)
+        .map_err(|_| "the system gives no randomness".to_owned())?;
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(format!("sk-demo-{digits}"))
 }
@@ -83,7 +88,10 @@ fn identity(host: &str) -> Result<(Arc<ServerConfig>, String), Box<dyn std::erro
 }
 
 /// Serves one request; its `Authorization` header.
-fn answer(stream: TcpStream, config: &Arc<ServerConfig>) -> Result<Option<String>, Box<dyn std::error::Error>> {
+fn answer(
+    stream: TcpStream,
+    config: &Arc<ServerConfig>,
+) -> Result<Option<String>, Box<dyn std::error::Error>> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;
     let mut stream = BufReader::new(StreamOwned::new(ServerConnection::new(config.clone())?, stream));

@@ -32,7 +32,8 @@ pub(super) async fn serve(job: Arc<Job>, destination: Destination, mut stream: P
     }
 
     let web = authority.as_ref().is_none_or(|authority| is_web(&job.policy, authority.port));
-    let patience = if web && job.mode == Mode::Enforce { job.limits.idle } else { SILENCE.min(job.limits.idle) };
+    let patience =
+        if web && job.mode == Mode::Enforce { job.limits.idle } else { SILENCE.min(job.limits.idle) };
     let protocol = tokio::select! {
         sniffed = timeout(patience, sniff(&mut stream)) => match sniffed {
             Ok(Ok(_)) if stream.seen().is_empty() => return,

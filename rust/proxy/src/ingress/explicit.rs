@@ -32,7 +32,7 @@ pub(super) async fn serve(job: Arc<Job>, mut stream: Prefixed, place: Place) {
     }
     let binding = Binding::plain(&Destination::EachRequest);
     let session = Arc::new(Session { job: job.clone(), binding, ahead: None, place });
-    http::http1_with(&job, stream, |request| {
+    http::http1_with(&job, "", stream, |request| {
         let session = session.clone();
         async move {
             if request.method() == Method::CONNECT {

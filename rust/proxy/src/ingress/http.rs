@@ -25,15 +25,16 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let job = session.job.clone();
-    http1_with(&job, stream, |request| {
+    let server = server(&session);
+    http1_with(&job, &server, stream, |request| {
         let session = session.clone();
         async move { exchange::answer(&session, request).await }
     })
     .await;
 }
 
-/// Serves HTTP/1.1 requests by a function.
-pub(super) async fn http1_with<S, F, A>(job: &Job, stream: S, answer: F)
+/// Serves HTTP/1.1 requests by a function; `server` is whom they are for, as far as it is known.
+pub(super) async fn http1_with<S, F, A>(job: &Job, server: &str, stream: S, answer: F)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(Request<Incoming>) -> A,
@@ -59,7 +60,7 @@ where
             connection.await
         }
     };
-    ended_with(job, ended);
+    ended_with(job, server, ended);
 }
 
 /// Serves HTTP/2 requests to one server.
@@ -105,16 +106,20 @@ where
             }
         }
     };
-    ended_with(&job, ended);
+    ended_with(&job, &server(&session), ended);
+}
+
+fn server(session: &Session) -> String {
+    session.binding.server().map(ToString::to_string).unwrap_or_default()
 }
 
 /// Records requests that were so broken that hyper answered them itself.
-fn ended_with(job: &Job, ended: hyper::Result<()>) {
+fn ended_with(job: &Job, server: &str, ended: hyper::Result<()>) {
     let Err(error) = ended else { return };
     tracing::debug!(%error, "a connection of the job ended");
     if error.is_parse_too_large() {
-        job.record_connection("", Reason::TooLarge.as_str());
+        job.record_connection(server, Reason::TooLarge.as_str());
     } else if error.is_parse() {
-        job.record_connection("", Reason::MalformedRequest.as_str());
+        job.record_connection(server, Reason::MalformedRequest.as_str());
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod capabilities;
 pub(crate) mod fds;
+pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod probe;
 pub(crate) mod process;

@@ -33,23 +33,61 @@ for spelling in sys.argv[1:]:
     fact(ascii(spelling), "; ".join(result.split(" ")[0] for result in results))
 "#;
     let none = [
-        "api.test..", ".api.test", "api..test", "api.testNUL.evil.test", "api.test%00.evil.test", "api%2etest", "evil@api.test", "api.test@evil.test",
-        "api.test:443:443", "api.test:443@evil.test", "api.test:0", "api.test:99999", "api.test:+443", "api.test: 443", "api.test#", "api.test\\evil.test",
-        "api.test/evil.test", "api.test,evil.test", "api.test evil.test", "api.test\tevil.test", "127.1", "0x7f.1", "0x7f000001", "2130706433", "0177.0.0.1",
-        "127.0.0.1.", "[::1", "[::1%lo]", "[::1%25lo]", "::1", "*.test", "*", "", "xn--pi-wda.test", "\u{ff}.test",
+        "api.test..",
+        ".api.test",
+        "api..test",
+        "api.testNUL.evil.test",
+        "api.test%00.evil.test",
+        "api%2etest",
+        "evil@api.test",
+        "api.test@evil.test",
+        "api.test:443:443",
+        "api.test:443@evil.test",
+        "api.test:0",
+        "api.test:99999",
+        "api.test:+443",
+        "api.test: 443",
+        "api.test#",
+        "api.test\\evil.test",
+        "api.test/evil.test",
+        "api.test,evil.test",
+        "api.test evil.test",
+        "api.test\tevil.test",
+        "127.1",
+        "0x7f.1",
+        "0x7f000001",
+        "2130706433",
+        "0177.0.0.1",
+        "127.0.0.1.",
+        "[::1",
+        "[::1%lo]",
+        "[::1%25lo]",
+        "::1",
+        "*.test",
+        "*",
+        "",
+        "xn--pi-wda.test",
+        "\u{ff}.test",
         // Full-width and Cyrillic letters, as UTF-8.
-        "\u{ef}\u{bd}\u{81}pi.test", "\u{d0}\u{b0}pi.test",
+        "\u{ef}\u{bd}\u{81}pi.test",
+        "\u{d0}\u{b0}pi.test",
     ];
     let jail = armed().allow("api.test").allow("http://api.test").upstream(&server).upstream(&plain);
     let ended = jail.run(program(script, &none));
     let another = "403 host-not-allowed; 403 authority-mismatch; 403 host-not-allowed";
-    let mut expected = vec![("api.test", "200; 200; 200"), ("API.Test", "200; 200; 200"), ("api.test.", "200; 200; 200")];
-    expected.extend(["api.test.evil.test", "evilapi.test", "test", "api-test", "127.0.0.1"].map(|name| (name, another)));
+    let mut expected =
+        vec![("api.test", "200; 200; 200"), ("API.Test", "200; 200; 200"), ("api.test.", "200; 200; 200")];
+    expected.extend(
+        ["api.test.evil.test", "evilapi.test", "test", "api-test", "127.0.0.1"].map(|name| (name, another)),
+    );
     let names = none.map(in_python);
     expected.extend(names.iter().map(|name| (name.as_str(), "400; 400; 400")));
     observed(&ended, &expected);
     assert_eq!((server.requests().len(), plain.requests().len()), (3, 6));
-    assert!(server.requests().iter().chain(&plain.requests()).all(|seen| seen.host == "api.test"), "one spelling goes out");
+    assert!(
+        server.requests().iter().chain(&plain.requests()).all(|seen| seen.host == "api.test"),
+        "one spelling goes out"
+    );
 }
 
 /// A text as Python's `ascii` shows it.
@@ -97,13 +135,24 @@ for name in sys.argv[1:]:
     // that was dialled counts.
     let served = ["api.test", "evil.test", "127.0.0.1", "::1"];
     let refused = [
-        "api.testNUL.evil.test", "api.test\n", "api.test\r\nx", "evil@api.test", "api.test:443", "api test", "*.test", ".api.test", "\u{ff}\u{fe}.test",
+        "api.testNUL.evil.test",
+        "api.test\n",
+        "api.test\r\nx",
+        "evil@api.test",
+        "api.test:443",
+        "api test",
+        "*.test",
+        ".api.test",
+        "\u{ff}\u{fe}.test",
         "\u{d0}\u{b0}pi.test",
     ];
     let names: Vec<&str> = served.iter().chain(&refused).copied().collect();
     let ended = armed().allow("api.test").upstream(&server).run(program(script, &names));
     let shown: Vec<String> = names.iter().map(|name| in_python(name)).collect();
-    let results = shown.iter().enumerate().map(|(position, name)| (name.as_str(), if position < served.len() { "served" } else { "refused" }));
+    let results = shown
+        .iter()
+        .enumerate()
+        .map(|(position, name)| (name.as_str(), if position < served.len() { "served" } else { "refused" }));
     observed(&ended, &results.collect::<Vec<_>>());
     assert_eq!(server.requests().len(), 0);
 }
@@ -153,8 +202,12 @@ for host in ("a.test", "b.test"):
 fact("connect a, no name", ask(through("a.test:443", None), request("a.test")))
 fact("any address, name a", ask(shake_hands(dial("203.0.113.1", 443), "a.test"), request("a.test")))
 "#;
-    let jail = ["a.test", "b.test", "http://a.test", "http://b.test"].iter().fold(armed(), |jail, rule| jail.allow(rule));
-    let jail = [&first, &second, &first_plain, &second_plain].iter().fold(jail, |jail, server| jail.upstream(server));
+    let jail = ["a.test", "b.test", "http://a.test", "http://b.test"]
+        .iter()
+        .fold(armed(), |jail, rule| jail.allow(rule));
+    let jail = [&first, &second, &first_plain, &second_plain]
+        .iter()
+        .fold(jail, |jail, server| jail.upstream(server));
     let ended = jail.run(program(script, &[]));
     observed(
         &ended,
@@ -188,7 +241,11 @@ fact("any address, name a", ask(shake_hands(dial("203.0.113.1", 443), "a.test"),
             ("any address, name a", "200"),
         ],
     );
-    assert_eq!((second.requests().len(), second_plain.requests().len()), (2, 1), "b.test was asked behind its back");
+    assert_eq!(
+        (second.requests().len(), second_plain.requests().len()),
+        (2, 1),
+        "b.test was asked behind its back"
+    );
     assert_eq!((first.requests().len(), first_plain.requests().len()), (4, 1));
 }
 
@@ -222,7 +279,11 @@ fact("http/2 streams", ", ".join(http2.ask(fields(*each)) for each in asked))
 to_proxy = b"".join(b"GET http://%b/echo HTTP/1.1\r\nHost: %b\r\n\r\n" % (host, host) for host in (b"api.test", b"evil.test"))
 fact("proxy, kept alive", ask(dial(*PROXY), to_proxy + b"GET http://api.test/no HTTP/1.1\r\nHost: api.test\r\nConnection: close\r\n\r\n"))
 "#;
-    let jail = armed().allow("GET https://api.test/echo").allow("GET http://api.test/echo").upstream(&server).upstream(&plain);
+    let jail = armed()
+        .allow("GET https://api.test/echo")
+        .allow("GET http://api.test/echo")
+        .upstream(&server)
+        .upstream(&plain);
     let ended = jail.run(program(script, &[]));
     let five = "200, 403 path-not-allowed, 403 authority-mismatch, 403 method-not-allowed, 200";
     observed(

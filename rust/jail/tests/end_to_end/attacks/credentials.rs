@@ -8,7 +8,12 @@ use crate::support::{Jail, Server, random};
 
 /// A credential T towards api.test; `other.test` is allowed and has none.
 fn jail(server: &Server, token: &str) -> Jail {
-    armed().allow("api.test").allow("other.test").upstream(server).secret("REAL", token).credential("T=env:REAL@api.test")
+    armed()
+        .allow("api.test")
+        .allow("other.test")
+        .upstream(server)
+        .secret("REAL", token)
+        .credential("T=env:REAL@api.test")
 }
 
 const ATTEMPTS: &str = r#"
@@ -88,7 +93,8 @@ attempt("as a user's password", "api.test", f"Authorization: Basic {encoded('me:
             ("as a user's password", "200"),
         ],
     );
-    let sent: Vec<String> = server.requests().iter().filter_map(|seen| seen.header("authorization")).collect();
+    let sent: Vec<String> =
+        server.requests().iter().filter_map(|seen| seen.header("authorization")).collect();
     let basic = STANDARD.encode(format!("me:{token}"));
     assert_eq!(sent, [format!("Bearer {token}"), format!("bearer {token}"), format!("Basic {basic}")]);
     let bodies: Vec<usize> = server.requests().iter().map(|seen| seen.body).collect();
@@ -102,7 +108,12 @@ fn a_secret_with_line_breaks_starts_no_job() {
         let jail = Jail::new().allow("api.test").guards(text);
         jail.variable("REAL", text).credential("T=env:REAL@api.test").script("echo started")
     };
-    for text in [format!("{secret}\r\nX-Admin: yes"), format!("{secret}\nX-Admin: yes"), format!("{secret}\rx"), format!("\u{1b}{secret}")] {
+    for text in [
+        format!("{secret}\r\nX-Admin: yes"),
+        format!("{secret}\nX-Admin: yes"),
+        format!("{secret}\rx"),
+        format!("\u{1b}{secret}"),
+    ] {
         let ended = base(&text);
         ended.exits(125).says("T").prints_only("");
     }
@@ -175,7 +186,11 @@ attempt("the host it is for", "api.test", f"Authorization: Bearer {dummy}")
     );
     let seen = format!("{:?} {:?}", server.requests(), plain.requests());
     assert!(!seen.contains("proxy-authorization") && !seen.contains(&foreign), "{seen}");
-    assert_eq!((server.requests().len(), plain.requests().len(), seen.matches(&token).count()), (3, 0, 1), "{seen}");
+    assert_eq!(
+        (server.requests().len(), plain.requests().len(), seen.matches(&token).count()),
+        (3, 0, 1),
+        "{seen}"
+    );
 }
 
 #[test]
@@ -231,14 +246,32 @@ attempt("the dummy", "api.test", f"X-Own: {dummy}", path=f"/echo?key={dummy}")
 "#;
     let ended = run(&jail, script, &[]);
     let refused = [
-        "bearer", "token", "basic", "no scheme", "key", "google", "azure", "gitlab", "declared", "underscore", "empty", "query",
-        "query, beside the dummy", "query, escaped", "query, capitals", "query, semicolon", "http/2",
+        "bearer",
+        "token",
+        "basic",
+        "no scheme",
+        "key",
+        "google",
+        "azure",
+        "gitlab",
+        "declared",
+        "underscore",
+        "empty",
+        "query",
+        "query, beside the dummy",
+        "query, escaped",
+        "query, capitals",
+        "query, semicolon",
+        "http/2",
     ];
     let refused = refused.map(|name| (name, "403 foreign-credential"));
     let fine = ["the same key elsewhere", "no key at all", "the dummy"].map(|name| (name, "200"));
     observed(&ended, &[&refused[..], &fine[..]].concat());
     let last = server.last();
-    assert_eq!((last.query, last.headers.iter().find(|(name, _)| name == "x-own").unwrap().1.clone()), (format!("key={token}"), token));
+    assert_eq!(
+        (last.query, last.headers.iter().find(|(name, _)| name == "x-own").unwrap().1.clone()),
+        (format!("key={token}"), token)
+    );
     assert_eq!(server.requests().len(), 3);
 }
 
@@ -270,6 +303,10 @@ attempt("followed without", "other.test", path="/echo")
             ("followed without", "200"),
         ],
     );
-    let asked: Vec<_> = server.requests().iter().map(|seen| (seen.path.clone(), seen.header("authorization"))).collect();
-    assert_eq!(asked, [("/redirect".to_owned(), Some(format!("Bearer {token}"))), ("/echo".to_owned(), None)]);
+    let asked: Vec<_> =
+        server.requests().iter().map(|seen| (seen.path.clone(), seen.header("authorization"))).collect();
+    assert_eq!(
+        asked,
+        [("/redirect".to_owned(), Some(format!("Bearer {token}"))), ("/echo".to_owned(), None)]
+    );
 }

@@ -1,6 +1,5 @@
 //! A server that gives the real token back, in every form that comes to mind (attack 13).
 
-
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
@@ -17,9 +16,13 @@ const FORMS: [(&str, fn(&str) -> String); 13] = [
     ("/raw", |token| format!("you sent {token}!")),
     ("/twice", |token| format!("{token}{token}")),
     ("/json", |token| serde_json::json!({"error": {"key": token}}).to_string()),
-    ("/json-escaped", |token| token.bytes().fold("\"".to_owned(), |text, byte| text + &format!("\\u{byte:04x}")) + "\""),
+    ("/json-escaped", |token| {
+        token.bytes().fold("\"".to_owned(), |text, byte| text + &format!("\\u{byte:04x}")) + "\""
+    }),
     ("/url-escaped", |token| token.bytes().fold(String::new(), |text, byte| text + &format!("%{byte:02X}"))),
-    ("/url-escaped-low", |token| token.bytes().fold(String::new(), |text, byte| text + &format!("%{byte:02x}"))),
+    ("/url-escaped-low", |token| {
+        token.bytes().fold(String::new(), |text, byte| text + &format!("%{byte:02x}"))
+    }),
     ("/base64", |token| format!("data: {}", STANDARD.encode(token))),
     ("/base64-shifted", |token| format!("data: {}", STANDARD.encode(format!("x{token}")))),
     ("/base64-shifted-twice", |token| format!("data: {}", STANDARD.encode(format!("xy{token}")))),
@@ -34,8 +37,15 @@ const PACKINGS: [(&str, &str, fn(&[u8]) -> Vec<Bytes>); 8] = [
     ("whole", "", |body| vec![Bytes::copy_from_slice(body)]),
     ("bytewise", "", |body| body.iter().map(|byte| Bytes::copy_from_slice(&[*byte])).collect()),
     ("gzip", "gzip", |body| vec![gzip(body).into()]),
-    ("deflate", "deflate", |body| vec![written(ZlibEncoder::new(Vec::new(), Compression::best()), body, ZlibEncoder::finish).into()]),
-    ("raw-deflate", "deflate", |body| vec![written(DeflateEncoder::new(Vec::new(), Compression::best()), body, DeflateEncoder::finish).into()]),
+    ("deflate", "deflate", |body| {
+        vec![written(ZlibEncoder::new(Vec::new(), Compression::best()), body, ZlibEncoder::finish).into()]
+    }),
+    ("raw-deflate", "deflate", |body| {
+        vec![
+            written(DeflateEncoder::new(Vec::new(), Compression::best()), body, DeflateEncoder::finish)
+                .into(),
+        ]
+    }),
     ("gzip-twice", "gzip, gzip", |body| gzip(&gzip(body)).chunks(7).map(Bytes::copy_from_slice).collect()),
     ("zstd", "zstd", |body| zstd(body).chunks(5).map(Bytes::copy_from_slice).collect()),
     ("brotli", "br", |body| brotli(body).chunks(5).map(Bytes::copy_from_slice).collect()),
@@ -117,7 +127,9 @@ fn the_real_token_does_not_come_back_in_any_form() {
     let (server, token) = (reflector(), random("sk-ant-api03-"));
     let mut paths: Vec<String> = FORMS.iter().map(|(form, _)| format!("/whole{form}")).collect();
     paths.extend(FORMS.iter().map(|(form, _)| format!("/bytewise{form}")));
-    paths.extend(PACKINGS.iter().skip(2).flat_map(|(packing, ..)| ["/raw", "/json-escaped", "/base64-shifted"].map(|form| format!("/{packing}{form}"))));
+    paths.extend(PACKINGS.iter().skip(2).flat_map(|(packing, ..)| {
+        ["/raw", "/json-escaped", "/base64-shifted"].map(|form| format!("/{packing}{form}"))
+    }));
     let arguments: Vec<&str> = paths.iter().map(String::as_str).collect();
 
     let ended = jail(&server, &token).run(program(FETCH, &arguments));
@@ -125,8 +137,12 @@ fn the_real_token_does_not_come_back_in_any_form() {
     let dummy = ended.succeeds().value("dummy");
     let expected = expected(&dummy, &paths);
     let text = ended.text();
-    let seen: Vec<(String, String)> =
-        text.lines().skip(1).filter_map(|line| line.split_once(": ")).map(|(name, result)| (name.to_owned(), result.to_owned())).collect();
+    let seen: Vec<(String, String)> = text
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, result)| (name.to_owned(), result.to_owned()))
+        .collect();
     assert_eq!(seen.len(), expected.len(), "{ended}");
     for ((path, seen), (_, expected)) in seen.iter().zip(&expected) {
         // The character in which the token's last bits and the next byte's first ones meet stays as it is: it cannot be
@@ -137,7 +153,12 @@ fn the_real_token_does_not_come_back_in_any_form() {
     }
     assert!(seen.iter().map(|(path, _)| path).eq(expected.iter().map(|(path, _)| path)), "{ended}");
     // The control: what was sent and came back was the real one.
-    assert!(server.requests().iter().all(|seen| seen.header("authorization").unwrap() == format!("Bearer {token}")));
+    assert!(
+        server
+            .requests()
+            .iter()
+            .all(|seen| seen.header("authorization").unwrap() == format!("Bearer {token}"))
+    );
     assert_eq!(server.requests().len(), paths.len());
     for (form, make) in FORMS {
         assert!(!text.contains(&make(&token)), "{form} of the real token is in the jail");
@@ -162,7 +183,11 @@ fn gzip(body: &[u8]) -> Vec<u8> {
     written(GzEncoder::new(Vec::new(), Compression::best()), body, GzEncoder::finish)
 }
 
-fn written<E: std::io::Write>(mut encoder: E, body: &[u8], finish: fn(E) -> std::io::Result<Vec<u8>>) -> Vec<u8> {
+fn written<E: std::io::Write>(
+    mut encoder: E,
+    body: &[u8],
+    finish: fn(E) -> std::io::Result<Vec<u8>>,
+) -> Vec<u8> {
     encoder.write_all(body).unwrap();
     finish(encoder).unwrap()
 }

@@ -70,7 +70,11 @@ attempt("an empty line first", b"\r\n" + post([]))
     // The control: such a request as it should be, and what comes behind it is judged for itself.
     let script = format!("{SMUGGLED}attempt('as it should be', post(['Content-Length: 2'], b'ab'))");
     observed(&jail.run(program(&script, &[])), &[("as it should be", "200, 403 path-not-allowed")]);
-    assert!(recorder.heard().starts_with("post / http/1.1\r\n") && recorder.heard().ends_with("\r\n\r\nab"), "{}", recorder.heard());
+    assert!(
+        recorder.heard().starts_with("post / http/1.1\r\n") && recorder.heard().ends_with("\r\n\r\nab"),
+        "{}",
+        recorder.heard()
+    );
 }
 
 #[test]
@@ -88,7 +92,10 @@ attempt(kind, {
     "a length behind an underscore": post(["Content_Length: 47", "Content-Length: 2"], b"ab"),
 }[kind])
 "#;
-    let (chunked, counted) = ("transfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n", "content-length: 2\r\nhost: raw.test\r\n\r\nab");
+    let (chunked, counted) = (
+        "transfer-encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
+        "content-length: 2\r\nhost: raw.test\r\n\r\nab",
+    );
     for (kind, outside) in [
         ("length and chunked", format!("host: raw.test\r\n{chunked}")),
         ("chunked and length", format!("host: raw.test\r\n{chunked}")),
@@ -212,7 +219,10 @@ attempt("as it should be", with_field("content-length", "4", method="POST"), b"f
         assert!(expected.contains(&result), "{name}: {result}{ended}");
     }
     let seen = server.requests();
-    assert!(matches!(&seen[..], [one] if one.method == "POST" && one.path == "/echo" && one.body == 4), "{seen:?}");
+    assert!(
+        matches!(&seen[..], [one] if one.method == "POST" && one.path == "/echo" && one.body == 4),
+        "{seen:?}"
+    );
 }
 
 #[test]
@@ -224,20 +234,61 @@ for path in sys.argv[1:]:
     fact(path, ask(https("api.test"), b"GET %b HTTP/1.1\r\nHost: api.test\r\nConnection: close\r\n\r\n" % path.encode("latin-1")))
 "#;
     let ambiguous = [
-        "/status/../echo", "/status/%2e%2e/echo", "/status/.%2e/echo", "/status/..", "/status/./../echo", "/status//200", "//status/200", "/status/..;/echo",
-        "/status/200;x=/../../echo", "/status/..%2fecho", "/status/%2fecho", "/status/..\\echo", "/status/..%5cecho", "/status/%252e%252e/echo",
-        "/status/%c0%ae%c0%ae/echo", "/status/%u002e%u002e/echo", "/status/%", "/status/%zz", "/status/%00", "/status/200%00/../echo", "/status/200%0a",
-        "/status/%e2%80%a5/echo", "/status/%ef%bc%8e%ef%bc%8e/echo", "/status/..%20/echo", "/status/%09../echo", "/status/...",
+        "/status/../echo",
+        "/status/%2e%2e/echo",
+        "/status/.%2e/echo",
+        "/status/..",
+        "/status/./../echo",
+        "/status//200",
+        "//status/200",
+        "/status/..;/echo",
+        "/status/200;x=/../../echo",
+        "/status/..%2fecho",
+        "/status/%2fecho",
+        "/status/..\\echo",
+        "/status/..%5cecho",
+        "/status/%252e%252e/echo",
+        "/status/%c0%ae%c0%ae/echo",
+        "/status/%u002e%u002e/echo",
+        "/status/%",
+        "/status/%zz",
+        "/status/%00",
+        "/status/200%00/../echo",
+        "/status/200%0a",
+        "/status/%e2%80%a5/echo",
+        "/status/%ef%bc%8e%ef%bc%8e/echo",
+        "/status/..%20/echo",
+        "/status/%09../echo",
+        "/status/...",
     ];
-    let others = ["/echo", "/STATUS/200", "/%53tatus/200", "/echo?/status/200", "/status", "/echo;/status/200", "/echo%3f/status/200"];
+    let others = [
+        "/echo",
+        "/STATUS/200",
+        "/%53tatus/200",
+        "/echo?/status/200",
+        "/status",
+        "/echo;/status/200",
+        "/echo%3f/status/200",
+    ];
     // One reading, and inside of what is allowed, whatever the server makes of it.
-    let allowed = ["/status/200", "/status/2%30%30", "/status/200;a=b", "/status/200?/../../echo", "/status/200#/../echo", "/status/x%20y", "/status/..x"];
+    let allowed = [
+        "/status/200",
+        "/status/2%30%30",
+        "/status/200;a=b",
+        "/status/200?/../../echo",
+        "/status/200#/../echo",
+        "/status/x%20y",
+        "/status/..x",
+    ];
     let paths: Vec<&str> = [&ambiguous[..], &others[..], &allowed[..]].concat();
     let jail = armed().allow("GET https://api.test/status/**").upstream(&server);
     let ended = jail.run(program(script, &paths));
     let text = ended.succeeds().text();
     for (path, line) in paths.iter().zip(text.lines()) {
-        let result = line.strip_prefix(path).and_then(|rest| rest.strip_prefix(": ")).unwrap_or_else(|| panic!("{line}{ended}"));
+        let result = line
+            .strip_prefix(path)
+            .and_then(|rest| rest.strip_prefix(": "))
+            .unwrap_or_else(|| panic!("{line}{ended}"));
         match () {
             () if ambiguous.contains(path) => assert_eq!(result, "403 ambiguous-path", "{path}{ended}"),
             () if others.contains(path) => assert_eq!(result, "403 path-not-allowed", "{path}{ended}"),
@@ -264,15 +315,30 @@ for method in ("post", "P0ST", "DELETE", "GET", "HEAD"):
 "#;
     let jail = armed().allow("POST https://api.test").upstream(&server);
     let ended = jail.run(program(script, &[]));
-    let names = ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override", "x_http_method_override", "X-HTTP_Method-Override"];
+    let names = [
+        "X-HTTP-Method-Override",
+        "X-HTTP-Method",
+        "X-Method-Override",
+        "x_http_method_override",
+        "X-HTTP_Method-Override",
+    ];
     let lines: Vec<(String, &str)> = names
         .iter()
-        .flat_map(|name| ["DELETE", "delete", " DELETE", "POST, DELETE", "POST"].map(|method| (format!("{name}: {method}"), method)))
+        .flat_map(|name| {
+            ["DELETE", "delete", " DELETE", "POST, DELETE", "POST"]
+                .map(|method| (format!("{name}: {method}"), method))
+        })
         .collect();
-    let mut expected: Vec<(&str, &str)> =
-        lines.iter().map(|(name, method)| (name.as_str(), if *method == "POST" { "200" } else { "403 method-not-allowed" })).collect();
+    let mut expected: Vec<(&str, &str)> = lines
+        .iter()
+        .map(|(name, method)| {
+            (name.as_str(), if *method == "POST" { "200" } else { "403 method-not-allowed" })
+        })
+        .collect();
     expected.push(("two of them", "403 method-not-allowed"));
-    expected.extend(["'post'", "'P0ST'", "'DELETE'", "'GET'", "'HEAD'"].map(|method| (method, "403 method-not-allowed")));
+    expected.extend(
+        ["'post'", "'P0ST'", "'DELETE'", "'GET'", "'HEAD'"].map(|method| (method, "403 method-not-allowed")),
+    );
     observed(&ended, &expected);
     assert_eq!(server.requests().len(), names.len());
 }

@@ -5,6 +5,7 @@
 //! thing they try, and a test names every line that it expects ([`observed`]): "anything but success" is no result.
 
 mod authority;
+mod closing;
 mod credentials;
 mod echo;
 mod exhaustion;

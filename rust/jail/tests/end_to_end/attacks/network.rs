@@ -31,9 +31,19 @@ impl Tripwire {
 
     #[track_caller]
     fn was_not_touched(&self) {
-        let nothing = |result: std::io::Result<SocketAddr>| result.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
-        assert!(nothing(self.tcp.accept().map(|(_, peer)| peer)), "a connection came to {} of the host", self.name);
-        assert!(nothing(self.udp.recv_from(&mut [0; 16]).map(|(_, peer)| peer)), "a datagram came to {} of the host", self.name);
+        let nothing = |result: std::io::Result<SocketAddr>| {
+            result.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+        };
+        assert!(
+            nothing(self.tcp.accept().map(|(_, peer)| peer)),
+            "a connection came to {} of the host",
+            self.name
+        );
+        assert!(
+            nothing(self.udp.recv_from(&mut [0; 16]).map(|(_, peer)| peer)),
+            "a datagram came to {} of the host",
+            self.name
+        );
         // The control: the host itself can touch it, and it notices.
         let _stream = TcpStream::connect(self.tcp.local_addr().unwrap()).unwrap();
         self.tcp.accept().unwrap();
@@ -113,7 +123,8 @@ fn nothing_leaves_but_through_the_proxy() {
     let ended = armed().allow("api.test").upstream(&server).run(program(WAYS_OUT, &arguments));
 
     let mut expected = Vec::new();
-    let names: Vec<[String; 2]> = wires.iter().map(|wire| ["tcp", "udp"].map(|kind| format!("{kind} to {}", wire.name))).collect();
+    let names: Vec<[String; 2]> =
+        wires.iter().map(|wire| ["tcp", "udp"].map(|kind| format!("{kind} to {}", wire.name))).collect();
     expected.extend(names.iter().flatten().map(|name| (name.as_str(), "ECONNREFUSED")));
     expected.extend([
         ("ssh to 8.8.8.8", "ECONNREFUSED"),
@@ -281,7 +292,9 @@ for host in ("api.test", "evil.test"):
 #[test]
 fn an_upgrade_is_no_tunnel() {
     needs!("python3");
-    let odd = Recorder::saying(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tunnel\r\n\r\n");
+    let odd = Recorder::saying(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: tunnel\r\n\r\n",
+    );
     let server = Server::http("plain.test");
     let script = r#"
 def upgraded(host, protocol, key=""):
@@ -304,7 +317,11 @@ fact("101 that nobody asked for", ask(dial("odd.test", 80), request("odd.test"))
 fact("a websocket to a denied host", upgraded("evil.test", "websocket", key))
 fact("a websocket", upgraded("plain.test", "websocket", key))
 "#;
-    let jail = armed().allow("http://odd.test").allow("http://plain.test").options(odd.options("odd.test", 80)).upstream(&server);
+    let jail = armed()
+        .allow("http://odd.test")
+        .allow("http://plain.test")
+        .options(odd.options("odd.test", 80))
+        .upstream(&server);
     let ended = jail.run(program(script, &[]));
     observed(
         &ended,

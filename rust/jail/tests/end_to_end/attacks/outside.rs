@@ -13,7 +13,8 @@ use crate::support::{Ended, Jail, find, is_root};
 fn in_a_world(jail: Jail, answers: &Value) -> Jail {
     let script = jail.place().join("outside.py");
     std::fs::write(&script, include_str!("outside.py")).unwrap();
-    let mut words: Vec<String> = vec![find("unshare").unwrap().display().to_string(), "--mount".into(), "--net".into()];
+    let mut words: Vec<String> =
+        vec![find("unshare").unwrap().display().to_string(), "--mount".into(), "--net".into()];
     if !is_root() {
         words.push("--map-root-user".into());
     }
@@ -107,7 +108,8 @@ fn an_allowed_name_at_a_forbidden_address_is_not_dialled() {
         ("synthetic", "198.18.0.1"),
     ];
     let mut answers = serde_json::Map::new();
-    let mut add = |name: &str, addresses: Value| drop(answers.insert(format!("{name}.guard.test"), addresses));
+    let mut add =
+        |name: &str, addresses: Value| drop(answers.insert(format!("{name}.guard.test"), addresses));
     forbidden.iter().for_each(|(name, address)| add(name, json!([address])));
     add("public", json!(["93.184.216.34"]));
     add("public-6", json!(["2606:2800:220::1"]));
@@ -127,8 +129,16 @@ fn an_allowed_name_at_a_forbidden_address_is_not_dialled() {
     names.push("rebinding");
     expected.push(("rebinding", "403 private-address"));
     observed(&results(&jail, &names), &expected);
-    let dialled: BTreeSet<String> = noted(&jail).into_iter().filter(|line| line.starts_with("dialled")).collect();
-    let public = ["93.184.216.34", "2606:2800:220::1", "93.184.216.40", "93.184.216.41", "2606:2800:220::2", "93.184.216.42"];
+    let dialled: BTreeSet<String> =
+        noted(&jail).into_iter().filter(|line| line.starts_with("dialled")).collect();
+    let public = [
+        "93.184.216.34",
+        "2606:2800:220::1",
+        "93.184.216.40",
+        "93.184.216.41",
+        "2606:2800:220::2",
+        "93.184.216.42",
+    ];
     assert_eq!(dialled, public.iter().map(|address| format!("dialled {address}")).collect());
 
     // What a rule names by its number is the operator's wish, and so is --connect-to.
@@ -136,6 +146,120 @@ fn an_allowed_name_at_a_forbidden_address_is_not_dialled() {
     let jail = jail.options(["--connect-to", "metadata.guard.test:80:127.0.0.9:80"]);
     let expected = [("loopback", "200"), ("private", "403 private-address"), ("metadata", "200")];
     observed(&results(&jail, &["loopback", "private", "metadata"]), &expected);
-    let dialled: BTreeSet<String> = noted(&jail).into_iter().filter(|line| line.starts_with("dialled")).collect();
+    let dialled: BTreeSet<String> =
+        noted(&jail).into_iter().filter(|line| line.starts_with("dialled")).collect();
     assert_eq!(dialled, set(&["dialled 127.0.0.1", "dialled 127.0.0.9"]));
+}
+
+#[test]
+fn to_allow_everything_does_not_allow_the_host_and_its_networks() {
+    needs!("python3", "unshare");
+    let answers = json!({"public.test": ["93.184.216.34"], "localhost": ["127.0.0.1"], "rebound.test": ["127.0.0.1"], "own.test": ["93.184.217.7"]});
+    let hosts = [
+        "127.0.0.1",
+        "127.1.2.3",
+        "[::1]",
+        "0.0.0.0",
+        "[::]",
+        "[::ffff:127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+        "169.254.169.254",
+        "10.0.0.1",
+        "192.168.0.1",
+        "198.18.0.1",
+        "93.184.217.7",
+    ];
+    let names = ["localhost", "rebound.test", "own.test"];
+    let script = r#"
+for host in sys.argv[1:]:
+    by_target = ask(dial(*PROXY), f"GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+    inside = shake_hands(tunnel(f"{host}:80")[0], None if host.strip("[]")[0] in ":0123456789" else host)
+    by_tunnel = ask(inside, request(f"{host}:80"))
+    # A rule for opaque connections: dialled before the answer to CONNECT.
+    stream, head = tunnel(f"{host}:81")
+    fact(host, f"{by_target}; {by_tunnel}; {answers(head)}")
+"#;
+    let private = "403 private-address; 403 private-address; 403 private-address";
+    let all: Vec<&str> = hosts.iter().chain(&names).copied().collect();
+    let rules = ["http://*", "https://*:80", "tcp://*:81"];
+    for learning in [false, true] {
+        let jail = if learning {
+            let jail = armed();
+            let learnt = jail.place().join("learnt.txt");
+            jail.options(["--learn".into(), learnt.into_os_string()]).allow("tcp://*:81")
+        } else {
+            rules.iter().fold(armed(), |jail, rule| jail.allow(rule))
+        };
+        let jail = in_a_world(jail, &answers);
+        let ended = jail.run(program(script, &all));
+        observed(&ended, &all.iter().map(|&host| (host, private)).collect::<Vec<_>>());
+        assert!(!noted(&jail).iter().any(|line| line.starts_with("dialled")), "{:?}{ended}", noted(&jail));
+        // The control: what is public is reached.
+        let ended =
+            jail.run(program("fact('public', ask(dial('public.test', 80), request('public.test')))", &[]));
+        observed(&ended, &[("public", "200")]);
+        assert!(noted(&jail).contains("dialled 93.184.216.34"), "{ended}");
+    }
+}
+
+#[test]
+fn no_question_to_the_jail_s_resolver_leaves_or_breaks_it() {
+    needs!("python3", "unshare");
+    let jail = in_a_world(armed().allow("http://allowed.test"), &json!({"allowed.test": ["93.184.216.34"]}));
+    let script = r#"
+import random
+def name(*labels):
+    return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
+
+def question(kind, name=name(b"secret", b"evil", b"test"), head=b"\x12\x34\x01\0\0\1\0\0\0\0\0\0", tail=b""):
+    return head + name + struct.pack(">HH", kind, 1) + tail
+
+def udp(question):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as resolver:
+        resolver.settimeout(1)
+        resolver.connect(("127.0.0.1", 53))
+        # As programs do: a datagram that found no room is sent again.
+        for _ in range(10):
+            resolver.send(question)
+            try:
+                answer = resolver.recv(65535)
+                break
+            except TimeoutError:
+                pass
+        else:
+            return "no answer"
+        code, count = answer[3] & 15, struct.unpack_from(">H", answer, 6)[0]
+        return f"code {code}, {count} records"
+
+for kind, number in {"A": 1, "AAAA": 28, "TXT": 16, "MX": 15, "NS": 2, "CNAME": 5, "SRV": 33, "PTR": 12, "ANY": 255, "AXFR": 252, "HTTPS": 65, "NULL": 10}.items():
+    fact(kind, udp(question(number)))
+generator = random.Random(7)
+hostile = [
+    b"", b"\0", question(1)[:11], question(1)[:20], question(1, b"\xc0\x0c"), question(1, b"\xc0\xff"), question(1, b"\x40aaaa"), question(1, name(b"a" * 63) * 5),
+    question(1, b"\x3f" + b"a" * 62), question(1, head=b"\x12\x34\x81\x80\0\1\0\0\0\0\0\0"), question(1, head=b"\x12\x34\x28\0\0\1\0\0\0\0\0\0"),
+    question(1, head=b"\x12\x34\1\0\xff\xff\xff\xff\xff\xff\xff\xff"), question(1, tail=b"\0\0\x29\xff\xff\0\0\0\0\xff\xff"),
+] + [generator.randbytes(generator.randrange(1, 600)) for _ in range(2000)]
+for each in hostile:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as resolver:
+        resolver.sendto(each, ("127.0.0.1", 53))
+for begin in (b"\xff\xff", b"\0\0", b"\0\5abc", b"\0\x11" + question(1)[:17]):
+    stream = dial("127.0.0.1", 53)
+    stream.sendall(begin)
+    stream.close()
+fact("afterwards", udp(question(1)))
+stream = dial("127.0.0.1", 53)
+stream.sendall(struct.pack(">H", len(question(1))) + question(1))
+fact("over tcp", struct.unpack_from(">H", stream.recv(512), 8)[0])
+fact("allowed", ask(dial("allowed.test", 80), request("allowed.test")))
+"#;
+    let ended = jail.run(program(script, &[]));
+    let (address, nothing) = ("code 0, 1 records", "code 0, 0 records");
+    let mut expected = vec![("A", address)];
+    expected.extend(
+        ["AAAA", "TXT", "MX", "NS", "CNAME", "SRV", "PTR", "ANY", "AXFR", "HTTPS", "NULL"]
+            .map(|kind| (kind, nothing)),
+    );
+    expected.extend([("afterwards", address), ("over tcp", "1"), ("allowed", "200")]);
+    observed(&ended, &expected);
+    assert_eq!(noted(&jail), set(&["asked for allowed.test", "dialled 93.184.216.34"]), "{ended}");
 }

@@ -51,20 +51,52 @@ fact("attach to one's own", call(101, 0x4206, child, 0, 0))
 os.kill(child, signal.SIGKILL)
 fact("the token goes on", ask(https("api.test"), request("api.test", more=f"Authorization: Bearer {os.environ['T']}\r\n")))
 "#;
-    let jail = armed().allow("api.test").upstream(&server).secret("REAL", &token).credential("T=env:REAL@api.test");
+    let jail =
+        armed().allow("api.test").upstream(&server).secret("REAL", &token).credential("T=env:REAL@api.test");
     let ended = jail.run(program(script, &[]));
     let files = [
-        "environ", "mem", "maps", "smaps", "auxv", "stack", "syscall", "io", "personality", "fdinfo", "pagemap", "map_files", "fd", "task/1/fd", "task/1/mem",
-        "exe", "root", "cwd", "ns/net", "ns/mnt", "ns/user", "root/etc/passwd",
+        "environ",
+        "mem",
+        "maps",
+        "smaps",
+        "auxv",
+        "stack",
+        "syscall",
+        "io",
+        "personality",
+        "fdinfo",
+        "pagemap",
+        "map_files",
+        "fd",
+        "task/1/fd",
+        "task/1/mem",
+        "exe",
+        "root",
+        "cwd",
+        "ns/net",
+        "ns/mnt",
+        "ns/user",
+        "root/etc/passwd",
     ];
     let files = files.map(|name| format!("/proc/1/{name}"));
     let mut expected: Vec<(&str, &str)> = files.iter().map(|name| (name.as_str(), "EACCES")).collect();
     let calls = [
-        "attach", "seize", "process_vm_readv", "process_vm_writev", "pidfd_getfd 0", "pidfd_getfd 1", "pidfd_getfd 2", "pidfd_getfd 3", "setns", "kcmp",
+        "attach",
+        "seize",
+        "process_vm_readv",
+        "process_vm_writev",
+        "pidfd_getfd 0",
+        "pidfd_getfd 1",
+        "pidfd_getfd 2",
+        "pidfd_getfd 3",
+        "setns",
+        "kcmp",
     ];
     expected.extend(calls.map(|name| (name, "EPERM")));
     expected.extend([("the parent of 1", "0"), ("processes", "True")]);
-    expected.extend(["own environ", "own mem", "own maps", "own exe", "attach to one's own"].map(|name| (name, "ok")));
+    expected.extend(
+        ["own environ", "own mem", "own maps", "own exe", "attach to one's own"].map(|name| (name, "ok")),
+    );
     expected.push(("the token goes on", "200"));
     observed(&ended, &expected);
     ended.swapped("T", "api.test:443");
@@ -125,7 +157,12 @@ fact("own device", tried(lambda: open("/dev/null", "w").write("x")))
 fn neither_the_job_nor_the_launcher_leaves_a_core_file() {
     needs!("python3");
     let (server, token) = (Server::https("api.test"), random("sk-"));
-    let jail = armed().allow("api.test").upstream(&server).secret("REAL", &token).credential("T=env:REAL@api.test").host("@shell");
+    let jail = armed()
+        .allow("api.test")
+        .upstream(&server)
+        .secret("REAL", &token)
+        .credential("T=env:REAL@api.test")
+        .host("@shell");
     let script = r#"
 import resource, signal, subprocess
 fact("core limit", resource.getrlimit(resource.RLIMIT_CORE))
@@ -139,7 +176,10 @@ sys.stdin.read()
     running.wait_for("core limit: (0, 0)\ncrash: SIGABRT\nfiles: []\nready\n");
     let limits = fs::read_to_string(format!("/proc/{}/limits", running.launcher())).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
-    assert!(core.split_whitespace().filter(|word| *word == "0").count() == 2, "the launcher would leave a core file: {core}");
+    assert!(
+        core.split_whitespace().filter(|word| *word == "0").count() == 2,
+        "the launcher would leave a core file: {core}"
+    );
     running.closes_input();
     running.ends().succeeds();
 }
@@ -160,10 +200,15 @@ fn the_launcher_s_memory_is_closed_to_its_own_user() {
     if is_root() {
         // To root everything is open; that the kernel counts the process among the closed ones shows in its files' owner
         // only for other users, and those are tested as such.
-        eprintln!("skipped: root may read every process; an ordinary user's run of this test is the one that counts");
+        eprintln!(
+            "skipped: root may read every process; an ordinary user's run of this test is the one that counts"
+        );
     } else {
         for name in ["mem", "environ", "maps", "auxv"] {
-            assert!(refused(running.launcher(), name), "/proc/LAUNCHER/{name} is open to the launcher's user");
+            assert!(
+                refused(running.launcher(), name),
+                "/proc/LAUNCHER/{name} is open to the launcher's user"
+            );
         }
         let attached = nix::sys::ptrace::seize(running.launcher(), nix::sys::ptrace::Options::empty());
         assert_eq!(attached, Err(nix::errno::Errno::EPERM), "the launcher can be traced by its user");
@@ -172,7 +217,10 @@ fn the_launcher_s_memory_is_closed_to_its_own_user() {
     for (process, _) in descendants(running.launcher()).iter().skip(1) {
         for name in ["environ", "cmdline"] {
             let bytes = fs::read(format!("/proc/{process}/{name}")).unwrap_or_default();
-            assert!(!bytes.windows(token.len()).any(|window| window == token.as_bytes()), "the token is in {name} of {process}");
+            assert!(
+                !bytes.windows(token.len()).any(|window| window == token.as_bytes()),
+                "the token is in {name} of {process}"
+            );
         }
     }
     running.closes_input();
@@ -244,7 +292,8 @@ for name, action in {
         let expected = match name {
             "getpid" | "machine code" | "a file" | "a session" => "ok",
             // Not there, as on a kernel without it: libraries fall back.
-            "clone3" | "statmount" | "open_tree_attr" | "memfd_secret" | "lsm_set_self_attr" | "no such call" => "ENOSYS",
+            "clone3" | "statmount" | "open_tree_attr" | "memfd_secret" | "lsm_set_self_attr"
+            | "no such call" => "ENOSYS",
             name if name.starts_with("x32") => "ENOSYS",
             name if name.starts_with("i386") => "SIGSYS",
             // The user is not known in the jail.
@@ -297,12 +346,25 @@ fact("setuid programs of the host", [name for path in os.environ["PATH"].split("
 import stat
 options = dict(line.split(" ")[1:4:2] for line in open("/proc/mounts"))
 heeding = [path for path, set in options.items() if "nosuid" not in set.split(",")]
+opening = [path for path, set in options.items() if "nodev" not in set.split(",") and not path.startswith(("/dev", "/proc/"))]
+fact("mounts with devices", opening)
 fact("mounts that would heed it", [path for path in heeding if not stat.S_ISCHR(os.stat(path).st_mode)])
 "#;
     let ended = jail.run(program(script, &[]));
     let mut expected = vec![("the operator's is marked", "0o6000"), ("and has no effect", "True")];
     let calls = [
-        "chmod", "fchmod", "fchmodat", "fchmodat2", "mknod", "mknodat", "creat", "open", "openat", "openat, garbage above", "openat, nameless", "openat2",
+        "chmod",
+        "fchmod",
+        "fchmodat",
+        "fchmodat2",
+        "mknod",
+        "mknodat",
+        "creat",
+        "open",
+        "openat",
+        "openat, garbage above",
+        "openat, nameless",
+        "openat2",
         "capabilities",
     ];
     expected.extend(calls.map(|name| (name, "refused")));
@@ -311,6 +373,7 @@ fact("mounts that would heed it", [path for path in heeding if not stat.S_ISCHR(
         ("modes", "['0o0']"),
         ("written into", "0o0"),
         ("setuid programs of the host", "[]"),
+        ("mounts with devices", "[]"),
         ("mounts that would heed it", "[]"),
     ]);
     observed(&ended, &expected);

@@ -34,9 +34,12 @@ print("typed all")
 fn redirected(jail: &Jail, script: &str, redirection: &str) -> Terminal {
     let command = jail.command(&["python3".into(), script.into()]);
     let quoted = |word: &std::ffi::OsStr| format!("'{}'", word.to_str().unwrap().replace('\'', r"'\''"));
-    let line: Vec<String> = std::iter::once(command.get_program()).chain(command.get_args()).map(quoted).collect();
+    let line: Vec<String> =
+        std::iter::once(command.get_program()).chain(command.get_args()).map(quoted).collect();
     let mut terminal = jail.start_shell_in_terminal();
-    terminal.wait_for("outside$ ").types(&format!("stty -echo; {} {redirection}; echo code=$?; exit\n", line.join(" ")));
+    terminal
+        .wait_for("outside$ ")
+        .types(&format!("stty -echo; {} {redirection}; echo code=$?; exit\n", line.join(" ")));
     terminal
 }
 
@@ -93,7 +96,25 @@ os.write(1, b"all shown\n")
         terminal.ends();
         let screen = terminal.screen();
         let shown = String::from_utf8_lossy(&screen).into_owned();
-        for hostile in ["c3RvbGVu", "]52", "[21t", "[20t", "[18t", "[8;", "\u{5}", "[5i", "$q", "+q", "]50", "RequestUpload", "notify;", "_G", "^private", "\u{9b}", "\u{9d}"] {
+        for hostile in [
+            "c3RvbGVu",
+            "]52",
+            "[21t",
+            "[20t",
+            "[18t",
+            "[8;",
+            "\u{5}",
+            "[5i",
+            "$q",
+            "+q",
+            "]50",
+            "RequestUpload",
+            "notify;",
+            "_G",
+            "^private",
+            "\u{9b}",
+            "\u{9d}",
+        ] {
             assert!(!shown.contains(hostile), "{hostile:?} came to the screen ({redirection}): {shown:?}");
         }
         // The control: what is harmless came, on both streams.
@@ -123,7 +144,10 @@ for text in (b"\xc2\x9b21t", b"\xc2\x9d52;c;c3RvbGVu\xc2\x9c", b"\x9b21t", b"\03
     let log = jail.itself(["log"]);
     log.succeeds().prints("plain.test");
     for (what, text) in [("the summary", ended.messages().join("\n")), ("the log", log.text())] {
-        let acting: Vec<char> = text.chars().filter(|character| *character != '\n' && (character.is_control() || *character == '\u{202e}')).collect();
+        let acting: Vec<char> = text
+            .chars()
+            .filter(|character| *character != '\n' && (character.is_control() || *character == '\u{202e}'))
+            .collect();
         assert!(acting.is_empty(), "{what} holds {acting:?}:\n{text:?}");
     }
 }

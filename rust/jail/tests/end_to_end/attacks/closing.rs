@@ -1,0 +1,107 @@
+//! Ends that come too early, and policies that say nothing: denied, and nothing left behind (attack 25).
+
+use std::fs;
+use std::time::Instant;
+
+use nix::sys::signal::Signal;
+
+use super::{armed, observed, program};
+use crate::support::{Jail, PATIENCE, Server, descendants, gone, random};
+
+#[test]
+fn a_launcher_that_is_killed_at_any_moment_leaves_nothing() {
+    let server = Server::https("api.test");
+    let token = random("sk-");
+    let jail = Jail::new()
+        .allow("api.test")
+        .upstream(&server)
+        .secret("REAL", &token)
+        .credential("T=env:REAL@api.test");
+    let namespaces = || -> std::collections::BTreeSet<_> {
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        processes.filter_map(|process| fs::read_link(process.path().join("ns/net")).ok()).collect()
+    };
+    for wanted in [1, 2, 3, 4, 4, 3, 2] {
+        let running = jail.start_script("trap '' TERM HUP INT; (trap '' HUP; sleep 600) & echo ready; wait");
+        // Killed as soon as so many of its processes are there: while it makes the jail, and after.
+        let mut processes = descendants(running.launcher());
+        let deadline = Instant::now() + PATIENCE;
+        while processes.len() < wanted {
+            assert!(Instant::now() < deadline, "the launcher never had {wanted} processes");
+            std::thread::yield_now();
+            processes = descendants(running.launcher());
+        }
+        let inside =
+            processes.last().and_then(|(process, _)| fs::read_link(format!("/proc/{process}/ns/net")).ok());
+        let ours = fs::read_link("/proc/self/ns/net").unwrap();
+        nix::sys::signal::kill(running.launcher(), Signal::SIGKILL).unwrap();
+        gone(&processes);
+        // Nobody is left in its network either: with its last process the sockets in it are gone.
+        if let Some(inside) = inside.filter(|inside| *inside != ours) {
+            assert!(!namespaces().contains(&inside), "somebody is still in the job's network");
+        }
+        drop(running);
+    }
+    assert!(fs::read_dir(jail.place().join("runtime")).unwrap().next().is_none(), "a runtime file is left");
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!mounts.contains(jail.place().to_str().unwrap()), "a mount is left on the host");
+    let sockets = fs::read_to_string("/proc/net/unix").unwrap();
+    assert!(!sockets.contains(jail.place().to_str().unwrap()), "a socket is left on the host");
+    // The same jail still starts, and nothing of the killed ones is in its way.
+    jail.script("echo fine").succeeds().prints_only("fine\n");
+    for file in crate::support::files(jail.place()) {
+        let bytes = fs::read(&file).unwrap_or_default();
+        assert!(
+            !bytes.windows(token.len()).any(|window| window == token.as_bytes()),
+            "the token is in {}",
+            file.display()
+        );
+    }
+}
+
+#[test]
+fn a_policy_that_is_empty_denies_and_one_that_is_broken_starts_nothing() {
+    needs!("python3");
+    let server = Server::https("api.test");
+    let script = "fact('asked', ask(https('api.test'), request('api.test')))";
+    let with = |text: &[u8]| {
+        let jail = armed().upstream(&server);
+        let policy = jail.place().join("rules.txt");
+        fs::write(&policy, text).unwrap();
+        jail.options(["--policy".into(), policy.into_os_string()]).run(program(script, &[]))
+    };
+    for (text, reason) in
+        [("deny api.test\n", "403 denied-by-rule"), ("allow other.test\n", "403 host-not-allowed")]
+    {
+        observed(&with(text.as_bytes()), &[("asked", reason)]);
+    }
+    // Nothing is not a policy: whoever names a file means something by it.
+    let none: [&[u8]; 4] = [b"", b"\n\n", b"# allow api.test\n", b"  \r\n"];
+    for text in none {
+        with(text).exits(2).says("rules.txt").prints_only("");
+    }
+    let broken: [&[u8]; 11] = [
+        b"allow",
+        b"allow \n",
+        b"permit api.test",
+        b"api.test allow",
+        b"allow api.test\nallow [",
+        b"allow api.test\n\0",
+        b"\xff\xfe",
+        b"{}",
+        b"allow https://",
+        b"allow api.test:99999",
+        b"allow GET,,POST https://api.test",
+    ];
+    for text in broken {
+        let ended = with(text);
+        ended.exits(2).says("rules.txt").prints_only("");
+    }
+    // A rule that decides nothing is a mistake too.
+    with(b"allow api.test\nallow api.test").exits(2).says("can never decide").prints_only("");
+    let ended = armed().options(["--policy", "/nonexistent/rules.txt"]).run(program(script, &[]));
+    ended.exits(2).says("/nonexistent/rules.txt").prints_only("");
+    assert_eq!(server.connections(), 0);
+    // The control.
+    observed(&with(b"allow api.test\n"), &[("asked", "200")]);
+}
