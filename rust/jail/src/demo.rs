@@ -184,7 +184,7 @@ fn short(text: &str) -> String {
     match characters.len() {
         0 => "nothing".to_owned(),
         length if length > 44 => {
-            let (head, tail) = (&characters[..30], &characters[length - 8..]);
+            let (head, tail) = (&characters[..28], &characters[length - 11..]);
             format!("{}…{}", head.iter().collect::<String>(), tail.iter().collect::<String>())
         }
         _ => text.to_owned(),

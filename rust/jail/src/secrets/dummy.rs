@@ -69,6 +69,9 @@ const LEAST_SECRET: usize = 8;
 const FULL_RANDOM: usize = 43;
 /// Tells people what they look at, where there is room for it.
 const MARKER: &str = "dummy";
+/// The same with as many characters as Claude Code remembers of a key that its user has approved (the last 20): it asks
+/// once, not for the dummy of every job.
+const LONG_MARKER: &str = "0nixjail0dummy0token";
 
 /// The operating system gave no random numbers.
 #[derive(Debug, thiserror::Error)]
@@ -100,8 +103,9 @@ fn opaque(real: &str) -> Result<String, DummyError> {
     let alphabet = Alphabet::of(&body[..body.len() - padding]);
     let length = body.len().max(alphabet.least()) - padding;
     let mut text = random(alphabet, length)?;
-    if alphabet.has_letters() && length >= FULL_RANDOM + MARKER.len() {
-        text.replace_range(length - MARKER.len().., MARKER);
+    let fits = |marker: &&str| alphabet.has_letters() && length >= FULL_RANDOM + marker.len();
+    if let Some(marker) = [LONG_MARKER, MARKER].into_iter().find(fits) {
+        text.replace_range(length - marker.len().., marker);
     }
     Ok(format!("{prefix}{text}{}", "=".repeat(padding)))
 }
