@@ -3,7 +3,7 @@
 # Installs what it needs where it can (root on Debian or Ubuntu: apt). What cannot run here is skipped, and says why.
 # Downloads and builds are kept outside the tree, in $NIX_JAIL_CACHE.
 set -u
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 
 # Root's suites run again as an ordinary user, who must be able to read what was built.
 if [ "$(id -u)" = 0 ]; then default_cache=/var/cache/nix-jail-checks; else default_cache=${XDG_CACHE_HOME:-$HOME/.cache}/nix-jail-checks; fi
