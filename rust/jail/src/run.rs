@@ -93,8 +93,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     record.code = Some(code);
     directory.write(&record).map_err(Failure::no_jail)?;
     ended?;
-    let changed =
-        workspace.as_ref().map_or_else(|| Ok(Vec::new()), Workspace::changed).map_err(Failure::no_jail)?;
+    let changed = workspace.as_ref().map(Workspace::changed).unwrap_or_default();
     if let (Some(file), Some(learnt)) = (&arguments.learn, recorder.learnt()) {
         let file = operator.path(file);
         std::fs::write(&file, learnt.policy()).map_err(|error| {
@@ -180,7 +179,9 @@ pub(crate) fn with_jail_arguments(
     }
     let mut layers = vec![flags];
     for file in &arguments.policy {
-        layers.push(rules::load(&operator.path(file)).map_err(Failure::usage)?);
+        let layer = rules::load(&operator.path(file)).map_err(Failure::usage)?;
+        Policy::new(layer.clone()).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
+        layers.push(layer);
     }
     layers.push(spec.rules.clone());
     let policy = Policy::layered(layers).map_err(Failure::usage)?;

@@ -1,5 +1,8 @@
 //! The directory that a job works in, and the files in it that run later on the host.
 
+mod fingerprint;
+mod runs_later;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,52 +11,7 @@ use sandbox::plan::{Access, Entry};
 
 use crate::operator::Operator;
 use crate::spec::WorkspaceMode;
-
-/// What programs of the host run or obey when they see it in a directory: read-only in the jail where it exists,
-/// reported when a job makes or changes it.
-///
-/// A directory stands for everything in it.
-const RUNS_LATER: &[&str] = &[
-    // git runs hooks, and commands named in its configuration; a file `.git` points to another repository.
-    ".git/hooks",
-    ".git/config",
-    ".git/config.worktree",
-    ".git/commondir",
-    // direnv, mise and the like run these on `cd`.
-    ".envrc",
-    ".mise.toml",
-    "mise.toml",
-    ".mise",
-    ".tool-versions",
-    ".devenv.nix",
-    // Editors run tasks and tools named here.
-    ".vscode",
-    ".idea",
-    ".nvim.lua",
-    ".nvimrc",
-    ".exrc",
-    ".vimrc",
-    ".dir-locals.el",
-    ".zed",
-    ".helix",
-    // Coding agents run hooks and servers named here.
-    ".claude",
-    ".mcp.json",
-    ".cursor",
-    ".codex",
-    ".gemini",
-    ".opencode",
-    "opencode.json",
-    ".aider.conf.yml",
-    // Tools that run code of their configuration in the directory itself.
-    ".pre-commit-config.yaml",
-    ".husky",
-    "lefthook.yml",
-    ".npmrc",
-    ".yarnrc.yml",
-    ".cargo/config.toml",
-    ".cargo/config",
-];
+use fingerprint::Fingerprint;
 
 /// Why a directory is not taken as a workspace.
 #[derive(Debug, thiserror::Error)]
@@ -80,14 +38,6 @@ pub(crate) enum WorkspaceError {
         /// What it is.
         why: &'static str,
     },
-    /// One of its files cannot be looked at.
-    #[error("cannot look at {path} in the workspace: {error}", path = .path.display())]
-    Unreadable {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
 }
 
 /// A directory that a job may work in.
@@ -98,14 +48,6 @@ pub(crate) struct Workspace {
     mode: WorkspaceMode,
     runs_later: Vec<PathBuf>,
     before: BTreeMap<PathBuf, Fingerprint>,
-}
-
-/// Enough of a file to see that it changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Fingerprint {
-    Absent,
-    File { device: u64, inode: u64, changed: (i64, i64), size: u64 },
-    Directory(BTreeMap<PathBuf, Fingerprint>),
 }
 
 impl Workspace {
@@ -125,18 +67,10 @@ impl Workspace {
         if !any && let Some(why) = too_much(&path, operator) {
             return Err(WorkspaceError::TooMuch { path, why });
         }
-        let mut runs_later: Vec<PathBuf> = RUNS_LATER.iter().map(PathBuf::from).collect();
-        runs_later.extend(protect.iter().cloned());
-        runs_later.extend(inner_repositories(&path));
-        // In a linked worktree `.git` is a file that points to the repository.
-        if std::fs::symlink_metadata(path.join(".git")).is_ok_and(|git| git.is_file()) {
-            runs_later.retain(|path| !path.starts_with(".git/"));
-            runs_later.push(PathBuf::from(".git"));
-        }
-        runs_later.extend(behind_links(&path, &runs_later));
+        let runs_later = runs_later::of(&path, protect);
         let mut workspace = Workspace { path, mode, runs_later, before: BTreeMap::new() };
         if mode == WorkspaceMode::Rw {
-            workspace.before = workspace.fingerprints()?;
+            workspace.before = workspace.fingerprints();
         }
         Ok(workspace)
     }
@@ -165,17 +99,16 @@ impl Workspace {
         self.mode == WorkspaceMode::Overlay
     }
 
-    /// The files that run later on the host and are not what they were before the job.
-    pub(crate) fn changed(&self) -> Result<Vec<PathBuf>, WorkspaceError> {
+    /// The files that run later on the host and are not what they were before the job, as far as can be told.
+    pub(crate) fn changed(&self) -> Vec<PathBuf> {
         if self.mode != WorkspaceMode::Rw {
-            return Ok(Vec::new());
+            return Vec::new();
         }
-        let after = self.fingerprints()?;
-        Ok(after
-            .into_iter()
-            .filter(|(path, fingerprint)| self.before.get(path) != Some(fingerprint))
-            .map(|(path, _)| path)
-            .collect())
+        let is_as_before = |path: &PathBuf, now: &Fingerprint| {
+            *now != Fingerprint::Unknown && self.before.get(path) == Some(now)
+        };
+        let after = self.fingerprints().into_iter();
+        after.filter(|(path, now)| !is_as_before(path, now)).map(|(path, _)| path).collect()
     }
 
     fn protections(&self) -> Vec<Entry> {
@@ -212,47 +145,10 @@ impl Workspace {
         })
     }
 
-    fn fingerprints(&self) -> Result<BTreeMap<PathBuf, Fingerprint>, WorkspaceError> {
-        self.runs_later
-            .iter()
-            .map(|relative| Ok((relative.clone(), fingerprint(&self.path.join(relative))?)))
-            .collect()
+    fn fingerprints(&self) -> BTreeMap<PathBuf, Fingerprint> {
+        let fingerprint = |relative: &PathBuf| (relative.clone(), Fingerprint::of(&self.path.join(relative)));
+        self.runs_later.iter().map(fingerprint).collect()
     }
-}
-
-/// Submodules and linked worktrees are repositories in the repository, each with hooks and settings of its own.
-fn inner_repositories(workspace: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut waiting = vec![PathBuf::from(".git/modules"), PathBuf::from(".git/worktrees")];
-    while let Some(directory) = waiting.pop() {
-        let entries = std::fs::read_dir(workspace.join(&directory)).into_iter().flatten().flatten();
-        for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-            let inner = directory.join(entry.file_name());
-            if workspace.join(&inner).join("HEAD").exists() {
-                found.extend(
-                    ["hooks", "config", "config.worktree", "commondir", "gitdir"]
-                        .map(|name| inner.join(name)),
-                );
-                waiting.push(inner.join("modules"));
-            } else {
-                // A submodule's name can hold slashes.
-                waiting.push(inner);
-            }
-        }
-    }
-    found
-}
-
-/// The real places, in the workspace, of files that are reached by symbolic links: it is there that they are changed.
-fn behind_links(workspace: &Path, runs_later: &[PathBuf]) -> Vec<PathBuf> {
-    runs_later
-        .iter()
-        .filter_map(|relative| {
-            let real = workspace.join(relative).canonicalize().ok()?;
-            let real = real.strip_prefix(workspace).ok()?;
-            (real != relative && real != Path::new("")).then(|| real.to_owned())
-        })
-        .collect()
 }
 
 /// What a path is, if it holds more than a project.
@@ -275,33 +171,5 @@ fn too_much(path: &Path, operator: &Operator) -> Option<&'static str> {
     }
 }
 
-fn fingerprint(path: &Path) -> Result<Fingerprint, WorkspaceError> {
-    use std::os::unix::fs::MetadataExt;
-    let unreadable = |error| WorkspaceError::Unreadable { path: path.to_owned(), error };
-    let metadata = match std::fs::symlink_metadata(path) {
-        Ok(metadata) => metadata,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(Fingerprint::Absent);
-        }
-        Err(error) => return Err(unreadable(error)),
-    };
-    if !metadata.is_dir() {
-        return Ok(Fingerprint::File {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            // ctime: a job cannot set it back.
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-            size: metadata.size(),
-        });
-    }
-    let mut inside = BTreeMap::new();
-    for entry in std::fs::read_dir(path).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        inside.insert(PathBuf::from(entry.file_name()), fingerprint(&entry.path())?);
-    }
-    Ok(Fingerprint::Directory(inside))
-}
-
 #[cfg(test)]
-#[path = "workspace_tests.rs"]
 mod tests;

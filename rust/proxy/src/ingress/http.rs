@@ -15,6 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::exchange::{self, AnswerBody, Session, UnderWay};
 use crate::job::Job;
 
+/// What one HTTP/1 connection may hold of an answer that the job does not read.
+const BUFFER: usize = 128 * 1024;
 /// Enough for uploads on loopback; what is buffered per connection stays small.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
@@ -50,6 +52,7 @@ where
             // It also bounds how long a connection may stay without a request.
             .header_read_timeout(job.limits.idle)
             .max_header_size(job.limits.header_bytes)
+            .max_buf_size(BUFFER.max(job.limits.header_bytes))
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades()
     );

@@ -32,12 +32,15 @@ pub(super) enum Sent {
     Broken(hyper::Error),
 }
 
+/// What one HTTP/1 connection may hold of an answer that the job does not read; hyper's own limit is six times that.
+const BUFFER: usize = 64 * 1024;
+
 impl Link {
     pub(super) async fn http1<S>(stream: S, place: OwnedSemaphorePermit) -> hyper::Result<Link>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
+        let (sender, connection) = http1::Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(stream)).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "an upstream connection ended");

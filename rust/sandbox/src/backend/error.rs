@@ -56,6 +56,14 @@ pub enum Error {
         /// Why.
         os: Os,
     },
+    /// systemd made no scope for the stage.
+    #[error(
+        "systemd made no scope to enforce the job's limits ({how}; its reason is above); see `systemctl --user status` (without --user for root), or run the job without limits on memory, CPUs and processes"
+    )]
+    Scope {
+        /// How its program ended.
+        how: String,
+    },
     /// The stage ended without a word.
     #[error(
         "the jail's stage ended before its work was done ({how}); if memory was short, free some, else please report this"

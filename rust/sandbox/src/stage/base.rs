@@ -16,8 +16,10 @@ use crate::backend::Error;
 use crate::plan::{Access, Entry};
 use crate::sys::mount::{Attributes, move_mount, open_tree_clone, set_attributes};
 
-/// For everybody, as on every system.
-const SCRATCH: [&str; 3] = ["/tmp", "/run", "/var/tmp"];
+/// For everybody, as on every system; together with the home and /dev/shm less than the machine's memory.
+const SCRATCH: [(&str, &str); 3] =
+    [("/tmp", WRITABLE_OPTIONS), ("/run", "size=5%,nr_inodes=64k"), ("/var/tmp", "size=10%,nr_inodes=256k")];
+const SHARED_MEMORY_OPTIONS: &str = "size=15%,nr_inodes=64k";
 
 /// Harmless devices; everything else of the host's /dev stays outside.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
@@ -51,8 +53,8 @@ const READ_ONLY: [&CStr; 6] = [c"bus", c"fs", c"irq", c"sys", c"sysrq-trigger", 
 
 /// Puts what may be covered by the plan's own entries into an empty tree.
 pub(crate) fn lay(tree: &mut Tree) -> Result<(), Error> {
-    for path in SCRATCH {
-        tree.tmpfs(Path::new(path), &format!("mode=1777,{WRITABLE_OPTIONS}"), MsFlags::empty())?;
+    for (path, options) in SCRATCH {
+        tree.tmpfs(Path::new(path), &format!("mode=1777,{options}"), MsFlags::empty())?;
     }
     Ok(())
 }
@@ -77,7 +79,7 @@ pub(crate) fn add_devices(tree: &mut Tree, terminal: bool) -> Result<Option<Owne
     for (link, to) in DEVICE_LINKS {
         tree.add(&Entry::Symlink { target: PathBuf::from(link), to: PathBuf::from(to) }, Vec::new())?;
     }
-    tree.tmpfs(Path::new("/dev/shm"), &format!("mode=1777,{WRITABLE_OPTIONS}"), MsFlags::empty())?;
+    tree.tmpfs(Path::new("/dev/shm"), &format!("mode=1777,{SHARED_MEMORY_OPTIONS}"), MsFlags::empty())?;
 
     let pts = dev.join("pts");
     let failed = |os: Errno| Error::Device { path: pts.clone(), os: os.into() };

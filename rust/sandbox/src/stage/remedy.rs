@@ -13,6 +13,11 @@ pub(crate) fn user_namespace(os: Errno) -> Error {
             "The limit on user namespaces is reached; as root: sysctl user.max_user_namespaces=65536"
                 .to_owned()
         }
+        Errno::EACCES => {
+            "A security module keeps them from this program; as root, `journalctl --dmesg --grep DENIED` \
+                          names the profile or policy to change"
+                .to_owned()
+        }
         _ => UNKNOWN.to_owned(),
     });
     Error::UserNamespace { os: os.into(), cure }
@@ -62,16 +67,15 @@ pub(crate) fn hindrance() -> Option<String> {
 pub(crate) const UNKNOWN: &str = "`jail doctor` says what this host offers; inside a container, start it so that it may make \
                        namespaces (docker: `--security-opt seccomp=unconfined`), or run on its host";
 
+/// A command of one line, so that it can be copied from an error message whatever stands in front of the line.
 fn apparmor_profile() -> String {
     let program = std::env::current_exe()
         .map_or_else(|_| "/usr/local/bin/jail".to_owned(), |path| path.to_string_lossy().into_owned());
+    let profile =
+        format!("profile jail \"{program}\" flags=(unconfined) {{ userns, }}").replace('\'', r"'\''");
     format!(
-        "AppArmor on this host keeps them from programs without a profile. As root, write this to \
-         /etc/apparmor.d/jail and run `apparmor_parser -r /etc/apparmor.d/jail`:\n\
-         abi <abi/4.0>,\n\
-         include <tunables/global>\n\
-         profile jail \"{program}\" flags=(unconfined) {{\n  \
-           userns,\n\
-         }}"
+        "AppArmor on this host keeps them from programs without a profile. As root: \
+         printf '%s\\n' 'abi <abi/4.0>,' 'include <tunables/global>' '{profile}' >/etc/apparmor.d/jail && \
+         apparmor_parser -r /etc/apparmor.d/jail"
     )
 }

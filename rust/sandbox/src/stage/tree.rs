@@ -27,8 +27,8 @@ use crate::sys::mount::{Attributes, move_mount, open_tree_clone, set_attributes}
 
 /// What the root may hold: directories, links and files of the plan.
 const ROOT_OPTIONS: &str = "mode=0755,size=64m,nr_inodes=65536";
-/// What a writable directory of the jail's own may hold.
-pub(crate) const WRITABLE_OPTIONS: &str = "size=50%,nr_inodes=1m";
+/// What a writable directory of the jail's own may hold, at most of the machine's memory.
+pub(crate) const WRITABLE_OPTIONS: &str = "size=25%,nr_inodes=1m";
 
 /// A tree under construction; the working directory of the process moves about in it meanwhile.
 pub(crate) struct Tree {

@@ -105,3 +105,30 @@ fn a_policy_that_is_empty_denies_and_one_that_is_broken_starts_nothing() {
     // The control.
     observed(&with(b"allow api.test\n"), &[("asked", "200")]);
 }
+
+#[test]
+fn what_a_job_does_while_it_is_watched_does_not_make_the_learnt_policy_wider() {
+    needs!("python3");
+    let server = Server::http("plain.test");
+    let jail = || armed().upstream(&server);
+    let script = r#"
+for path in sys.argv[1:]:
+    fact(path, ask(dial("plain.test", 80), request("plain.test", path)))
+"#;
+    // Paths that look like patterns, or like more than one line.
+    let done = ["/**", "/a/*", "/{b,c}", "/[d-f]", "/?", "/g%0aallow%20*", "/echo"];
+    let learning = jail();
+    let learnt = learning.place().join("learnt.txt");
+    let learning = learning.options(["--learn".into(), learnt.clone().into_os_string()]);
+    learning.run(program(script, &done)).succeeds().allowed("plain.test:80", done.len() as u64);
+    let text = fs::read_to_string(&learnt).unwrap();
+    let rules = text.lines().filter(|line| !line.starts_with('#'));
+    assert!(rules.clone().all(|line| line.starts_with("allow GET http://plain.test/")), "{text}");
+
+    let others = ["/a/x", "/b", "/d", "/x", "/echo/x", "/a/x/y"];
+    let jail = jail().options(["--policy".into(), learnt.into_os_string()]);
+    let ended = jail.run(program(script, &[&others[..], &["/**", "/a/*", "/echo"]].concat()));
+    let mut expected: Vec<(&str, &str)> = others.map(|path| (path, "403 path-not-allowed")).into();
+    expected.extend([("/**", "404"), ("/a/*", "404"), ("/echo", "200")]);
+    observed(&ended, &expected);
+}

@@ -11,8 +11,13 @@ use http::{Response, StatusCode};
 use super::{armed, observed, program};
 use crate::support::{Jail, Server, random};
 
+/// A path, and the text behind it for a token.
+type Form = (&'static str, fn(&str) -> String);
+/// A name, the content coding, and the pieces in which a body goes out.
+type Packing = (&'static str, &'static str, fn(&[u8]) -> Vec<Bytes>);
+
 /// What the job asks for and what it gets: the same text, made of the real token by the server, and of the dummy here.
-const FORMS: [(&str, fn(&str) -> String); 13] = [
+const FORMS: [Form; 14] = [
     ("/raw", |token| format!("you sent {token}!")),
     ("/twice", |token| format!("{token}{token}")),
     ("/json", |token| serde_json::json!({"error": {"key": token}}).to_string()),
@@ -29,11 +34,12 @@ const FORMS: [(&str, fn(&str) -> String); 13] = [
     ("/base64-amid", |token| format!("data: {}", STANDARD.encode(format!("xy{token}z")))),
     ("/base64-url", |token| format!("data: {}", URL_SAFE_NO_PAD.encode(format!("token={token}")))),
     ("/basic", |token| format!("Authorization: Basic {}", STANDARD.encode(format!("me:{token}")))),
+    ("/binary", |token| format!("\u{1}{token}\u{2}")),
     ("/events", |token| format!("event: error\ndata: {token}\n\ndata: end\n\n")),
 ];
 
 /// How a body is packed on its way.
-const PACKINGS: [(&str, &str, fn(&[u8]) -> Vec<Bytes>); 8] = [
+const PACKINGS: [Packing; 8] = [
     ("whole", "", |body| vec![Bytes::copy_from_slice(body)]),
     ("bytewise", "", |body| body.iter().map(|byte| Bytes::copy_from_slice(&[*byte])).collect()),
     ("gzip", "gzip", |body| vec![gzip(body).into()]),
@@ -61,6 +67,9 @@ fn reflector() -> Server {
         let mut answer = Response::builder().status(StatusCode::INTERNAL_SERVER_ERROR);
         if form == "events" {
             answer = answer.header(CONTENT_TYPE, "text/event-stream");
+        }
+        if form == "binary" {
+            answer = answer.header(CONTENT_TYPE, "application/octet-stream");
         }
         if !coding.is_empty() {
             answer = answer.header(CONTENT_ENCODING, *coding);
@@ -103,6 +112,7 @@ for path in sys.argv[1:]:
 /// What the job must see: all of it with the dummy in the token's place, or nothing.
 fn expected(dummy: &str, paths: &[String]) -> Vec<(String, String)> {
     let ascii = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\n', "\\n"));
+    let ascii = |text: &str| ascii(text).replace('\u{1}', "\\x01").replace('\u{2}', "\\x02");
     paths
         .iter()
         .flat_map(|path| {
@@ -163,6 +173,40 @@ fn the_real_token_does_not_come_back_in_any_form() {
     for (form, make) in FORMS {
         assert!(!text.contains(&make(&token)), "{form} of the real token is in the jail");
     }
+}
+
+#[test]
+fn a_token_of_another_length_than_its_dummy_does_not_come_back_either() {
+    needs!("python3");
+    let server = reflector();
+    // Shorter than any dummy may be; in bodies that are not text, lengths must stay as they are.
+    let token = format!("tk{}", &random("")[..12]);
+    let paths = [
+        "/whole/raw",
+        "/bytewise/raw",
+        "/whole/json-escaped",
+        "/gzip/base64",
+        "/whole/basic",
+        "/whole/binary",
+        "/bytewise/binary",
+    ];
+    let ended = jail(&server, &token).run(program(FETCH, &paths));
+    let dummy = ended.succeeds().value("dummy");
+    assert!(dummy.len() > token.len(), "{ended}");
+    let text = ended.text();
+    for (form, make) in FORMS {
+        assert!(!text.contains(&make(&token)), "{form} of the real token is in the jail{ended}");
+    }
+    assert!(!text.contains(&STANDARD.encode(format!("me:{token}"))), "{ended}");
+    ended.prints(&format!("/whole/raw: 'you sent {dummy}!'"));
+    // The control: the answers were there, and held what was sent.
+    assert_eq!(text.matches(" in headers: ").count(), paths.len(), "{ended}");
+    assert!(
+        server
+            .requests()
+            .iter()
+            .all(|seen| seen.header("authorization").unwrap() == format!("Bearer {token}"))
+    );
 }
 
 #[test]

@@ -218,11 +218,11 @@ attempt("as it should be", with_field("content-length", "4", method="POST"), b"f
         };
         assert!(expected.contains(&result), "{name}: {result}{ended}");
     }
+    // A request whose body turns out to be too short may have begun outside by then: there it breaks off.
     let seen = server.requests();
-    assert!(
-        matches!(&seen[..], [one] if one.method == "POST" && one.path == "/echo" && one.body == 4),
-        "{seen:?}"
-    );
+    assert!(seen.iter().all(|seen| seen.method == "POST" && seen.path == "/echo"), "{seen:?}");
+    let bodies: Vec<usize> = seen.iter().map(|seen| seen.body).filter(|length| *length > 0).collect();
+    assert_eq!(bodies, [4], "{seen:?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A server without any sense of HTTP: it writes down every byte, and says the same whatever it hears.
+//! A server with hardly any sense of HTTP: it writes down every byte, and says the same to every request.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -13,12 +13,12 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Answers whatever it reads with an empty 200.
+    /// Answers every request with an empty 200.
     pub(super) fn start() -> Recorder {
         Recorder::saying(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     }
 
-    /// Answers whatever it reads with these bytes.
+    /// Answers every request with these bytes.
     pub(super) fn saying(answer: &'static [u8]) -> Recorder {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
@@ -51,11 +51,26 @@ impl Recorder {
 }
 
 fn listen(mut stream: TcpStream, answer: &[u8], notes: &Mutex<Vec<u8>>) {
-    let mut buffer = [0; 8192];
+    let (mut buffer, mut request) = ([0; 8192], Vec::new());
     while let Ok(read @ 1..) = stream.read(&mut buffer) {
         notes.lock().unwrap().extend_from_slice(&buffer[..read]);
-        if stream.write_all(answer).is_err() {
-            return;
+        request.extend_from_slice(&buffer[..read]);
+        // An answer before its end could end the request early, and with it what is written down.
+        if is_whole(&request) {
+            request.clear();
+            if stream.write_all(answer).is_err() {
+                return;
+            }
         }
     }
+}
+
+fn is_whole(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request).to_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    if head.contains("\r\ntransfer-encoding:") {
+        return body.ends_with("0\r\n\r\n");
+    }
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+    body.len() >= length.unwrap_or(0)
 }

@@ -114,10 +114,8 @@ fn overlay() -> Finding {
 
 fn control_groups() -> Finding {
     let what = "control groups for limits on memory, CPUs and processes".to_owned();
-    if cgroup::may_limit() {
-        return Finding { what, state: State::Ok, cure: None };
+    match cgroup::hindrance() {
+        None => Finding { what, state: State::Ok, cure: None },
+        cure => Finding { what, state: State::Degraded, cure },
     }
-    let cure =
-        "boot with cgroup version 2 and run in a session of systemd (or start the jail as root)".to_owned();
-    Finding { what, state: State::Degraded, cure: Some(cure) }
 }

@@ -12,7 +12,7 @@ use nix::sys::socket::{Shutdown, shutdown};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::cgroup::{self, Enforcement};
+use super::cgroup::{self, Enforcement, Scope};
 use super::{Waiting, identity, proof};
 use crate::backend::{Error, Listeners};
 use crate::plan::Plan;
@@ -25,6 +25,8 @@ pub(super) struct Stage {
     pub(super) child: Child,
     /// The job's terminal, which may come before it is asked for.
     early_terminal: Option<OwnedFd>,
+    /// Whether systemd's program has still to become the stage.
+    awaits_scope: bool,
     /// Whether every process of the jail is gone.
     is_over: bool,
 }
@@ -37,13 +39,13 @@ pub(super) fn start(plan: &Plan) -> Result<Waiting, Error> {
     reap_left();
     let streams = standard_streams()?;
     let file = seal_plan(plan)?;
-    let (scope, group, notices) = match cgroup::enforcement(&plan.limits)? {
-        Enforcement::Unneeded => (Vec::new(), None, Vec::new()),
-        Enforcement::Group(group) => (Vec::new(), Some(group), Vec::new()),
-        Enforcement::Scope(words) => (words, None, Vec::new()),
-        Enforcement::None(sentences) => (Vec::new(), None, sentences),
+    let (scope, group, mut notices) = match cgroup::enforcement(&plan.limits)? {
+        Enforcement::Unneeded => (None, None, Vec::new()),
+        Enforcement::Scope(scope) => (Some(scope), None, Vec::new()),
+        Enforcement::Group(group) => (None, Some(group), Vec::new()),
+        Enforcement::None(sentences) => (None, None, sentences),
     };
-    let mut stage = spawn(&scope)?;
+    let mut stage = spawn(scope.as_ref())?;
     let pid = Pid::from_raw(stage.child.id() as i32);
     if let Some(group) = &group {
         group.take(pid)?;
@@ -51,7 +53,10 @@ pub(super) fn start(plan: &Plan) -> Result<Waiting, Error> {
     let identity = identity::of_job(pid);
     let [stdin, stdout, stderr] = &streams;
     let fds = [file.as_fd(), stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
-    stage.channel.send(&ToStage::Begin { identity }, &fds)?;
+    let begun = stage.channel.send(&ToStage::Begin { identity }, &fds);
+    if scope.is_none() {
+        begun?;
+    }
 
     let mut listeners = Listeners::default();
     // The outer stage and init speak at the same time.
@@ -62,6 +67,9 @@ pub(super) fn start(plan: &Plan) -> Result<Waiting, Error> {
         }
         match stage.next()? {
             (FromStage::Unshared, _) => {
+                if std::mem::take(&mut stage.awaits_scope) {
+                    notices = cgroup::unenforced(pid, &plan.limits);
+                }
                 identity::map(pid, identity).map_err(|error| {
                     stage::remedy::map_ids(Errno::from_raw(error.raw_os_error().unwrap_or(0)))
                 })?;
@@ -106,7 +114,12 @@ impl Stage {
 
     /// What the stage says next; its failure or silent end is an error.
     pub(super) fn next(&mut self) -> Result<(FromStage, Vec<OwnedFd>), Error> {
-        match self.channel.receive()? {
+        let received = match self.channel.receive() {
+            // What it did not read before its end resets the connection.
+            Err(Error::Channel { .. }) if self.awaits_scope => None,
+            received => received?,
+        };
+        match received {
             Some((FromStage::Failed(error), _)) => Err(error),
             Some((FromStage::Gone, fds)) => {
                 self.is_over = true;
@@ -116,7 +129,7 @@ impl Stage {
             None => {
                 let how =
                     self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
-                Err(Error::StageEnded { how })
+                Err(if self.awaits_scope { Error::Scope { how } } else { Error::StageEnded { how } })
             }
         }
     }
@@ -156,20 +169,21 @@ fn reap_left() {
 /// channel is its standard input, so that no descriptor has to be made inheritable for a moment, when another thread
 /// might start a program.
 ///
-/// A `scope` is a command line that becomes the stage, in a control group of its own.
-fn spawn(scope: &[String]) -> Result<Stage, Error> {
+/// In a `scope` it is systemd's program that becomes the stage.
+fn spawn(scope: Option<&Scope>) -> Result<Stage, Error> {
     let failed = |error: std::io::Error| Error::StartStage { os: error.into() };
     let (channel, theirs) = Channel::pair()?;
-    let mut command = match scope {
-        [] => {
-            let mut command = Command::new("/proc/self/exe");
-            command.arg0("jail").env_clear();
+    let mut command = match scope.map(|scope| (scope, scope.words.as_slice())) {
+        Some((scope, [program, words @ ..])) => {
+            let mut command = Command::new(program);
+            command.env_clear().envs(scope.environment.iter().map(|(name, value)| (name, value)));
+            // There /proc/self is another program first.
+            command.args(words).arg(std::env::current_exe().map_err(failed)?);
             command
         }
-        [program, words @ ..] => {
-            // There /proc/self is another program first. The environment is what finds the user's systemd.
-            let mut command = Command::new(program);
-            command.args(words).arg(std::env::current_exe().map_err(failed)?);
+        _ => {
+            let mut command = Command::new("/proc/self/exe");
+            command.arg0("jail").env_clear();
             command
         }
     };
@@ -181,7 +195,7 @@ fn spawn(scope: &[String]) -> Result<Stage, Error> {
         .process_group(0)
         .spawn()
         .map_err(failed)?;
-    Ok(Stage { channel, child, early_terminal: None, is_over: false })
+    Ok(Stage { channel, child, early_terminal: None, awaits_scope: scope.is_some(), is_over: false })
 }
 
 /// Copies of our standard streams for the job; what is closed here is /dev/null there.

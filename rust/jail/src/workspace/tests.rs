@@ -66,11 +66,11 @@ fn files_that_run_later_are_read_only_and_cannot_be_moved_away() {
 fn a_file_that_runs_later_is_reported_when_it_appears_or_changes() {
     let (home, project) = project();
     let workspace = open(home.path(), &project).unwrap();
-    assert!(workspace.changed().unwrap().is_empty());
+    assert!(workspace.changed().is_empty());
     fs::create_dir(project.join(".vscode")).unwrap();
     fs::write(project.join(".git/hooks/pre-commit"), "#!/bin/sh\n").unwrap();
     fs::write(project.join("README.md"), "an ordinary file").unwrap();
-    assert_eq!(workspace.changed().unwrap(), [Path::new(".git/hooks"), Path::new(".vscode")]);
+    assert_eq!(workspace.changed(), [Path::new(".git/hooks"), Path::new(".vscode")]);
 }
 
 #[test]
@@ -96,5 +96,46 @@ fn a_link_in_place_of_a_protected_file_is_not_followed() {
     let workspace = open(home.path(), &project).unwrap();
     assert!(!format!("{:?}", workspace.entries(Path::new("/unused"))).contains(".envrc"));
     fs::remove_file(project.join(".envrc")).unwrap();
-    assert_eq!(workspace.changed().unwrap(), [Path::new(".envrc")]);
+    assert_eq!(workspace.changed(), [Path::new(".envrc")]);
+}
+
+#[test]
+fn what_an_allowed_envrc_loads_is_protected_with_it() {
+    let (home, project) = project();
+    fs::write(project.join("flake.nix"), "{ }").unwrap();
+    let entries = |workspace: &Workspace| format!("{:?}", workspace.entries(Path::new("/unused")));
+    assert!(!entries(&open(home.path(), &project).unwrap()).contains("flake.nix"));
+    fs::write(project.join(".envrc"), "use flake\n").unwrap();
+    assert!(entries(&open(home.path(), &project).unwrap()).contains("flake.nix"));
+}
+
+#[test]
+fn hooks_in_another_place_are_protected_there() {
+    let (home, project) = project();
+    for (value, place) in
+        [("./tools/hooks", "tools/hooks"), ("\"tools/hooks\"", "tools/hooks"), ("../x", ""), ("/x", "")]
+    {
+        fs::write(project.join(".git/config"), format!("[core]\n\tbare = false\n\thooksPath = {value}\n"))
+            .unwrap();
+        fs::create_dir_all(project.join("tools/hooks")).unwrap();
+        let found = open(home.path(), &project).unwrap().entries(Path::new("/unused"));
+        let hooks = Entry::Bind {
+            source: project.join("tools/hooks"),
+            target: project.join("tools/hooks"),
+            access: Access::ReadOnly,
+        };
+        assert_eq!(found.contains(&hooks), !place.is_empty(), "{value}");
+    }
+}
+
+#[test]
+fn what_a_job_made_unreadable_or_endless_is_reported() {
+    let (home, project) = project();
+    let workspace = open(home.path(), &project).unwrap();
+    fs::create_dir(project.join(".vscode")).unwrap();
+    for number in 0..5000 {
+        fs::write(project.join(format!(".vscode/{number}")), "").unwrap();
+    }
+    assert_eq!(workspace.changed(), [Path::new(".vscode")]);
+    assert_eq!(open(home.path(), &project).unwrap().changed(), [Path::new(".vscode")]);
 }
