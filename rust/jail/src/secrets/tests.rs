@@ -218,6 +218,7 @@ fn links_are_followed_and_the_file_behind_them_is_judged() {
     std::fs::create_dir(folder.path().join("generation")).unwrap();
     write(&folder.path().join("generation/token"), "the-secret\r\n", 0o400);
     assert_eq!(secret(&["file:~/token"], &context), "the-secret");
+    std::fs::remove_file(folder.path().join("generation/token")).unwrap();
     write(&folder.path().join("generation/token"), "the-secret", 0o644);
     assert!(error(&["file:~/token"], &context).contains("mode 644"));
 }

@@ -1,0 +1,69 @@
+# Jails that are really built, of the packages of checks/toy-nixpkgs: nix-build -A sees, with NIX_PATH=nixpkgs=….
+{
+  lib ? import <nixpkgs/lib>,
+  # A directory with `bin/jail`.
+  package,
+}:
+let
+  toy = import ../../toy-nixpkgs { };
+  pkgs = import ./builders.nix { inherit lib toy package; };
+
+  jail =
+    module:
+    (import ../../../nix/lib.nix { inherit lib; }).mkJail {
+      inherit pkgs package;
+      modules = [ module ];
+    };
+
+  # It runs, and lists what it sees of the store.
+  sees = {
+    name = "sees";
+    packages = [
+      toy.bash
+      toy.busybox
+    ];
+    command = [
+      "sh"
+      "-c"
+    ];
+  };
+in
+{
+  sees = jail sees;
+  greets = jail {
+    name = "greets";
+    packages = [ toy.hello ];
+    command = [ "hello" ];
+  };
+  # Only the command names it.
+  named = jail {
+    name = "named";
+    command = [ "${toy.hello}/bin/hello" ];
+  };
+
+  # None of these builds.
+  bad-rule = jail (sees // { rules = [ "https://" ]; });
+  undeclared = jail (
+    sees
+    // {
+      rules = [
+        {
+          hosts = [ "example.com" ];
+          credential = "TOKEN";
+        }
+      ];
+    }
+  );
+  too-large = jail (sees // { closure.maxSize = "1K"; });
+  forbidden = jail (sees // { closure.forbid = [ toy.busybox ]; });
+  # Limits that hold.
+  within-limits = jail (
+    sees
+    // {
+      closure = {
+        maxSize = "1G";
+        forbid = [ toy.fails ];
+      };
+    }
+  );
+}

@@ -1,0 +1,113 @@
+# Options to JSON.
+{
+  examples,
+  jail,
+  lib,
+  pkgs,
+  withoutHashes,
+  ...
+}:
+let
+  golden = name: {
+    expr = withoutHashes examples.${name}.spec;
+    expected = lib.importJSON (./golden + "/${name}.json");
+  };
+
+  roots = module: (jail module).closure.rootPaths;
+
+  presets = lib.mapAttrs' (file: kind: {
+    name = lib.removeSuffix ".json" file;
+    value = kind;
+  }) (builtins.readDir ../../rust/jail/presets);
+
+  # The data of a ready-made jail, in the order in which attributes are.
+  preset =
+    name:
+    let
+      data = lib.importJSON (../../rust/jail/presets + "/${name}.json");
+    in
+    removeAttrs data [ "programs" ]
+    // {
+      credentials = lib.sort (a: b: a.variable < b.variable) data.credentials or [ ];
+    };
+  asPreset =
+    name:
+    let
+      inherit (examples.${name}) spec;
+    in
+    {
+      expr =
+        removeAttrs spec [
+          "backend"
+          "closure"
+          "workspaceMode"
+        ]
+        // {
+          credentials = spec.credentials or [ ];
+        };
+      expected = preset name;
+    };
+in
+{
+  testLeast = golden "least";
+  testMost = golden "most";
+
+  testClaude = asPreset "claude";
+  testCodex = asPreset "codex";
+  testGemini = asPreset "gemini";
+  testOpencode = asPreset "opencode";
+  testShell = asPreset "shell";
+
+  # The credentials of a group are tried in the order of the file: it must be the order that attributes keep.
+  testGroupsKeepTheirOrder = {
+    expr = map (credential: credential.variable) examples.claude.spec.credentials;
+    expected = map (
+      credential: credential.variable
+    ) (lib.importJSON ../../rust/jail/presets/claude.json).credentials;
+  };
+
+  testEveryPresetIsAJail = {
+    expr = lib.attrNames (lib.filterAttrs (name: _: !examples ? ${name}) presets);
+    expected = [ ];
+  };
+
+  # Paths that only a variable names are in the closure; without such there is no file that names them.
+  testWordsAreRoots = {
+    expr = map (root: root.name) (roots {
+      name = "words";
+      packages = [ pkgs.bash ];
+      environment.GREETING = "${pkgs.hello}/share/greeting";
+    });
+    expected = [
+      "bash"
+      "words-words"
+    ];
+  };
+  testPackagesAreRoots = {
+    expr = map (root: root.name) (roots {
+      name = "plain";
+      packages = [ pkgs.bash ];
+    });
+    expected = [ "bash" ];
+  };
+  testShellIsARoot = {
+    expr = map (root: root.name) (roots {
+      name = "dev";
+      shell = pkgs.mkShell { packages = [ pkgs.cargo ]; };
+    });
+    expected = [
+      "cargo"
+      "cc-wrapper"
+      "coreutils"
+      "input-nix-shell"
+    ];
+  };
+
+  # The program is no part of the jail.
+  testJailIsOutside = {
+    expr = lib.elem pkgs.nix-jail (roots {
+      name = "plain";
+    });
+    expected = false;
+  };
+}

@@ -1,0 +1,105 @@
+# Jails that are compared with golden files here and given to the program by checks/nix-language.sh.
+{
+  jail,
+  nix-jail,
+  pkgs,
+  lib,
+  ...
+}:
+lib.mapAttrs (_: module: jail module) nix-jail.lib.jails
+// {
+  # Nothing but a name.
+  least = jail { name = "least"; };
+
+  # Everything that there is to say.
+  most = jail {
+    name = "most";
+    description = "Every option once";
+    command = [
+      "${pkgs.hello}/bin/hello"
+      "--greeting=a \"quoted\" word"
+    ];
+    packages = [
+      pkgs.bash
+      pkgs.git
+    ];
+    shell = pkgs.mkShell {
+      packages = [ pkgs.cargo ];
+      RUST_BACKTRACE = "1";
+      PATH = "/of/the/shell";
+      HTTPS_PROXY = "http://proxy.example:3128";
+      shellHook = "touch /tmp/mark";
+    };
+    rules = [
+      "deny https://api.example.com/admin/**"
+      "GET,HEAD https://api.example.com/**"
+      {
+        hosts = [
+          "github.com"
+          "*.github.com"
+        ];
+        methods = [
+          "GET"
+          "POST"
+        ];
+        paths = [ "/me/repository.git/**" ];
+        credential = "GITHUB_TOKEN";
+      }
+      {
+        action = "deny";
+        scheme = "wss";
+        hosts = [ "*.example.com" ];
+      }
+      {
+        scheme = "tcp";
+        hosts = [ "db.example.net" ];
+        ports = [ 5432 ];
+      }
+    ];
+    credentials = {
+      GITHUB_TOKEN = {
+        sources = [
+          "env:GITHUB_TOKEN"
+          "command:gh auth token"
+        ];
+        optional = true;
+      };
+      API_KEY = {
+        sources = [ "file:/run/secrets/api#/key" ];
+        hosts = [ "api.example.com" ];
+        headers = [ "x-example-key" ];
+        queryParameters = [ "key" ];
+        group = "api";
+        allowForeign = true;
+        redact = false;
+      };
+    };
+    environment.EDITOR = "vi";
+    passEnvironment = [
+      "GIT_AUTHOR_NAME"
+      "TERM"
+    ];
+    workspaceMode = "overlay";
+    protect = [ "deploy.sh" ];
+    home = "persistent";
+    binds = [
+      "~/.gitconfig"
+      {
+        source = "/var/cache/models";
+        target = "/models";
+        writable = true;
+      }
+    ];
+    limits = {
+      memory = "4G";
+      cpus = 1.5;
+      pids = 512;
+      timeout = 90;
+    };
+    backend = "native";
+    closure = {
+      maxSize = "2G";
+      forbid = [ pkgs.gcc ];
+    };
+  };
+}

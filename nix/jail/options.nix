@@ -1,0 +1,331 @@
+# The options of one jail; each of the module systems has them as a submodule, `mkJail` evaluates them alone.
+{
+  config,
+  lib,
+  ...
+}:
+let
+  inherit (lib) mkOption types;
+
+  listOf =
+    type: description: example:
+    mkOption {
+      type = types.listOf type;
+      default = [ ];
+      inherit description example;
+    };
+  optional =
+    type: description: example:
+    mkOption {
+      type = types.nullOr type;
+      default = null;
+      inherit description example;
+    };
+  flag =
+    default: description:
+    mkOption {
+      type = types.bool;
+      inherit default description;
+      example = !default;
+    };
+
+  jailName = types.strMatching "[A-Za-z0-9][A-Za-z0-9_.-]{0,63}" // {
+    description = "name of at most 64 letters, digits, `-`, `_` and `.`";
+  };
+  variableName = types.strMatching "[A-Za-z_][A-Za-z0-9_]*" // {
+    description = "name of an environment variable";
+  };
+  source = types.strMatching "(command|env|file|keyring|systemd):.+" // {
+    description = "string of the form env:VAR, file:PATH, command:PROGRAM ARGUMENTS, keyring:SERVICE[/ACCOUNT] or systemd:NAME";
+  };
+  bytes = types.coercedTo types.ints.positive toString (types.strMatching "[0-9]+[KMGT]?") // {
+    description = "number of bytes, or a string like 512M or 2G";
+  };
+  span = types.coercedTo types.ints.positive toString (types.strMatching "[0-9]+[smhd]?") // {
+    description = "number of seconds, or a string like 30s, 10m or 2h";
+  };
+
+  rule = types.submodule {
+    options = {
+      action = mkOption {
+        type = types.enum [
+          "allow"
+          "deny"
+        ];
+        default = "allow";
+        example = "deny";
+        description = "What becomes of a request that the rule matches.";
+      };
+      scheme = mkOption {
+        type = types.enum [
+          "https"
+          "http"
+          "wss"
+          "ws"
+          "tcp"
+        ];
+        default = "https";
+        example = "tcp";
+        description = "How the request travels. `tcp` is opaque and needs `ports`; `wss` and `ws` are WebSockets only.";
+      };
+      hosts = mkOption {
+        type = types.nonEmptyListOf types.str;
+        example = [
+          "api.github.com"
+          "*.githubusercontent.com"
+        ];
+        description = "Names, `*.NAME` for sub-domains, or address ranges in CIDR form.";
+      };
+      ports = listOf types.port "The ports; none means the scheme's own." [ 8443 ];
+      methods = listOf types.str "The HTTP methods; none means all." [
+        "GET"
+        "HEAD"
+      ];
+      paths =
+        listOf types.str "Globs of the path, `*` within one part of it, `**` across; none means all."
+          [
+            "/repos/me/**"
+          ];
+      credential =
+        optional variableName "The credential that these requests use, and no other requests do."
+          "GITHUB_TOKEN";
+    };
+  };
+
+  credential = types.submodule {
+    options = {
+      sources = mkOption {
+        type = types.nonEmptyListOf source;
+        example = [
+          "env:GITHUB_TOKEN"
+          "command:gh auth token"
+          "file:~/.claude/.credentials.json#/claudeAiOauth/accessToken"
+        ];
+        description = "Where the real one is, in order: the first that exists is used. Each may end in `#/json/pointer`.";
+      };
+      hosts =
+        listOf types.str
+          "The hosts that get the real one. Needed unless a rule names the credential: then it goes by those rules only."
+          [ "api.github.com" ];
+      headers =
+        listOf types.str "Header names that carry it, beside `Authorization`, `x-api-key` and their like."
+          [ "x-figma-token" ];
+      queryParameters = listOf types.str "Query parameters that carry it." [ "access_token" ];
+      group =
+        optional types.str
+          "Credentials of one group are alternatives: in the order of their variables' names, the first that is found is used."
+          "claude";
+      optional = flag false "Whether the job starts without it.";
+      allowForeign = flag false "Whether the job may use keys of its own towards these hosts.";
+      redact = flag true "Whether the dummy takes the place of the real one in answers.";
+    };
+  };
+
+  bind = types.submodule {
+    options = {
+      source = mkOption {
+        type = types.str;
+        example = "~/.gitconfig";
+        description = "On the host; `~/` is the operator's home.";
+      };
+      target = optional types.str "In the jail; the same path if left out." "/etc/gitconfig";
+      writable = flag false "Whether the job may write to it.";
+    };
+  };
+
+  # `"file:''${./token}"` has copied the secret where every user of the machine can read it.
+  notInStore = variable: source: {
+    assertion = !lib.hasPrefix "file:${builtins.storeDir}/" source;
+    message = ''
+      credentials.${variable}: ${source} is in the Nix store, which everybody can read. Name the file as a string
+      ("file:/run/secrets/token"), not as a Nix path, and replace the secret: it has been copied to the store.'';
+  };
+in
+{
+  options = {
+    name = mkOption {
+      type = jailName;
+      example = "claude";
+      description = "The jail's name, and the name of the command that runs it.";
+    };
+
+    description = mkOption {
+      type = types.singleLineStr;
+      default = "";
+      example = "Claude Code on this project";
+      description = "One line for people.";
+    };
+
+    command = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      example = lib.literalExpression ''[ "claude" "--model" "opus" ]'';
+      description = "The command and its first arguments; the words of the command line come after it.";
+    };
+
+    packages = mkOption {
+      type = types.listOf types.package;
+      default = [ ];
+      example = lib.literalExpression "[ pkgs.bashInteractive pkgs.coreutils pkgs.git ]";
+      description = "What is in the jail: these packages on `PATH`, and of the Nix store exactly their runtime closure.";
+    };
+
+    shell = mkOption {
+      type = types.nullOr types.package;
+      default = null;
+      example = lib.literalExpression "pkgs.mkShell { packages = [ pkgs.cargo ]; }";
+      description = ''
+        A dev shell whose inputs and variables are in the jail too. Its hooks do not run: `jail run --flake` is for
+        shells that need them.
+      '';
+    };
+
+    rules = mkOption {
+      type = types.listOf (types.either types.str rule);
+      default = [ ];
+      example = lib.literalExpression ''
+        [
+          "GET,HEAD https://api.github.com/repos/**"
+          { hosts = [ "api.anthropic.com" ]; credential = "ANTHROPIC_API_KEY"; }
+        ]
+      '';
+      description = ''
+        What the job may do on the network, in order: the first rule that matches decides, none means no. As text
+        (`[allow|deny] [METHOD,…] [https|http|wss|ws|tcp://]HOST[:PORT][/PATH]`) or in parts.
+      '';
+    };
+
+    credentials = mkOption {
+      type = types.attrsOf credential;
+      default = { };
+      example = lib.literalExpression ''
+        {
+          GITHUB_TOKEN = {
+            sources = [ "command:gh auth token" ];
+            hosts = [ "api.github.com" ];
+          };
+        }
+      '';
+      description = "The secrets that the job uses without having them, by the variable that holds the dummy inside.";
+    };
+
+    environment = mkOption {
+      type = types.attrsOf types.str;
+      default = { };
+      example = {
+        EDITOR = "vi";
+      };
+      description = "Variables of the jail. They are in the Nix store for all to read: secrets belong to `credentials`.";
+    };
+
+    passEnvironment = mkOption {
+      type = types.listOf variableName;
+      default = [ ];
+      apply = lib.unique;
+      example = [ "GIT_AUTHOR_NAME" ];
+      description = "Variables taken over from the operator's environment where they are set.";
+    };
+
+    workspaceMode = mkOption {
+      type = types.enum [
+        "ro"
+        "rw"
+        "overlay"
+      ];
+      default = "rw";
+      example = "overlay";
+      description = ''
+        How the job sees its workspace: read-only, writable but for files that run later on the host, or writable on a
+        layer of its own that is gone at the end.
+      '';
+    };
+
+    protect =
+      listOf types.str
+        "Files of the workspace that run later on the host, read-only beside the built-in list; relative paths."
+        [ "deploy.sh" ];
+
+    home = mkOption {
+      type = types.enum [
+        "ephemeral"
+        "persistent"
+      ];
+      default = "ephemeral";
+      example = "persistent";
+      description = "What becomes of the job's home directory: gone at the end, or kept for the next job of this jail.";
+    };
+
+    binds = mkOption {
+      type = types.listOf (types.coercedTo types.str (source: { inherit source; }) bind);
+      default = [ ];
+      example = lib.literalExpression ''
+        [
+          "~/.gitconfig"
+          { source = "/var/cache/models"; target = "/models"; }
+        ]
+      '';
+      description = "Further files and directories of the host, as a path or in parts.";
+    };
+
+    limits = {
+      memory = optional bytes "Memory." "4G";
+      cpus = optional types.numbers.positive "CPUs' worth of time." 1.5;
+      pids = optional types.ints.positive "Processes and threads." 512;
+      timeout = optional span "Wall-clock time." "2h";
+    };
+
+    backend = mkOption {
+      type = types.enum [
+        "auto"
+        "native"
+      ];
+      default = "auto";
+      example = "native";
+      description = "Who makes the jail: the platform's default, or Linux namespaces of the operator's own user.";
+    };
+
+    closure = {
+      maxSize =
+        optional bytes
+          "The most that the closure may take up in the store; beyond it the jail does not build."
+          "2G";
+      forbid = mkOption {
+        type = types.listOf types.package;
+        default = [ ];
+        example = lib.literalExpression "[ pkgs.gcc pkgs.openssh ]";
+        description = "Packages without which the closure must do; with one of them in it the jail does not build.";
+      };
+    };
+
+    service = {
+      enable = lib.mkEnableOption "the jail as a service that starts by itself (nix-darwin: an agent of the user)";
+      workspace =
+        optional types.str "The directory the service works in; none means no workspace."
+          "/srv/project";
+    };
+
+    assertions = mkOption {
+      type = types.listOf types.unspecified;
+      default = [ ];
+      internal = true;
+      description = "What must hold of the other options; a message is the cure.";
+    };
+  };
+
+  config = {
+    # The one locale that needs no files, and what a terminal's programs ask for.
+    environment.LANG = lib.mkDefault "C.UTF-8";
+    passEnvironment = [
+      "TERM"
+      "COLORTERM"
+      "NO_COLOR"
+      "TZ"
+    ];
+
+    assertions = lib.concatLists (
+      lib.mapAttrsToList (
+        variable: credential: map (source: notInStore variable source) credential.sources
+      ) config.credentials
+    );
+  };
+}

@@ -1,0 +1,45 @@
+# The options of one jail as the JSON that `jail` reads; what says nothing is left out.
+{ lib }:
+config: closure:
+let
+  says = lib.filterAttrs (_: value: value != null && value != [ ] && value != { } && value != "");
+  sayTrue = lib.filterAttrs (_: value: value != false);
+
+  rule =
+    rule:
+    if lib.isString rule then
+      rule
+    else
+      lib.filterAttrs (field: value: value != usual.${field} or null) (says rule);
+  usual = {
+    action = "allow";
+    scheme = "https";
+  };
+
+  credential =
+    variable: credential:
+    {
+      inherit variable;
+    }
+    // sayTrue (says (removeAttrs credential [ "redact" ]))
+    // lib.optionalAttrs (!credential.redact) { redact = false; };
+in
+says {
+  version = 1;
+  inherit (config)
+    name
+    description
+    command
+    environment
+    passEnvironment
+    workspaceMode
+    protect
+    home
+    backend
+    ;
+  rules = map rule config.rules;
+  credentials = lib.mapAttrsToList credential config.credentials;
+  binds = map (bind: sayTrue (says bind)) config.binds;
+  limits = says config.limits;
+  closure = says closure;
+}

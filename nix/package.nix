@@ -1,0 +1,81 @@
+{
+  lib,
+  stdenv,
+  rustPlatform,
+  installShellFiles,
+  cargo-deny,
+  clippy,
+  rustfmt,
+}:
+rustPlatform.buildRustPackage (finalAttrs: {
+  pname = "nix-jail";
+  inherit ((lib.importTOML ../rust/Cargo.toml).workspace.package) version;
+
+  src = lib.fileset.toSource {
+    root = ../rust;
+    fileset = lib.fileset.unions [
+      ../rust/Cargo.lock
+      ../rust/Cargo.toml
+      ../rust/clippy.toml
+      ../rust/deny.toml
+      ../rust/rustfmt.toml
+      ../rust/policy
+      ../rust/proxy
+      ../rust/sandbox
+      ../rust/jail
+    ];
+  };
+  cargoLock.lockFile = ../rust/Cargo.lock;
+
+  # As .cargo/config.toml has it, which is not in the source: 22 ms at every start, and an abort on a fresh VM.
+  env.AWS_LC_SYS_NO_JITTER_ENTROPY = "1";
+
+  nativeBuildInputs = [ installShellFiles ];
+
+  # Unit tests. What starts jails needs namespaces and other programs than a build has.
+  checkType = "debug";
+  cargoTestFlags = [
+    "--workspace"
+    "--lib"
+    "--bins"
+  ];
+  # They look at the host's own programs in /usr/bin, and a build has none.
+  checkFlags = [ "--skip=resolve::host" ];
+
+  postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+    mkdir man
+    $out/bin/jail man man
+    installManPage man/*
+    installShellCompletion --cmd jail \
+      --bash <($out/bin/jail completions bash) \
+      --fish <($out/bin/jail completions fish) \
+      --zsh <($out/bin/jail completions zsh)
+  '';
+
+  passthru.tests =
+    let
+      cargo =
+        name: tool: command:
+        finalAttrs.finalPackage.overrideAttrs (old: {
+          pname = "nix-jail-${name}";
+          nativeBuildInputs = old.nativeBuildInputs ++ [ tool ];
+          buildPhase = command;
+          doCheck = false;
+          installPhase = "touch $out";
+          dontFixup = true;
+        });
+    in
+    {
+      clippy = cargo "clippy" clippy "cargo clippy --offline --workspace --all-targets -- -D warnings";
+      fmt = cargo "fmt" rustfmt "cargo fmt --all --check";
+      deny = cargo "deny" cargo-deny "cargo deny --offline check bans licenses sources";
+    };
+
+  meta = {
+    description = "Runs a coding agent in a jail whose only way out is its own proxy";
+    homepage = "https://github.com/nix-jail/nix-jail";
+    license = lib.licenses.mit;
+    mainProgram = "jail";
+    platforms = lib.platforms.linux ++ lib.platforms.darwin;
+  };
+})

@@ -1,0 +1,32 @@
+{
+  description = "A project with a jail of its own: nix run";
+
+  inputs = {
+    nix-jail.url = "github:nix-jail/nix-jail";
+    nixpkgs.follows = "nix-jail/nixpkgs";
+  };
+
+  outputs =
+    { nix-jail, nixpkgs, ... }:
+    let
+      eachSystem = nixpkgs.lib.genAttrs [
+        "x86_64-linux"
+        "aarch64-linux"
+      ];
+    in
+    {
+      packages = eachSystem (system: {
+        default = nix-jail.lib.mkJail {
+          pkgs = import nixpkgs {
+            inherit system;
+            # Claude Code is not free software; this is where you agree to its licence.
+            config.allowUnfreePredicate = package: nixpkgs.lib.getName package == "claude-code";
+          };
+          modules = [
+            nix-jail.lib.jails.claude
+            ./jail.nix
+          ];
+        };
+      });
+    };
+}

@@ -1,0 +1,21 @@
+{
+  description = "A NixOS host with two declared jails";
+
+  inputs = {
+    nix-jail.url = "github:nix-jail/nix-jail";
+    nixpkgs.follows = "nix-jail/nixpkgs";
+  };
+
+  outputs =
+    { nix-jail, nixpkgs, ... }:
+    {
+      nixosConfigurations.host = nixpkgs.lib.nixosSystem {
+        specialArgs = { inherit nix-jail; };
+        modules = [
+          nix-jail.nixosModules.default
+          ./configuration.nix
+          ./jails.nix
+        ];
+      };
+    };
+}
