@@ -28,6 +28,9 @@ main() {
   check claude-code   bash checks/claude-code.sh
   check secret-service bash checks/secret-service.sh
   check binary-size   binary_size
+  check nix           bash checks/nix.sh
+  check nix-language  bash checks/nix-language.sh
+  check vm            bash checks/vm/debian.sh
   summary
 }
 
@@ -79,7 +82,7 @@ install_packages() {
 
 shell_scripts() {
   command -v shellcheck >/dev/null || { skip "shellcheck is not installed"; return; }
-  shellcheck --severity=style .ci/run checks/*.sh checks/*/*.sh
+  shellcheck --severity=style .ci/run checks/*.sh checks/*/*.sh checks/*/*/*.sh
 }
 
 cargo_test() {

@@ -9,6 +9,7 @@ use sandbox::plan::{Access, Entry, Limits, Listen, Plan};
 
 use crate::failure::Failure;
 use crate::operator::Operator;
+use crate::resolve::closure::Closure;
 use crate::resolve::host::HostTree;
 use crate::spec::{BindSpec, JailSpec};
 use crate::workspace::Workspace;
@@ -33,6 +34,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) policy: &'a Policy,
     /// Programs of the host.
     pub(crate) programs: HostTree,
+    /// What of the Nix store is in it.
+    pub(crate) closure: Closure,
     /// The directory the job works in.
     pub(crate) workspace: Option<&'a Workspace>,
     /// Where changes to an overlay workspace go.
@@ -51,6 +54,7 @@ pub(crate) struct Parts<'a> {
 pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Result<Plan, Failure> {
     let environment = environment(spec, &parts, operator);
     let mut tree = parts.programs.entries;
+    tree.extend(parts.closure.entries(&tree, operator).map_err(Failure::no_jail)?);
     let ids = native::job_ids();
     tree.extend(etc::entries(ids.uid, ids.gid, USER, HOME, HOSTNAME));
     let opaque = parts.policy.rules().iter().any(|rule| rule.scheme() == policy::Scheme::Tcp);
@@ -72,7 +76,7 @@ pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Re
     let mut tcp = vec![WEB_PORTS[0], WEB_PORTS[1], PROXY_PORT, DNS_PORT];
     tcp.extend(parts.policy.extra_ports().into_iter().filter(|port| ![PROXY_PORT, DNS_PORT].contains(port)));
     Ok(Plan {
-        command: parts.command,
+        command: parts.closure.command(parts.command),
         environment,
         working_directory,
         hostname: HOSTNAME.to_owned(),
@@ -89,11 +93,17 @@ pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Re
 
 fn environment(spec: &JailSpec, parts: &Parts<'_>, operator: &Operator) -> Vec<(OsString, OsString)> {
     let mut environment: Vec<(OsString, OsString)> = Vec::new();
+    let java = parts.programs.java || parts.closure.has_program(Path::new("java"));
     let mut set = |name: &OsStr, value: &OsStr| {
         environment.retain(|(known, _)| known != name);
         environment.push((name.to_owned(), value.to_owned()));
     };
-    let path = std::env::join_paths(&parts.programs.path).unwrap_or_default();
+    // First, so that none of what follows is changed by them.
+    for (name, value) in parts.closure.variables() {
+        set(name.as_ref(), value.as_ref());
+    }
+    let path =
+        std::env::join_paths(parts.closure.path.iter().chain(&parts.programs.path)).unwrap_or_default();
     set("PATH".as_ref(), &path);
     for (name, value) in
         [("HOME", HOME), ("USER", USER), ("LOGNAME", USER), ("TMPDIR", "/tmp"), ("JAIL_JOB", parts.id)]
@@ -109,7 +119,7 @@ fn environment(spec: &JailSpec, parts: &Parts<'_>, operator: &Operator) -> Vec<(
     for name in ["NO_PROXY", "no_proxy"] {
         set(name.as_ref(), "localhost,127.0.0.1,::1".as_ref());
     }
-    for (name, value) in &trust::variables(parts.programs.java) {
+    for (name, value) in &trust::variables(java) {
         set(name.as_ref(), value.as_ref());
     }
     for (name, value) in &parts.programs.environment {

@@ -111,6 +111,28 @@ pub(crate) struct JailArgs {
     pub(crate) insecure_file: bool,
 }
 
+/// What of the Nix store is in the jail.
+#[derive(Debug, Default, Args)]
+pub(crate) struct StoreArgs {
+    /// Put this package of nixpkgs into the jail, with what it needs to run: `curl`, `python3Packages.requests`; or a
+    /// flake's: `nixpkgs#hello`, `.#tool`.
+    #[arg(short, long, value_name = "PACKAGE", help_heading = "Packages (Nix)")]
+    pub(crate) package: Vec<String>,
+    /// The nixpkgs of `--package`: a directory or a flake reference. Default: the one that comes with this program,
+    /// `<nixpkgs>`, or the flake registry's.
+    #[arg(long, value_name = "REF|PATH", help_heading = "Packages (Nix)")]
+    pub(crate) nixpkgs: Option<String>,
+    /// Put a flake's dev shell into the jail: its programs and variables; its shellHook runs inside.
+    #[arg(long, value_name = "REF[#NAME]", help_heading = "Packages (Nix)")]
+    pub(crate) flake: Option<String>,
+    /// The same for the flake of the workspace.
+    #[arg(long, conflicts_with = "flake", help_heading = "Packages (Nix)")]
+    pub(crate) develop: bool,
+    /// Ask Nix again, also where the answer is known from last time: a name such as `nixpkgs` means what it meant then.
+    #[arg(long, help_heading = "Packages (Nix)")]
+    pub(crate) refresh: bool,
+}
+
 /// Options of `jail run`.
 #[derive(Debug, Default, Args)]
 #[command(after_help = RUN_EXAMPLES)]
@@ -125,7 +147,7 @@ pub(crate) struct RunArgs {
     /// Trust these certificates of upstream servers too (PEM).
     #[arg(long, value_name = "FILE", help_heading = "Network", value_hint = ValueHint::FilePath)]
     pub(crate) upstream_ca: Vec<PathBuf>,
-    /// Reach the outside through this HTTP proxy.
+    /// Reach the outside through this HTTP proxy, which then is the one to resolve names.
     #[arg(long, value_name = "[http://]HOST:PORT", value_parser = upstream_proxy, help_heading = "Network")]
     pub(crate) upstream_proxy: Option<Authority>,
     /// Allow everything that the address guard permits, and write the least policy for it to FILE at the end.
@@ -135,6 +157,8 @@ pub(crate) struct RunArgs {
     #[arg(long, requires = "learn", help_heading = "Credentials")]
     pub(crate) learn_with_credentials: bool,
 
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
     /// Put this program of the host into the jail, with what it needs to run.
     #[arg(long, value_name = "PROGRAM", help_heading = "Files", value_hint = ValueHint::ExecutablePath)]
     pub(crate) host: Vec<String>,
@@ -195,6 +219,8 @@ pub(crate) struct RunArgs {
 const RUN_EXAMPLES: &str = "\
 Examples:
   jail run --host curl --allow example.com -- curl https://example.com
+  jail run -p bash -p curl --allow example.com -- curl https://example.com
+  jail run --develop -- make                    the dev shell of ./flake.nix, its shellHook inside
   jail run claude --memory 4G --workspace ~/src/project -- -p \"fix the tests\"
   jail run shell --learn rules.txt              work for a while, then read rules.txt
   jail run shell --policy rules.txt

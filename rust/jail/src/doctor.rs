@@ -6,13 +6,14 @@ use sandbox::backend::{Finding, State, native};
 
 use crate::failure::Failure;
 use crate::operator::Operator;
-use crate::secrets;
+use crate::{resolve, secrets};
 
 /// Prints every finding; exit code 1 if the default backend cannot make a jail.
 pub(crate) fn doctor(operator: &Operator) -> Result<ExitCode, Failure> {
     let isolation = native::diagnose();
     let usable = !isolation.iter().any(|finding| finding.state == State::Missing);
     let mut text = section("native backend (default)", &isolation);
+    text.push_str(&section("packages", &[resolve::nix::diagnose(operator)]));
     text.push_str(&section("credentials", &secrets::diagnose(&operator.into())));
     text.push_str(&section("upstream", &[trust_roots()]));
     text.push_str("other backends: none in this version\n");

@@ -56,6 +56,11 @@ impl Operator {
         self.xdg("XDG_STATE_HOME", ".local/state").join("nix-jail")
     }
 
+    /// Where what can be found out again is kept.
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.xdg("XDG_CACHE_HOME", ".cache").join("nix-jail")
+    }
+
     /// An absolute path; relative ones start at the current directory, `~/` at the home directory.
     pub(crate) fn path(&self, path: &Path) -> PathBuf {
         match path.strip_prefix("~") {

@@ -19,6 +19,8 @@ use crate::failure::{Failure, NOT_FOUND, TIMED_OUT};
 use crate::job::{self, JobDirectory, Record};
 use crate::operator::Operator;
 use crate::report::{Recorder, Summary};
+use crate::resolve;
+use crate::resolve::closure::Closure;
 use crate::resolve::host::{self, HostTree};
 use crate::rules;
 use crate::spec::{self, BackendName, BindSpec, Home, JailSpec};
@@ -39,7 +41,8 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     }
     let workspace = workspace(&spec, &arguments, operator)?;
     let programs = host::programs(&spec.programs, operator).map_err(Failure::no_jail)?;
-    check_command(&command, &programs)?;
+    let closure = resolve::closure(&spec, &arguments.store, workspace.as_ref(), operator)?;
+    check_command(&command, &programs, &closure)?;
     // Secrets are read before anything of the jail exists: a missing one means that there is no job.
     let found = credentials::read(&spec, arguments.jail.insecure_file, operator)?;
     let policy = policy.without_credentials(|name| !found.iter().any(|found| found.name() == name));
@@ -52,6 +55,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
             command: command.clone(),
             policy: &policy,
             programs,
+            closure,
             workspace: workspace.as_ref(),
             layer: layer(&directory, workspace.as_ref())?,
             home: home(&spec, operator)?,
@@ -214,15 +218,19 @@ fn workspace(
 }
 
 /// A program that is not in the jail is better named here, with the cure, than by a shell inside.
-fn check_command(command: &[OsString], programs: &HostTree) -> Result<(), Failure> {
+fn check_command(command: &[OsString], programs: &HostTree, closure: &Closure) -> Result<(), Failure> {
     let program = Path::new(&command[0]);
     let is_path = program.components().count() > 1 || program.is_absolute();
-    if is_path || programs.has_program(program) {
+    // A hook may put more programs on the path.
+    if is_path || closure.hook.is_some() || closure.has_program(program) || programs.has_program(program) {
         return Ok(());
     }
     Err(Failure {
         code: NOT_FOUND,
-        message: format!("{0} is not in the jail; put this host's in with --host {0}", program.display()),
+        message: format!(
+            "{0} is not in the jail; put this host's in with --host {0}, or a package that has it with -p PACKAGE",
+            program.display()
+        ),
     })
 }
 

@@ -31,6 +31,9 @@ pub(crate) struct JailSpec {
     /// be missing, `@shell` a shell with the usual small tools.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) programs: Vec<String>,
+    /// Store paths that are in the jail; what Nix renders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) closure: Option<ClosureSpec>,
     /// What the job may do on the network, in order: the first rule that matches decides, none means deny.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) rules: Vec<Rule>,
@@ -108,6 +111,20 @@ pub(crate) struct BindSpec {
     /// Whether the job may write to it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) writable: bool,
+}
+
+/// A closure of the Nix store: the jail sees these store paths and no others.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct ClosureSpec {
+    /// A file that lists the store paths, one per line (`store-paths` of `pkgs.closureInfo`).
+    pub(crate) store_paths: PathBuf,
+    /// The directories of these store paths that hold programs, for `PATH`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) path: Vec<PathBuf>,
+    /// Variables of a dev shell; the jail's own (`HOME`, `PATH`, certificates …) stay as they are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) environment: BTreeMap<String, String>,
 }
 
 /// How the job sees its workspace.
@@ -232,6 +249,7 @@ impl JailSpec {
             description: String::new(),
             command: Vec::new(),
             programs: Vec::new(),
+            closure: None,
             rules: Vec::new(),
             credentials: Vec::new(),
             // The one locale that needs no files of the host.
@@ -313,10 +331,18 @@ impl JailSpec {
             ));
         }
         let credentials = self.credentials.iter().map(|credential| &credential.variable);
-        let variables = self.environment.keys().chain(&self.pass_environment).chain(credentials);
+        let of_closure = self.closure.iter().flat_map(|closure| closure.environment.keys());
+        let variables =
+            self.environment.keys().chain(&self.pass_environment).chain(credentials).chain(of_closure);
         for variable in variables {
             if !is_variable(variable) {
                 return Err(format!("{variable:?} is not a variable's name; use letters, digits and `_`"));
+            }
+        }
+        if let Some(closure) = &self.closure {
+            let mut paths = std::iter::once(&closure.store_paths).chain(&closure.path);
+            if let Some(path) = paths.find(|path| !path.is_absolute()) {
+                return Err(format!("closure: {} must be an absolute path", path.display()));
             }
         }
         for (position, credential) in self.credentials.iter().enumerate() {

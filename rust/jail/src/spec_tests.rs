@@ -85,3 +85,22 @@ fn a_specification_survives_writing_and_reading() {
         assert_eq!(serde_json::to_string(&again).unwrap(), text);
     }
 }
+
+#[test]
+fn a_closure_is_absolute_paths_and_variables() {
+    let of = |closure: &str| {
+        JailSpec::parse(&format!(r#"{{"version":1,"name":"x","closure":{closure}}}"#), "x.json")
+    };
+    let spec = of(r#"{"storePaths":"/a","path":["/b/bin"],"environment":{"A":"1"}}"#).unwrap();
+    assert_eq!(spec.closure.unwrap().path, [PathBuf::from("/b/bin")]);
+    assert!(of(r#"{"storePaths":"/a"}"#).is_ok());
+    for closure in [
+        r#"{}"#,
+        r#"{"storePaths":"a"}"#,
+        r#"{"storePaths":"/a","path":["bin"]}"#,
+        r#"{"storePaths":"/a","environment":{"A=B":"1"}}"#,
+        r#"{"storePaths":"/a","paths":[]}"#,
+    ] {
+        of(closure).unwrap_err();
+    }
+}

@@ -1,0 +1,192 @@
+//! Closures found out before: `KEY.json`, and beside it what keeps the closure from Nix's garbage collection.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::NixError;
+use crate::operator::Operator;
+use crate::resolve::closure::{Closure, Store};
+
+/// Where the answer to one question is kept.
+pub(crate) struct Cache {
+    directory: PathBuf,
+    key: String,
+    question: Vec<String>,
+    store: Store,
+}
+
+/// `KEY.json`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    version: u32,
+    question: Vec<String>,
+    closure: Closure,
+}
+
+const VERSION: u32 = 1;
+/// Answers that nobody asked for in so long let their store paths go.
+const KEPT: Duration = Duration::from_secs(60 * 24 * 60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+impl Cache {
+    /// The place for this question: everything that decides the answer, as far as it can be seen without Nix.
+    pub(crate) fn of(operator: &Operator, question: Vec<String>) -> Cache {
+        let store = Store::of(operator);
+        Cache {
+            directory: directory(operator),
+            key: digest(question.iter().map(String::as_bytes)),
+            question,
+            store,
+        }
+    }
+
+    /// A directory that is never made.
+    pub(super) fn nowhere(operator: &Operator) -> PathBuf {
+        directory(operator).join("nothing")
+    }
+
+    /// The answer, if there is one and all of it is still in the store.
+    pub(crate) fn read(&self) -> Option<Closure> {
+        let path = self.record();
+        let record: Record = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+        if record.version != VERSION
+            || record.question != self.question
+            || !record.closure.is_whole(&self.store)
+        {
+            return None;
+        }
+        self.touch(&path);
+        Some(record.closure)
+    }
+
+    /// The path for the links that keep the closure, in a directory that exists.
+    pub(crate) fn make_root(&self) -> Result<PathBuf, NixError> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
+        made.map_err(|error| NixError::Cache { path: self.directory.clone(), error })?;
+        Ok(self.directory.join(format!("{}-root", self.key)))
+    }
+
+    /// Keeps an answer, as a whole or not at all.
+    pub(crate) fn write(&self, closure: &Closure) -> Result<(), NixError> {
+        self.remove_old();
+        let record = Record { version: VERSION, question: self.question.clone(), closure: closure.clone() };
+        let path = self.record();
+        let written = serde_json::to_vec(&record).map_err(io::Error::from).and_then(|json| {
+            let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+            file.write_all(&json)?;
+            file.persist(&path).map_err(|error| error.error)
+        });
+        written.map(drop).map_err(|error| NixError::Cache { path, error })
+    }
+
+    fn record(&self) -> PathBuf {
+        self.directory.join(format!("{}.json", self.key))
+    }
+
+    /// Says that the answer is still asked for; once a day is enough, and a failure costs an evaluation at most.
+    fn touch(&self, path: &Path) {
+        if age(path).is_some_and(|age| age > DAY) {
+            let _ =
+                File::options().write(true).open(path).and_then(|file| file.set_modified(SystemTime::now()));
+        }
+    }
+
+    /// Removes answers that nobody asks for any more, and the links that keep their store paths.
+    fn remove_old(&self) {
+        let names = || {
+            let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+            entries.filter_map(|entry| entry.file_name().into_string().ok())
+        };
+        for name in names() {
+            let Some(key) = name.strip_suffix(".json") else { continue };
+            if age(&self.directory.join(&name)).is_some_and(|age| age > KEPT) {
+                // The record last: it is what another run looks for.
+                for root in names().filter(|other| other.starts_with(&format!("{key}-root"))) {
+                    let _ = fs::remove_file(self.directory.join(root));
+                }
+                let _ = fs::remove_file(self.directory.join(&name));
+            }
+        }
+    }
+}
+
+/// The state of a directory with Nix files, without reading all of it: a hash of what usually decides its meaning.
+///
+/// The files of its top that Nix or a lock is made of, those in `nix/`, and the commit that is checked out. A store
+/// path never changes.
+pub(crate) fn fingerprint(directory: &Path) -> String {
+    if directory.starts_with("/nix/store") {
+        return "in the store".to_owned();
+    }
+    let mut files = files_of(directory);
+    files.extend(files_of(&directory.join("nix")));
+    files.sort();
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    for file in files {
+        parts.push(file.as_os_str().as_encoded_bytes().to_vec());
+        parts.push(fs::read(file).unwrap_or_default());
+    }
+    parts.push(commit(&directory.join(".git")));
+    digest(parts.iter().map(Vec::as_slice))
+}
+
+/// What the flake registries say; a name like `nixpkgs` means what they say.
+pub(crate) fn registries(operator: &Operator) -> String {
+    let files = [PathBuf::from("/etc/nix/registry.json"), operator.config_home().join("nix/registry.json")];
+    let texts = files.map(|file| fs::read(file).unwrap_or_default());
+    digest(texts.iter().map(Vec::as_slice))
+}
+
+fn files_of(directory: &Path) -> Vec<PathBuf> {
+    let decides = |name: &str| {
+        [".nix", ".lock", ".toml"].iter().any(|end| name.ends_with(end))
+            || ["rust-toolchain", ".version", "package.json"].contains(&name)
+    };
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(decides))
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file())
+        .collect()
+}
+
+/// What is checked out, by the files of the repository: the commit, or the branch and its commit.
+fn commit(git: &Path) -> Vec<u8> {
+    let mut head = fs::read(git.join("HEAD")).unwrap_or_default();
+    let branch = std::str::from_utf8(&head).ok().and_then(|head| head.strip_prefix("ref: ")).map(str::trim);
+    if let Some(branch) = branch.filter(|branch| branch.starts_with("refs/") && !branch.contains("..")) {
+        let at =
+            fs::read(git.join(branch)).or_else(|_| fs::read(git.join("packed-refs"))).unwrap_or_default();
+        head.extend(at);
+    }
+    head
+}
+
+fn directory(operator: &Operator) -> PathBuf {
+    operator.cache().join("closures")
+}
+
+fn age(path: &Path) -> Option<Duration> {
+    path.metadata().and_then(|metadata| metadata.modified()).ok()?.elapsed().ok()
+}
+
+/// A hash of parts: where one ends and the next begins is hashed too.
+fn digest<'a>(parts: impl Iterator<Item = &'a [u8]>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+#[path = "cache_tests.rs"]
+mod tests;
