@@ -41,10 +41,8 @@
               command = [ "bash" ];
               packages = [ pkgs.bashInteractive ];
               shell = self.devShells.${pkgs.stdenv.hostPlatform.system}.default;
-              rules = [
-                "GET,HEAD https://index.crates.io"
-                "GET,HEAD https://static.crates.io"
-              ];
+              # What the build fetches, e.g. from the registry of its language.
+              rules = [ "GET,HEAD https://github.com" ];
             }
           ];
         };
