@@ -10,6 +10,13 @@ use std::process::{Command, Output};
 use support::*;
 use tempfile::{NamedTempFile, tempdir};
 
+const DAY: i64 = 24 * 60 * 60;
+
+fn now() -> i64 {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap();
+    i64::try_from(since.as_secs()).unwrap()
+}
+
 /// Runs a program; `None` (and a loud line) if this machine does not have it.
 async fn run(program: &'static str, arguments: Vec<String>) -> Option<Output> {
     let output = tokio::task::spawn_blocking(move || Command::new(program).args(arguments).output());
@@ -73,10 +80,17 @@ async fn openssl_verifies_strictly() {
         let folder = tempdir().unwrap();
         let leaf = folder.path().join("leaf.pem");
         std::fs::write(&leaf, format!("{}-----END CERTIFICATE-----\n", &said[begin..end])).unwrap();
-        let words =
-            ["verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", ca_path, leaf.to_str().unwrap()];
-        let verified = run("openssl", arguments(&words)).await.unwrap();
-        assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+        // A client's clock may be most of an hour slow or days fast; one that is further off refuses, and goes nowhere.
+        for (seconds, good) in
+            [(0, true), (-55 * 60, true), (6 * DAY, true), (-65 * 60, false), (8 * DAY, false)]
+        {
+            let time = (now() + seconds).to_string();
+            let mut words = arguments(&["verify", "-x509_strict", "-purpose", "sslserver", "-attime", &time]);
+            words.extend(arguments(&["-CAfile", ca_path, leaf.to_str().unwrap()]));
+            let verified = run("openssl", words).await.unwrap();
+            let error = String::from_utf8_lossy(&verified.stderr);
+            assert_eq!(verified.status.success(), good, "{seconds} s off: {error}");
+        }
     }
 }
 
