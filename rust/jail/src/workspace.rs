@@ -146,8 +146,12 @@ impl Workspace {
     }
 
     fn fingerprints(&self) -> BTreeMap<PathBuf, Fingerprint> {
-        let fingerprint = |relative: &PathBuf| (relative.clone(), Fingerprint::of(&self.path.join(relative)));
-        self.runs_later.iter().map(fingerprint).collect()
+        let fingerprint = |relative: PathBuf| {
+            let fingerprint = Fingerprint::of(&self.path.join(&relative));
+            (relative, fingerprint)
+        };
+        let built_later = runs_later::BUILT_LATER.iter().map(PathBuf::from);
+        self.runs_later.iter().cloned().chain(built_later).map(fingerprint).collect()
     }
 }
 

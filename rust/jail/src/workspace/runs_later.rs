@@ -52,6 +52,10 @@ const RUNS_LATER: &[&str] = &[
 const LOADED_BY_ENVRC: &[&str] =
     &["flake.nix", "flake.lock", "shell.nix", "default.nix", "devenv.nix", "devenv.yaml", ".env"];
 
+/// What Nix evaluates and builds outside of any jail at the next `--develop` or `nix develop`. Editing it is a job's
+/// work like any other, so it is not read-only; that it was edited is said.
+pub(super) const BUILT_LATER: &[&str] = &["flake.nix", "flake.lock", "shell.nix", "default.nix"];
+
 /// The files of this workspace, relative to it; `protect` is what the jail adds.
 pub(super) fn of(workspace: &Path, protect: &[PathBuf]) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = RUNS_LATER.iter().map(PathBuf::from).collect();

@@ -70,7 +70,8 @@ fn a_file_that_runs_later_is_reported_when_it_appears_or_changes() {
     fs::create_dir(project.join(".vscode")).unwrap();
     fs::write(project.join(".git/hooks/pre-commit"), "#!/bin/sh\n").unwrap();
     fs::write(project.join("README.md"), "an ordinary file").unwrap();
-    assert_eq!(workspace.changed(), [Path::new(".git/hooks"), Path::new(".vscode")]);
+    fs::write(project.join("flake.nix"), "{ }").unwrap();
+    assert_eq!(workspace.changed(), [".git/hooks", ".vscode", "flake.nix"].map(Path::new));
 }
 
 #[test]
