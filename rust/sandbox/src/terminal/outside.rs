@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, Once};
 
 use nix::errno::Errno;
 use nix::pty::Winsize;
@@ -9,6 +10,9 @@ use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{getpgrp, tcgetpgrp};
 
 use crate::sys::terminal::window_size;
+
+/// The keyboard that is taken, and its settings from before, for a panic: that ends the program and drops nothing.
+static TAKEN: Mutex<Option<(OwnedFd, Termios)>> = Mutex::new(None);
 
 /// The terminal at which the user sits.
 #[derive(Debug)]
@@ -45,6 +49,10 @@ impl Outside {
         let before = tcgetattr(&self.keyboard)?;
         let mut raw = before.clone();
         cfmakeraw(&mut raw);
+        if let (Ok(mut taken), Ok(keyboard)) = (TAKEN.lock(), self.keyboard.try_clone()) {
+            *taken = Some((keyboard, before.clone()));
+            give_back_in_panics();
+        }
         tcsetattr(&self.keyboard, SetArg::TCSADRAIN, &raw)?;
         self.before = Some(before);
         Ok(())
@@ -54,6 +62,9 @@ impl Outside {
     pub(crate) fn give_back(&mut self) {
         if let Some(before) = self.before.take() {
             let _ = tcsetattr(&self.keyboard, SetArg::TCSADRAIN, &before);
+        }
+        if let Ok(mut taken) = TAKEN.lock() {
+            *taken = None;
         }
     }
 
@@ -81,5 +92,39 @@ impl Outside {
 impl Drop for Outside {
     fn drop(&mut self) {
         self.give_back();
+    }
+}
+
+fn give_back_in_panics() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let next = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            // Without waiting: the panic may have come while it was held.
+            if let Ok(mut taken) = TAKEN.try_lock()
+                && let Some((keyboard, before)) = taken.take()
+            {
+                let _ = tcsetattr(&keyboard, SetArg::TCSANOW, &before);
+            }
+            next(panic);
+        }));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::termios::LocalFlags;
+
+    #[test]
+    fn a_panic_gives_the_terminal_back() {
+        let terminal = nix::pty::openpty(None, None).unwrap();
+        let keyboard = terminal.slave.try_clone().unwrap();
+        let mut outside = Outside { keyboard, screen: terminal.slave.try_clone().unwrap(), before: None };
+        let is_raw = || !tcgetattr(&terminal.slave).unwrap().local_flags.contains(LocalFlags::ICANON);
+        outside.take().unwrap();
+        assert!(is_raw());
+        assert!(std::thread::spawn(|| panic!("on purpose")).join().is_err());
+        assert!(!is_raw());
     }
 }
