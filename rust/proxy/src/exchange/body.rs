@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::headers;
@@ -23,17 +24,40 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct RequestBody {
     /// `None` for a body that is known to be empty.
     inner: Option<Incoming>,
+    unread: Unread,
     vault: Arc<Vault>,
 }
 
+/// Whether there is more of a body to come.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unread(Option<Arc<AtomicBool>>);
+
 impl RequestBody {
     pub(crate) fn new(body: Option<Incoming>, vault: Arc<Vault>) -> RequestBody {
-        RequestBody { inner: body.filter(|body| !body.is_end_stream()), vault }
+        let inner = body.filter(|body| !body.is_end_stream());
+        let unread = Unread(inner.is_some().then(|| Arc::new(AtomicBool::new(true))));
+        RequestBody { inner, unread, vault }
     }
 
     /// The same body once more, if there is nothing in it.
     pub(crate) fn again(&self) -> Option<RequestBody> {
-        self.inner.is_none().then(|| RequestBody { inner: None, vault: self.vault.clone() })
+        self.inner.is_none().then(|| RequestBody::new(None, self.vault.clone()))
+    }
+
+    pub(super) fn unread(&self) -> Unread {
+        self.unread.clone()
+    }
+}
+
+impl Unread {
+    pub(super) fn is_any(&self) -> bool {
+        self.0.as_ref().is_some_and(|unread| unread.load(Ordering::Relaxed))
+    }
+
+    fn none(&self) {
+        if let Some(unread) = &self.0 {
+            unread.store(false, Ordering::Relaxed);
+        }
     }
 }
 
@@ -46,8 +70,11 @@ impl Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-        let Some(frame) = ready!(Pin::new(inner).poll_frame(context)) else { return Poll::Ready(None) };
-        let frame = frame?;
+        let frame = ready!(Pin::new(&mut *inner).poll_frame(context)).transpose()?;
+        if frame.is_none() || inner.is_end_stream() {
+            self.unread.none();
+        }
+        let Some(frame) = frame else { return Poll::Ready(None) };
         Poll::Ready(Some(match frame.into_trailers() {
             Err(data) => Ok(data),
             Ok(mut trailers) if self.vault.trailers_ok(&trailers) => {
@@ -65,6 +92,16 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// A server may answer without having read everything. Its answer is under way to a client that is still sending.
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let Some(rest) = self.inner.take().filter(|body| !body.is_end_stream()) else { return };
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(discard(Some(rest)));
+        }
     }
 }
 

@@ -10,7 +10,7 @@ pub(crate) use record::Record;
 
 use std::sync::Arc;
 
-use http::header::EXPECT;
+use http::header::{CONNECTION, EXPECT, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
@@ -111,10 +111,16 @@ async fn pass(
         body: RequestBody::new(body.take(), job.vault.clone()),
         protocol: protocol(session.binding.scheme, version, websocket),
     };
+    let unread = outgoing.body.unread();
     let guard = Guard { policy: &job.policy, request: &asked };
     let (response, address) = job.upstream.send(&guard, outgoing).await?;
     record.address(address);
-    give_back(session, response, swapped, job_side)
+    let mut response = give_back(session, response, swapped, job_side)?;
+    if unread.is_any() && version < Version::HTTP_2 {
+        // A client that had not begun to send would take the connection for a free one.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
 }
 
 fn refuse_verbs(method: &Method) -> Result<(), Denial> {
