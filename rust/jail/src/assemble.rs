@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use policy::Policy;
-use sandbox::backend::native;
+use sandbox::backend::JobIds;
 use sandbox::plan::{Access, Entry, Limits, Listen, Plan};
 
 use crate::failure::Failure;
@@ -48,6 +48,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) ca_pem: &'a str,
     /// The job's id.
     pub(crate) id: &'a str,
+    /// Who the job is inside.
+    pub(crate) ids: JobIds,
 }
 
 /// Everything that a backend needs to know.
@@ -55,8 +57,7 @@ pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Re
     let environment = environment(spec, &parts, operator);
     let mut tree = parts.programs.entries;
     tree.extend(parts.closure.entries(&tree, operator).map_err(Failure::no_jail)?);
-    let ids = native::job_ids();
-    tree.extend(etc::entries(ids.uid, ids.gid, USER, HOME, HOSTNAME));
+    tree.extend(etc::entries(parts.ids.uid, parts.ids.gid, USER, HOME, HOSTNAME));
     let opaque = parts.policy.rules().iter().any(|rule| rule.scheme() == policy::Scheme::Tcp);
     tree.extend(trust::files(parts.ca_pem, opaque).map_err(Failure::no_jail)?);
     tree.push(match parts.home {

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod assemble;
+mod backend;
 mod cli;
 mod credentials;
 mod demo;

@@ -9,10 +9,11 @@ use std::time::Duration;
 use policy::{Action, Policy, Rule};
 use proxy::ca::JobCa;
 use proxy::config::{Config, Limits, Listeners, Mode, Trust, Upstream};
-use sandbox::backend::{self, Backend, Ended};
+use sandbox::backend::{Backend, Ended};
 use serde::Serialize;
 
 use crate::assemble::{self, DNS_PORT, PROXY_PORT, Parts};
+use crate::backend;
 use crate::cli::{JailArgs, RunArgs};
 use crate::credentials;
 use crate::failure::{Failure, NOT_FOUND, TIMED_OUT};
@@ -23,7 +24,7 @@ use crate::resolve;
 use crate::resolve::closure::Closure;
 use crate::resolve::host::{self, HostTree};
 use crate::rules;
-use crate::spec::{self, BackendName, BindSpec, Home, JailSpec};
+use crate::spec::{self, BindSpec, Home, JailSpec};
 use crate::workspace::Workspace;
 
 /// How long requests under way may take to end after the job's command has ended.
@@ -33,6 +34,7 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, Failure> {
     close_memory()?;
     let (spec, policy, command) = compose(&arguments, operator)?;
+    let backend = backend::choose(spec.backend);
     let learning = arguments.learn.is_some();
     if learning && !spec.credentials.is_empty() && !arguments.learn_with_credentials {
         return Err(Failure::usage(
@@ -65,6 +67,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
                 .collect(),
             ca_pem: ca.certificate_pem(),
             id: &directory.id,
+            ids: backend.job_ids(),
         },
         operator,
     )
@@ -89,7 +92,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
         audit: recorder.clone(),
     };
 
-    let ended = jailed(&*backend(spec.backend), &plan, config, arguments.quiet);
+    let ended = jailed(&*backend, &plan, config, arguments.quiet);
     directory.remove_overlay_work();
 
     let code = ended.as_ref().map_or_else(|failure| failure.code, |ended| exit_code(*ended));
@@ -272,12 +275,6 @@ fn record(
     }
 }
 
-fn backend(name: BackendName) -> Box<dyn Backend> {
-    match name {
-        BackendName::Auto | BackendName::Native => Box::new(backend::native::Native),
-    }
-}
-
 /// The job itself: jail, proxy, command, in this order. The types let nothing of the job run before its proxy serves.
 fn jailed(
     backend: &dyn Backend,
@@ -311,7 +308,7 @@ fn tell_systemd() {
 #[cfg(not(target_os = "linux"))]
 fn tell_systemd() {}
 
-fn listeners(bound: backend::Listeners) -> Listeners {
+fn listeners(bound: sandbox::backend::Listeners) -> Listeners {
     let mut listeners = Listeners::default();
     for (port, listener) in bound.tcp {
         match port {

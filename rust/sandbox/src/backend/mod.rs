@@ -12,6 +12,8 @@ pub use error::{Error, Os};
 
 /// Makes jails of one kind.
 pub trait Backend {
+    /// The ids that a job of this process sees as its own.
+    fn job_ids(&self) -> JobIds;
     /// Makes the namespaces, binds the sockets inside and hands them out. Nothing of the job runs yet.
     fn prepare(&self, plan: &Plan) -> Result<Box<dyn Prepared>, Error>;
 }
@@ -25,6 +27,15 @@ pub trait Prepared {
     /// Builds the file tree, drops every privilege, starts the command, and returns when the command has ended:
     /// passes signals, window size and job control on meanwhile.
     fn run(self: Box<Self>) -> Result<Ended, Error>;
+}
+
+/// The user and group that a job sees as its own, for the jail's /etc/passwd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JobIds {
+    /// The user id.
+    pub uid: u32,
+    /// The group id.
+    pub gid: u32,
 }
 
 /// Sockets bound inside a jail.

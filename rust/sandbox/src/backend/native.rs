@@ -7,17 +7,20 @@ mod proof;
 mod run;
 mod start;
 
-use crate::backend::{Backend, Ended, Error, Listeners, Prepared};
+use crate::backend::{Backend, Ended, Error, JobIds, Listeners, Prepared};
 use crate::plan::Plan;
 
 pub use doctor::diagnose;
-pub use identity::{JobIds, job_ids};
 
 /// Makes jails of Linux namespaces.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Native;
 
 impl Backend for Native {
+    fn job_ids(&self) -> JobIds {
+        identity::job_ids()
+    }
+
     fn prepare(&self, plan: &Plan) -> Result<Box<dyn Prepared>, Error> {
         Ok(Box::new(start::start(plan)?))
     }

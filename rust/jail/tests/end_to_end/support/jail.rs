@@ -257,7 +257,11 @@ impl Jail {
     /// The whole command line for these words.
     pub(crate) fn command(&self, words: &[OsString]) -> Command {
         let mut command = self.operator();
-        command.arg("run").args(&self.name).args(&self.options);
+        command.arg("run");
+        if let Some(backend) = std::env::var_os("JAIL_TEST_BACKEND") {
+            command.arg("--backend").arg(backend);
+        }
+        command.args(&self.name).args(&self.options);
         if self.json {
             command.arg("--json");
         }

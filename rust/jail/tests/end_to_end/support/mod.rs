@@ -32,6 +32,8 @@
 //! - [`both_ways`] / [`without_proxy`]: a command by the proxy's variables and captured without them.
 //! - `needs!("node", "git")`: ends the test, saying so, where this machine lacks a program.
 //!
+//! `JAIL_TEST_BACKEND=NAME` runs the whole suite with that backend.
+//!
 //! Nothing sleeps: tests wait for output, requests, ends of processes, always with a bound.
 
 mod captured;

@@ -9,23 +9,15 @@ use std::fs;
 
 use nix::unistd::{Pid, getegid, geteuid};
 
+use crate::backend::JobIds;
 use crate::wire::Identity;
 
 /// What root's job sees as its user and group.
 const ID_OF_ROOTS_JOB: u32 = 1000;
 const FIRST_KERNEL_ID: u32 = 1_879_100_000;
 
-/// The user and group that a job sees as its own, for the jail's /etc/passwd.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JobIds {
-    /// The user id.
-    pub uid: u32,
-    /// The group id.
-    pub gid: u32,
-}
-
 /// The ids of a job that this process starts.
-pub fn job_ids() -> JobIds {
+pub(super) fn job_ids() -> JobIds {
     if is_real_root() {
         JobIds { uid: ID_OF_ROOTS_JOB, gid: ID_OF_ROOTS_JOB }
     } else {
