@@ -132,7 +132,7 @@ flake_check() {
   cp -r "$(path_of nix-darwin)" "$scratch/nix-darwin"
   chmod -R u+w "$names" "$scratch/nix-darwin"
   cat >"$names/default.nix" <<'NIX'
-{ system, config ? { } }:
+{ system ? builtins.currentSystem, config ? { } }:
 import ./names.nix {
   lib = import ./lib;
   nixos = ./nixos;
@@ -249,7 +249,7 @@ flake_with_a_nixpkgs_in_small() {
   cp checks/eval/build/builders.nix "$small"
   cp -r "$(path_of nixpkgs/lib)" "$small/lib"
   cat >"$small/default.nix" <<'NIX'
-{ system, config ? { } }:
+{ system ? builtins.currentSystem, config ? { } }:
 import ./builders.nix {
   lib = import ./lib;
   toy = import ./toy { inherit system; };
@@ -270,6 +270,14 @@ NIX
   echo "--- nix run .#jail"
   (cd "$scratch/workspace" && nix run "${in_small[@]}" "path:$scratch/flake#jail" -- --version) || fail "nix run .#jail"
   ! ls -d "$NIX_STORE_DIR"/*-claude-code 2>/dev/null || fail "agents are built though nobody asked for one"
+
+  echo "--- nix run .#jail -- -p hello, run --flake ., demo"
+  cp -r "$small/toy" "$scratch/workspace/project"
+  [ "$(cd "$scratch/workspace" && nix run "${in_small[@]}" "path:$scratch/flake#jail" -- -p hello -- hello)" = "hello from the store" ] ||
+    fail "nix run .#jail -- -p hello"
+  [ "$(cd "$scratch/workspace/project" && nix run "${in_small[@]}" "path:$scratch/flake#jail" -- run --flake . -- hello)" = "hello from the store" ] ||
+    fail "nix run .#jail -- run --flake ."
+  (cd "$scratch/workspace" && nix run "${in_small[@]}" "path:$scratch/flake#jail" -- demo) || fail "nix run .#jail -- demo"
 
   echo "--- nix run .#jail -- claude"
   ANTHROPIC_API_KEY=sk-ant-api03-$(head -c 48 /dev/urandom | base64 | tr -d '+/=\n')
