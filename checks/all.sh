@@ -21,6 +21,7 @@ main() {
   check clippy        cargo clippy --manifest-path "$manifest" --workspace --all-targets --locked -- -D warnings
   check licences      licences
   check unit          cargo_test --workspace --exclude nix-jail
+  check ring          with_ring
   check build         cargo build --manifest-path "$manifest" --release --locked
   check jail-self     cargo_test -p nix-jail
   check jail-user     as_ordinary_user
@@ -91,6 +92,12 @@ cargo_test() {
   else
     cargo test --manifest-path "$manifest" --locked --no-fail-fast "$@"
   fi
+}
+
+# The proxy with the other cryptography, alone.
+with_ring() {
+  local ring=(-p nix-jail-proxy --no-default-features --features ring)
+  cargo clippy --manifest-path "$manifest" -p nix-jail "${ring[@]}" --all-targets --locked -- -D warnings && cargo_test "${ring[@]}"
 }
 
 licences() {

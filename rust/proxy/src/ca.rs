@@ -40,7 +40,7 @@ pub struct CaError(String);
 impl JobCa {
     /// Makes a fresh one.
     pub fn generate() -> Result<JobCa, CaError> {
-        let provider = tls::provider();
+        let provider = tls::crypto_provider();
         let key = KeyPair::generate().map_err(failed)?;
         let mut params = parameters("nix-jail job CA", &provider)?;
         // Path length 0: what it signs can never sign.

@@ -5,6 +5,11 @@
 //! about sandboxes.
 #![forbid(unsafe_code)]
 
+#[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
+compile_error!(
+    "the proxy needs one cryptography: build with the feature `aws-lc-rs` (the default) or `ring`"
+);
+
 pub mod audit;
 pub mod ca;
 pub mod config;
@@ -36,6 +41,7 @@ use dns::Names;
 use job::Job;
 use upstream::Upstream;
 
+pub use tls::crypto_provider;
 pub use upstream::system_roots;
 
 /// How often connections that nobody uses any more are looked for.

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::CryptoProvider;
+#[cfg(feature = "aws-lc-rs")]
+use rustls::crypto::aws_lc_rs as cryptography;
+#[cfg(not(feature = "aws-lc-rs"))]
+use rustls::crypto::ring as cryptography;
 use rustls::server::ResolvesServerCertUsingSni;
 use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig};
 
@@ -11,8 +15,8 @@ pub(crate) const HTTP2: &[u8] = b"h2";
 pub(crate) const HTTP1: &[u8] = b"http/1.1";
 
 /// The cryptography of this process; always named, never a process-wide default that another crate may have set.
-pub(crate) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
+pub fn crypto_provider() -> Arc<CryptoProvider> {
+    Arc::new(cryptography::default_provider())
 }
 
 /// The server side, whose bytes never leave the machine: what is cheapest goes first. The certificate is filled in
@@ -27,7 +31,7 @@ pub(crate) fn toward_the_job(provider: Arc<CryptoProvider>) -> Result<ServerConf
         .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
     config.alpn_protocols = vec![HTTP2.into(), HTTP1.into()];
     config.ignore_client_order = true;
-    config.ticketer = aws_lc_rs::Ticketer::new()?;
+    config.ticketer = cryptography::Ticketer::new()?;
     config.send_tls13_tickets = 1;
     Ok(config)
 }
@@ -37,7 +41,7 @@ pub(crate) fn toward_upstream(
     roots: Arc<RootCertStore>,
     protocols: &[&[u8]],
 ) -> Result<ClientConfig, rustls::Error> {
-    let mut config = ClientConfig::builder_with_provider(provider())
+    let mut config = ClientConfig::builder_with_provider(crypto_provider())
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
-use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
@@ -63,7 +62,7 @@ impl Upstream {
 /// A token that nobody has seen before.
 pub(super) fn random_token() -> Result<String, String> {
     let mut bytes = [0; 32];
-    aws_lc_rs::default_provider()
+    proxy::crypto_provider()
         .secure_random
         .fill(&mut bytes)
         .map_err(|_| "the system gives no randomness".to_owned())?;
@@ -80,7 +79,7 @@ fn identity(host: &str) -> Result<(Arc<ServerConfig>, String), Box<dyn std::erro
     let key = KeyPair::generate()?;
     let leaf = CertificateParams::new([host.to_owned()])?.signed_by(&key, &Issuer::new(ca, ca_key))?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let config = ServerConfig::builder_with_provider(proxy::crypto_provider())
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(vec![leaf.der().clone()], key)?;

@@ -214,7 +214,7 @@ fn acceptor(names: &[&str], alpn: &[&str]) -> (TlsAcceptor, NamedTempFile) {
     let leaf = CertificateParams::new(names).unwrap().signed_by(&key, &ca).unwrap();
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(ca.pem().as_bytes()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = proxy::crypto_provider();
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()

@@ -1,6 +1,6 @@
 //! Secrets that nobody has seen before.
 
-use aws_lc_rs::rand::fill;
+use getrandom::fill;
 
 /// A token of the usual shape: `prefix` and 64 random letters and digits.
 pub(crate) fn random(prefix: &str) -> String {
