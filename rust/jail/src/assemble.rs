@@ -77,19 +77,25 @@ pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Re
     let mut tcp = vec![WEB_PORTS[0], WEB_PORTS[1], PROXY_PORT, DNS_PORT];
     tcp.extend(parts.policy.extra_ports().into_iter().filter(|port| ![PROXY_PORT, DNS_PORT].contains(port)));
     Ok(Plan {
+        job: parts.id.to_owned(),
         command: parts.closure.command(parts.command),
         environment,
         working_directory,
         hostname: HOSTNAME.to_owned(),
         tree,
         listen: Listen { tcp, udp: vec![DNS_PORT] },
-        limits: Limits {
-            memory: spec.limits.memory.map(|bytes| bytes.0),
-            pids: spec.limits.pids,
-            cpus: spec.limits.cpus,
-            timeout: spec.limits.timeout.map(|span| span.0),
-        },
+        limits: limits(spec),
     })
+}
+
+/// What the job may use up.
+pub(crate) fn limits(spec: &JailSpec) -> Limits {
+    Limits {
+        memory: spec.limits.memory.map(|bytes| bytes.0),
+        pids: spec.limits.pids,
+        cpus: spec.limits.cpus,
+        timeout: spec.limits.timeout.map(|span| span.0),
+    }
 }
 
 fn environment(spec: &JailSpec, parts: &Parts<'_>, operator: &Operator) -> Vec<(OsString, OsString)> {

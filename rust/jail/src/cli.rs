@@ -39,6 +39,8 @@ Examples:
        --credential 'GITHUB_TOKEN=command:gh auth token@github.com' -- sh
   jail explain --jail claude GET https://api.anthropic.com/v1/models
   jail log --follow
+  jail ps
+  jail stop claude
 
 NAME is a jail of $JAIL_PATH, /etc/nix-jail, ~/.config/nix-jail or a ready-made one:
 claude, codex, gemini, opencode, shell.";
@@ -60,6 +62,10 @@ pub(crate) enum Command {
     },
     /// Say what this host offers, and the cure for what it does not.
     Doctor,
+    /// List the jobs that run.
+    Ps(PsArgs),
+    /// End jobs.
+    Stop(StopArgs),
     /// Show what a job did on the network.
     Log(LogArgs),
     /// Print the JSON Schema of a specification.
@@ -204,6 +210,9 @@ pub(crate) struct RunArgs {
     /// Who makes the jail.
     #[arg(long, value_name = "BACKEND")]
     pub(crate) backend: Option<BackendName>,
+    /// Show the command line that starts the job's unit, and run nothing (`--backend systemd`).
+    #[arg(long)]
+    pub(crate) print_units: bool,
     /// End standard error with one line of JSON: the job's summary.
     #[arg(long)]
     pub(crate) json: bool,
@@ -224,6 +233,7 @@ Examples:
   jail run claude --memory 4G --workspace ~/src/project -- -p \"fix the tests\"
   jail run shell --learn rules.txt              work for a while, then read rules.txt
   jail run shell --policy rules.txt
+  jail run shell --backend systemd --memory 2G  systemctl --user status 'nix-jail-*'
 
 Exit code: the command's own; 128+N if signal N ended it; 124 if its time ran out;
 125 if the jail could not be made; 126/127 if the command could not be run/found; 2 for a wrong option.";
@@ -242,10 +252,52 @@ pub(crate) struct ExplainArgs {
     pub(crate) url: String,
 }
 
+/// Options of `jail ps`.
+#[derive(Debug, Args)]
+#[command(after_help = PS_EXAMPLES)]
+pub(crate) struct PsArgs {
+    /// Also those that have ended, with their state and exit code.
+    #[arg(short, long)]
+    pub(crate) all: bool,
+    /// One JSON object per line; times are milliseconds since 1970.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const PS_EXAMPLES: &str = "\
+Examples:
+  jail ps
+  jail ps --all --json
+
+Listed are the jobs of this user (root's are root's), and the services of this host's declared jails.";
+
+/// Options of `jail stop`.
+#[derive(Debug, Args)]
+#[command(after_help = STOP_EXAMPLES)]
+pub(crate) struct StopArgs {
+    /// A job's id, the beginning of it, or a jail's name: then all of its jobs, and its service.
+    #[arg(value_name = "JOB|NAME", required = true)]
+    pub(crate) jobs: Vec<String>,
+    /// How long a job may take to end by itself (SIGTERM) before it is killed. Services have a time of their own.
+    #[arg(short, long, value_name = "TIME", default_value = "10s")]
+    pub(crate) timeout: Span,
+}
+
+const STOP_EXAMPLES: &str = "\
+Examples:
+  jail stop claude-1f09c2aa
+  jail stop claude                              every job of the jail claude
+  jail stop --timeout 1m shell-0b
+
+Prints the ids of the jobs when they are gone. Exit code: 0; 1 if nothing of that name runs.";
+
 /// Options of `jail log`.
 #[derive(Debug, Args)]
+#[command(after_help = LOG_EXAMPLES)]
 pub(crate) struct LogArgs {
-    /// The job's id, or the beginning of it; without it the newest job.
+    /// A job's id, the beginning of it, or a jail's name: its newest job, or the journal of its service. Without it
+    /// the newest job.
+    #[arg(value_name = "JOB|NAME")]
     pub(crate) job: Option<String>,
     /// The events as they are stored, one JSON object per line.
     #[arg(long)]
@@ -254,6 +306,12 @@ pub(crate) struct LogArgs {
     #[arg(short, long)]
     pub(crate) follow: bool,
 }
+
+const LOG_EXAMPLES: &str = "\
+Examples:
+  jail log
+  jail log --follow claude
+  jail log --json claude-1f09c2aa";
 
 /// Reads `HOST:PORT:ADDRESS:PORT`; an IPv6 address is in brackets.
 fn connect_to(text: &str) -> Result<(Authority, SocketAddr), String> {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use sandbox::backend::{Finding, State, native};
+use sandbox::backend::{Finding, State, native, systemd};
 
 use crate::failure::Failure;
 use crate::operator::Operator;
@@ -13,10 +13,10 @@ pub(crate) fn doctor(operator: &Operator) -> Result<ExitCode, Failure> {
     let isolation = native::diagnose();
     let usable = !isolation.iter().any(|finding| finding.state == State::Missing);
     let mut text = section("native backend (default)", &isolation);
+    text.push_str(&section("systemd backend", &systemd::diagnose()));
     text.push_str(&section("packages", &[resolve::nix::diagnose(operator)]));
     text.push_str(&section("credentials", &secrets::diagnose(&operator.into())));
     text.push_str(&section("upstream", &[trust_roots()]));
-    text.push_str("other backends: none in this version\n");
     text.push_str(if usable {
         "\nThis host can run jails.\n"
     } else {

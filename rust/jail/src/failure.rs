@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+/// What is to be ended does not run.
+pub(crate) const NOT_RUNNING: u8 = 1;
 /// A wrong command line, as clap's own errors have it.
 pub(crate) const USAGE: u8 = 2;
 /// The job's wall-clock time ran out, as timeout(1) has it.

@@ -8,6 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::spec::BackendName;
+
 /// A job's directory.
 #[derive(Clone, Debug)]
 pub(crate) struct JobDirectory {
@@ -28,6 +30,9 @@ pub(crate) struct Record {
     pub(crate) command: Vec<String>,
     /// The directory it works in.
     pub(crate) workspace: Option<PathBuf>,
+    /// Who made its jail.
+    #[serde(default)]
+    pub(crate) backend: BackendName,
     /// The launcher's process id.
     pub(crate) pid: u32,
     /// When the launcher started, in clock ticks since the boot: with `pid` it names one process for good.
@@ -54,7 +59,7 @@ impl JobDirectory {
         let jobs = state.join("jobs");
         make_private(&jobs)?;
         loop {
-            let id = format!("{name}-{:08x}", random());
+            let id = new_id(name);
             let path = jobs.join(&id);
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Ok(JobDirectory { id, path }),
@@ -146,10 +151,31 @@ impl JobDirectory {
     }
 }
 
+/// Where a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum State {
+    /// Its launcher is there.
+    Running,
+    /// It has ended, and its launcher has put that on record.
+    Ended,
+    /// Its launcher is gone without a word: it was killed, or the machine went down.
+    Killed,
+}
+
 impl Record {
+    /// Where it is now.
+    pub(crate) fn state(&self) -> State {
+        match (self.ended, self.started_ticks) {
+            (Some(_), _) => State::Ended,
+            (None, Some(ticks)) if started_ticks(self.pid) == Some(ticks) => State::Running,
+            (None, _) => State::Killed,
+        }
+    }
+
     /// Whether its launcher is still there.
     pub(crate) fn is_running(&self) -> bool {
-        self.ended.is_none() && self.started_ticks.is_some() && started_ticks(self.pid) == self.started_ticks
+        self.state() == State::Running
     }
 }
 
@@ -174,11 +200,18 @@ pub(crate) fn now() -> u64 {
         .map_or(0, |since| since.as_millis().try_into().unwrap_or(u64::MAX))
 }
 
-/// When a process started, in clock ticks since the boot (proc_pid_stat(5), field 22).
-pub(crate) fn started_ticks(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the command in parentheses and may hold anything, parentheses and spaces too.
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
+#[cfg(target_os = "linux")]
+pub(crate) use sandbox::process::started_ticks;
+
+/// Elsewhere no process is named for good this way.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn started_ticks(_pid: u32) -> Option<u64> {
+    None
+}
+
+/// An id for a job of the jail `name`.
+pub(crate) fn new_id(name: &str) -> String {
+    format!("{name}-{:08x}", random())
 }
 
 /// A number for a name: it must differ from others, it need not be secret.
@@ -207,6 +240,7 @@ mod tests {
             name: "claude".into(),
             command: vec!["claude".into()],
             workspace: None,
+            backend: BackendName::Auto,
             pid: std::process::id(),
             started_ticks: started_ticks(std::process::id()),
             started: now(),
@@ -219,7 +253,7 @@ mod tests {
         assert_eq!(all.len(), 1);
         assert!(all[0].1.is_running());
         record.started_ticks = Some(1);
-        assert!(!record.is_running(), "another process with the same number is not the job");
+        assert_eq!(record.state(), State::Killed, "another process with the same number is not the job");
         for (path, mode) in
             [(directory.audit(), 0o600), (directory.path.join("job.json"), 0o600), (directory.path, 0o700)]
         {

@@ -11,44 +11,36 @@ use proxy::audit::{Event, What};
 
 use crate::cli::LogArgs;
 use crate::failure::Failure;
-use crate::job::{JobDirectory, Record};
+use crate::job::JobDirectory;
 use crate::operator::Operator;
+use crate::{jobs, services};
 
-/// Prints the events of one job, by default the newest.
+/// Prints the events of one job, by default the newest; of a declared jail that is a service, its journal.
 pub(crate) fn log(arguments: &LogArgs, operator: &Operator) -> Result<ExitCode, Failure> {
-    let (directory, record) = find(arguments.job.as_deref(), operator)?;
+    let mut jobs = jobs::on_record(operator)?;
+    if let Some(word) = &arguments.job {
+        jobs = jobs::select(jobs, word)?;
+        // A service that is at work is newer than any job that is not.
+        let at_work = jobs.iter().any(|(_, record)| record.is_running());
+        if !at_work && services::find(word).is_some_and(|service| jobs.is_empty() || service.is_running()) {
+            return services::journal(word, arguments.follow, arguments.json);
+        }
+    }
+    let Some((directory, record)) = jobs.into_iter().next() else {
+        return Err(Failure::usage(match &arguments.job {
+            Some(word) => format!(
+                "there is no job {word}, nor one of a jail of that name, on record in {}; jail ps --all lists them",
+                operator.state().join("jobs").display()
+            ),
+            None => "no job has run yet; try: jail demo".to_owned(),
+        }));
+    };
     if !arguments.json {
         crate::print(&harmless(&format!("{}: {}\n", record.id, record.command.join(" "))))?;
     }
     follow(&directory, arguments)
         .map_err(|error| Failure::no_jail(format!("cannot read {}: {error}", directory.audit().display())))?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn find(job: Option<&str>, operator: &Operator) -> Result<(JobDirectory, Record), Failure> {
-    let mut jobs = JobDirectory::all(&operator.state()).map_err(Failure::no_jail)?;
-    jobs.retain(|(directory, _)| job.is_none_or(|job| directory.id.starts_with(job)));
-    let several = job.is_some()
-        && jobs.len() > 1
-        && !jobs.iter().any(|(directory, _)| Some(directory.id.as_str()) == job);
-    if several {
-        let ids =
-            jobs.iter().take(8).map(|(directory, _)| directory.id.as_str()).collect::<Vec<_>>().join(", ");
-        return Err(Failure::usage(format!(
-            "{} is the beginning of several jobs: {ids}; name one",
-            job.unwrap_or_default()
-        )));
-    }
-    let exact = jobs.iter().position(|(directory, _)| Some(directory.id.as_str()) == job).unwrap_or(0);
-    if jobs.is_empty() {
-        return Err(Failure::usage(match job {
-            Some(job) => {
-                format!("there is no job {job} on record in {}", operator.state().join("jobs").display())
-            }
-            None => "no job has run yet; try: jail demo".to_owned(),
-        }));
-    }
-    Ok(jobs.swap_remove(exact))
 }
 
 fn follow(directory: &JobDirectory, arguments: &LogArgs) -> io::Result<()> {
@@ -81,7 +73,7 @@ fn follow(directory: &JobDirectory, arguments: &LogArgs) -> io::Result<()> {
 
 /// A line without characters that act on a terminal: a job chooses its paths, and C1 controls (`\u{9b}` is `ESC [`) and
 /// marks of direction can stand in one. As they stand in JSON, so that `--json` stays JSON.
-fn harmless(line: &str) -> String {
+pub(crate) fn harmless(line: &str) -> String {
     let acts = |character: char| {
         let marks =
             matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
@@ -132,6 +124,9 @@ fn text(line: &str) -> String {
             let default_port = if scheme == "https" { ":443" } else { ":80" };
             let authority = authority.strip_suffix(default_port).unwrap_or(&authority);
             format!("{clock} UTC  {method}{scheme}://{authority}{path}{query}  {outcome}{used}\n")
+        }
+        What::Truncated => {
+            format!("{clock} UTC  the log is full: what came later was counted, not written\n")
         }
         What::Connection { authority, denied } => format!("{clock} UTC  {authority}  DENIED {denied}\n"),
     }

@@ -12,6 +12,7 @@ mod explain;
 mod failure;
 mod fetch;
 mod job;
+mod jobs;
 mod learn;
 mod log;
 mod manual;
@@ -22,7 +23,9 @@ mod resolve;
 mod rules;
 mod run;
 mod secrets;
+mod services;
 mod spec;
+mod stop;
 mod trust;
 mod workspace;
 
@@ -67,6 +70,8 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Explain(arguments) => explain::explain(&arguments, &operator),
         Command::Check { file } => explain::check(&file),
         Command::Doctor => doctor::doctor(&operator),
+        Command::Ps(arguments) => jobs::ps(&arguments, &operator),
+        Command::Stop(arguments) => stop::stop(&arguments, &operator),
         Command::Log(arguments) => log::log(&arguments, &operator),
         Command::Schema => manual::schema(),
         Command::Completions { shell } => manual::completions(shell),

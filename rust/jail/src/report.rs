@@ -10,6 +10,13 @@ use serde::Serialize;
 
 use crate::learn::Learnt;
 
+/// The most that a job's audit file may hold: the job decides how many events there are.
+pub(crate) const LARGEST_AUDIT: u64 = 64 << 20;
+
+/// The most `host:port`s that are told apart in a summary, for the same reason; the others are one.
+const TOLD_APART: usize = 4096;
+const OTHERS: &str = "others";
+
 /// Takes the proxy's events.
 pub(crate) struct Recorder {
     inside: Mutex<Inside>,
@@ -17,6 +24,8 @@ pub(crate) struct Recorder {
 
 struct Inside {
     file: File,
+    /// Bytes that still go into it.
+    room: u64,
     summary: Summary,
     learnt: Option<Learnt>,
 }
@@ -30,16 +39,16 @@ pub(crate) struct Summary {
     pub(crate) denied: BTreeMap<String, BTreeMap<String, u64>>,
     /// Credentials that were swapped in, by name and `host:port`.
     pub(crate) credentials: BTreeMap<String, BTreeMap<String, u64>>,
-    /// Events that could not be written to the audit file.
+    /// Events that are not in the audit file: it is full, or could not be written.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) unwritten: u64,
 }
 
 impl Recorder {
-    /// Records into `file`; keeps what a policy can be learnt from if `learn`.
-    pub(crate) fn new(file: File, learn: bool) -> Recorder {
+    /// Records into `file`, at most `room` bytes; keeps what a policy can be learnt from if `learn`.
+    pub(crate) fn new(file: File, room: u64, learn: bool) -> Recorder {
         let learnt = learn.then(Learnt::default);
-        Recorder { inside: Mutex::new(Inside { file, summary: Summary::default(), learnt }) }
+        Recorder { inside: Mutex::new(Inside { file, room, summary: Summary::default(), learnt }) }
     }
 
     /// The numbers so far.
@@ -61,41 +70,68 @@ impl Recorder {
 impl Audit for Recorder {
     fn record(&self, event: &Event) {
         let mut inside = self.inside();
-        let Inside { file, summary, learnt } = &mut *inside;
-        summary.add(event);
-        if let Some(learnt) = learnt {
+        inside.summary.add(event);
+        if let Some(learnt) = &mut inside.learnt {
             learnt.add(event);
         }
-        let written = serde_json::to_vec(event).map_err(std::io::Error::from).and_then(|mut line| {
-            line.push(b'\n');
-            // One write per line: a reader that follows the file sees whole lines.
-            file.write_all(&line)
-        });
-        if let Err(error) = written {
-            summary.unwritten += 1;
-            tracing::warn!(%error, "an event could not be written to the audit file");
+        match inside.write(event) {
+            Ok(true) => {}
+            Ok(false) => inside.summary.unwritten += 1,
+            Err(error) => {
+                inside.summary.unwritten += 1;
+                tracing::warn!(%error, "an event could not be written to the audit file");
+            }
         }
     }
+}
+
+impl Inside {
+    /// Writes the event; whether there was room for it.
+    fn write(&mut self, event: &Event) -> std::io::Result<bool> {
+        if self.room == 0 {
+            return Ok(false);
+        }
+        let line = line(event)?;
+        let length = line.len() as u64;
+        // Room for the last line is kept.
+        let last = line_of_truncation(event.time)?;
+        if length + last.len() as u64 > self.room {
+            self.room = 0;
+            self.file.write_all(&last)?;
+            return Ok(false);
+        }
+        // One write per line: a reader that follows the file sees whole lines.
+        self.file.write_all(&line)?;
+        self.room -= length;
+        Ok(true)
+    }
+}
+
+fn line_of_truncation(time: u64) -> std::io::Result<Vec<u8>> {
+    line(&Event { time, what: What::Truncated })
+}
+
+fn line(event: &Event) -> std::io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(event)?;
+    line.push(b'\n');
+    Ok(line)
 }
 
 impl Summary {
     fn add(&mut self, event: &Event) {
         match &event.what {
             What::Request { authority, denied: None, credentials, .. } => {
-                *self.allowed.entry(authority.clone()).or_default() += 1;
+                *count_of(&mut self.allowed, authority) += 1;
                 for name in credentials {
-                    *self
-                        .credentials
-                        .entry(name.clone())
-                        .or_default()
-                        .entry(authority.clone())
-                        .or_default() += 1;
+                    *count_of(self.credentials.entry(name.clone()).or_default(), authority) += 1;
                 }
             }
             What::Request { authority, denied: Some(reason), .. }
             | What::Connection { authority, denied: reason } => {
-                *self.denied.entry(authority.clone()).or_default().entry(reason.clone()).or_default() += 1;
+                *count_of(&mut self.denied, authority).entry(reason.clone()).or_default() += 1;
             }
+            // Nothing that a job did.
+            What::Truncated => {}
         }
     }
 
@@ -119,13 +155,19 @@ impl Summary {
         };
         let lost = match self.unwritten {
             0 => String::new(),
-            count => format!("; {count} events could not be written"),
+            count => format!("; {count} events are not in it"),
         };
         [
             format!("{} allowed{allowed}, {denied_count} denied{denied}", total(&self.allowed)),
             format!("{used}; details: jail log {id}{lost}"),
         ]
     }
+}
+
+/// The count of that `host:port`, or that of all the others.
+fn count_of<'a, T: Default>(counts: &'a mut BTreeMap<String, T>, authority: &str) -> &'a mut T {
+    let is_told_apart = counts.len() < TOLD_APART || counts.contains_key(authority);
+    counts.entry(if is_told_apart { authority } else { OTHERS }.to_owned()).or_default()
 }
 
 /// `host:port` without the port that HTTPS has anyway; what never became a request may have no name.
@@ -178,7 +220,7 @@ mod tests {
     fn events_are_written_and_summed_up() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit.jsonl");
-        let recorder = Recorder::new(File::create(&path).unwrap(), false);
+        let recorder = Recorder::new(File::create(&path).unwrap(), LARGEST_AUDIT, false);
         recorder.record(&request("a.example:443", None, &["TOKEN"]));
         recorder.record(&request("a.example:443", None, &[]));
         recorder.record(&request("b.example:443", Some("host-not-allowed"), &[]));
@@ -190,5 +232,40 @@ mod tests {
             ]
         );
         assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 3);
+    }
+    #[test]
+    fn a_file_that_is_full_says_so_and_the_counting_goes_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.jsonl");
+        let room = 1000;
+        let recorder = Recorder::new(File::create(&path).unwrap(), room, false);
+        for _ in 0..100 {
+            recorder.record(&request("a.example:443", None, &[]));
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.len() as u64 <= room);
+        let events: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let (last, written) = events.split_last().unwrap();
+        assert!(matches!(last.what, What::Truncated), "{last:?}");
+        assert!(written.len() > 2 && written.iter().all(|event| matches!(event.what, What::Request { .. })));
+        let summary = recorder.summary();
+        assert_eq!(summary.allowed["a.example:443"], 100);
+        assert_eq!(summary.unwritten, 100 - written.len() as u64);
+        assert!(summary.lines("job-1")[1].ends_with("events are not in it"));
+    }
+
+    #[test]
+    fn a_job_cannot_make_a_summary_grow_without_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let recorder = Recorder::new(File::create(directory.path().join("audit")).unwrap(), 0, false);
+        let count = TOLD_APART as u64 + 100;
+        for number in 0..count {
+            recorder.record(&request(&format!("{number}.example:443"), Some("host-not-allowed"), &[]));
+        }
+        recorder.record(&request("0.example:443", Some("host-not-allowed"), &[]));
+        let summary = recorder.summary();
+        assert_eq!(summary.denied.len(), TOLD_APART + 1);
+        assert_eq!(summary.denied[OTHERS]["host-not-allowed"], 100);
+        assert_eq!(summary.denied["0.example:443"]["host-not-allowed"], 2);
     }
 }

@@ -18,8 +18,9 @@ use crate::cli::{JailArgs, RunArgs};
 use crate::credentials;
 use crate::failure::{Failure, NOT_FOUND, TIMED_OUT};
 use crate::job::{self, JobDirectory, Record};
+use crate::jobs;
 use crate::operator::Operator;
-use crate::report::{Recorder, Summary};
+use crate::report::{LARGEST_AUDIT, Recorder, Summary};
 use crate::resolve;
 use crate::resolve::closure::Closure;
 use crate::resolve::host::{self, HostTree};
@@ -34,6 +35,9 @@ const GRACE: Duration = Duration::from_secs(1);
 pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, Failure> {
     close_memory()?;
     let (spec, policy, command) = compose(&arguments, operator)?;
+    if arguments.print_units {
+        return backend::print_units(&spec);
+    }
     let backend = backend::choose(spec.backend);
     let learning = arguments.learn.is_some();
     if learning && !spec.credentials.is_empty() && !arguments.learn_with_credentials {
@@ -41,6 +45,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
             "--learn allows everything, so credentials would not be protected; leave them out, or say --learn-with-credentials",
         ));
     }
+    jobs::tidy();
     let workspace = workspace(&spec, &arguments, operator)?;
     let programs = host::programs(&spec.programs, operator).map_err(Failure::no_jail)?;
     let closure = resolve::closure(&spec, &arguments.store, workspace.as_ref(), operator)?;
@@ -73,7 +78,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     )
     .inspect_err(|_| directory.discard())?;
     let audit = directory.create_audit().map_err(Failure::no_jail)?;
-    let recorder = Arc::new(Recorder::new(audit, learning));
+    let recorder = Arc::new(Recorder::new(audit, LARGEST_AUDIT, learning));
     let mut record = record(&directory, &spec, &command, workspace.as_ref());
     directory.write(&record).map_err(Failure::no_jail)?;
     let config = Config {
@@ -267,6 +272,7 @@ fn record(
         name: spec.name.clone(),
         command: command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
         workspace: workspace.map(|workspace| workspace.path.clone()),
+        backend: backend::actual(spec.backend),
         pid,
         started_ticks: job::started_ticks(pid),
         started: job::now(),

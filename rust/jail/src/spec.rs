@@ -160,6 +160,18 @@ pub(crate) enum BackendName {
     Auto,
     /// Linux namespaces, made by the operator's own user.
     Native,
+    /// The same in a unit of systemd: the system's for root, the user's own for anybody else.
+    Systemd,
+}
+
+impl std::fmt::Display for BackendName {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            BackendName::Auto => "auto",
+            BackendName::Native => "native",
+            BackendName::Systemd => "systemd",
+        })
+    }
 }
 
 /// What the job may use up; what is left out is not limited.
@@ -393,7 +405,7 @@ pub(crate) fn directories(jail_path: Option<&std::ffi::OsStr>, config_home: Opti
     directories
 }
 
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name.len() <= 64
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))

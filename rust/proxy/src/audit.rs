@@ -60,4 +60,6 @@ pub enum What {
         /// Why it ended.
         denied: String,
     },
+    /// The place for events is full: what comes later is counted and not written.
+    Truncated,
 }

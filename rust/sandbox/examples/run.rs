@@ -49,7 +49,12 @@ mod imp {
             }
             return ExitCode::SUCCESS;
         }
-        let mut plan = Plan { hostname: "jail".into(), working_directory: "/".into(), ..Plan::default() };
+        let mut plan = Plan {
+            job: format!("example-{}", std::process::id()),
+            hostname: "jail".into(),
+            working_directory: "/".into(),
+            ..Plan::default()
+        };
         let (mut echo, mut repeat) = (false, 1);
         let mut words = arguments.into_iter();
         for word in words.by_ref() {

@@ -9,6 +9,8 @@ pub mod backend;
 mod bytes;
 pub mod plan;
 #[cfg(target_os = "linux")]
+pub mod process;
+#[cfg(target_os = "linux")]
 pub mod stage;
 #[cfg(target_os = "linux")]
 mod sys;

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 /// Everything a backend needs to know.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Plan {
+    /// The job's id, which no other job of this host has: the host's tools show the job by it. Letters, digits, `-`,
+    /// `_` and `.` only.
+    pub job: String,
     /// The command and its arguments; a command without `/` is looked up in the `PATH` of `environment`, inside.
     pub command: Vec<OsString>,
     /// The whole environment of the command.

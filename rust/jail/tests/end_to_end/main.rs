@@ -21,6 +21,7 @@ mod curl;
 mod files;
 mod git;
 mod isolation;
+mod jobs;
 mod learn;
 mod mistakes;
 mod process;

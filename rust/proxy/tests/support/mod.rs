@@ -95,7 +95,7 @@ impl Jail {
                 What::Request { authority, path, denied, status, .. } => {
                     Some((authority, path, denied, status))
                 }
-                What::Connection { .. } => None,
+                What::Connection { .. } | What::Truncated => None,
             })
             .collect()
     }

@@ -58,11 +58,19 @@ pub enum Error {
     },
     /// systemd made no scope for the stage.
     #[error(
-        "systemd made no scope to enforce the job's limits ({how}; its reason is above); see `systemctl --user status` (without --user for root), or run the job without limits on memory, CPUs and processes"
+        "systemd made no scope for the job ({how}; its reason is above); see `systemctl --user status` (without --user for root), or run the job by the native backend without limits on memory, CPUs and processes"
     )]
     Scope {
         /// How its program ended.
         how: String,
+    },
+    /// The systemd backend was asked for where it cannot work.
+    #[error(
+        "the systemd backend cannot be used here: {why}. Without --backend systemd the native backend makes the jail"
+    )]
+    NoSystemd {
+        /// Why, and the cure.
+        why: String,
     },
     /// The stage ended without a word.
     #[error(

@@ -7,6 +7,8 @@ use crate::plan::Plan;
 mod error;
 #[cfg(target_os = "linux")]
 pub mod native;
+#[cfg(target_os = "linux")]
+pub mod systemd;
 
 pub use error::{Error, Os};
 

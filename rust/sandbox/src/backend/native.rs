@@ -1,11 +1,11 @@
 //! The native backend: Linux namespaces, made by a stage of our own, without privileges.
 
-mod cgroup;
+pub(super) mod cgroup;
 mod doctor;
 mod identity;
 mod proof;
 mod run;
-mod start;
+pub(super) mod start;
 
 use crate::backend::{Backend, Ended, Error, JobIds, Listeners, Prepared};
 use crate::plan::Plan;
@@ -22,12 +22,17 @@ impl Backend for Native {
     }
 
     fn prepare(&self, plan: &Plan) -> Result<Box<dyn Prepared>, Error> {
-        Ok(Box::new(start::start(plan)?))
+        Ok(Box::new(start::start(plan, || cgroup::enforcement(&plan.job, &plan.limits))?))
     }
 }
 
+/// Removes what launchers that were killed have left of their jobs: empty control groups.
+pub fn tidy() {
+    cgroup::reap_everywhere();
+}
+
 /// A stage that waits to be released. Dropped instead, it ends at the loss of its channel.
-struct Waiting {
+pub(super) struct Waiting {
     // Declared before the group, which can be removed only when the stage is gone.
     stage: start::Stage,
     group: Option<cgroup::Group>,

@@ -1,9 +1,10 @@
 //! Processes: fork for the stage, pidfds.
 
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::sys::signal::Signal;
 use nix::unistd::{ForkResult, Pid};
 
 /// Says that this process has one thread. Only the stage's entry point makes one: there a fork may run any code.
@@ -45,4 +46,15 @@ pub(crate) fn pidfd_open(pid: Pid) -> nix::Result<OwnedFd> {
     // SAFETY: the kernel has just made this descriptor for us.
     // JUSTIFICATION: as above.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sends a signal to the process of a descriptor that [`pidfd_open`] made.
+pub(crate) fn pidfd_send_signal(process: BorrowedFd<'_>, signal: Signal) -> nix::Result<()> {
+    let no_details = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: with a null pointer the kernel fills the details in itself; the rest are numbers.
+    // JUSTIFICATION: nix has no wrapper.
+    let result = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal as libc::c_int, no_details, 0)
+    };
+    Errno::result(result).map(drop)
 }

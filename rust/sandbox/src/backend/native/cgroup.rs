@@ -5,7 +5,7 @@
 //! a part of the tree is ours. Where neither is open the job runs without these limits, and the user is told which.
 
 mod group;
-mod scope;
+pub(in crate::backend) mod scope;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,14 +14,14 @@ use nix::unistd::Pid;
 
 use crate::backend::Error;
 use crate::plan::Limits;
-pub(super) use group::Group;
+pub(super) use group::{Group, reap_everywhere};
 pub(super) use scope::Scope;
 
 const ROOT: &str = "/sys/fs/cgroup";
 
 /// How a plan's limits are enforced.
 #[derive(Debug)]
-pub(super) enum Enforcement {
+pub(in crate::backend) enum Enforcement {
     /// Nothing is limited that needs a group.
     Unneeded,
     /// By a scope of systemd.
@@ -32,13 +32,13 @@ pub(super) enum Enforcement {
     None(Vec<String>),
 }
 
-/// Finds the way for these limits.
-pub(super) fn enforcement(limits: &Limits) -> Result<Enforcement, Error> {
+/// Finds the way for this job's limits.
+pub(super) fn enforcement(job: &str, limits: &Limits) -> Result<Enforcement, Error> {
     if limits.memory.is_none() && limits.pids.is_none() && limits.cpus.is_none() {
         return Ok(Enforcement::Unneeded);
     }
-    if let Some(manager) = scope::manager() {
-        return Ok(Enforcement::Scope(manager.scope(limits)));
+    if let Ok(manager) = scope::manager() {
+        return Ok(Enforcement::Scope(manager.scope(job, limits, &[])));
     }
     if let Some(parent) = group::parent() {
         return Group::make(&parent, limits).map(Enforcement::Group);
@@ -67,7 +67,7 @@ pub(super) fn unenforced(stage: Pid, limits: &Limits) -> Vec<String> {
 
 /// Why limits cannot be enforced, as a cure; nothing if they can. Makes nothing but what the first job would.
 pub(super) fn hindrance() -> Option<String> {
-    if scope::manager().is_some() || group::parent().is_some() {
+    if scope::manager().is_ok() || group::parent().is_some() {
         return None;
     }
     Some(if is_unified() {

@@ -32,14 +32,17 @@ pub(super) struct Stage {
 }
 
 /// Starts a stage for the plan and lets it make everything up to the command.
-pub(super) fn start(plan: &Plan) -> Result<Waiting, Error> {
+pub(in crate::backend) fn start(
+    plan: &Plan,
+    enforcement: impl FnOnce() -> Result<Enforcement, Error>,
+) -> Result<Waiting, Error> {
     if plan.command.is_empty() {
         return Err(Error::NoCommand);
     }
     reap_left();
     let streams = standard_streams()?;
     let file = seal_plan(plan)?;
-    let (scope, group, mut notices) = match cgroup::enforcement(&plan.limits)? {
+    let (scope, group, mut notices) = match enforcement()? {
         Enforcement::Unneeded => (None, None, Vec::new()),
         Enforcement::Scope(scope) => (Some(scope), None, Vec::new()),
         Enforcement::Group(group) => (None, Some(group), Vec::new()),

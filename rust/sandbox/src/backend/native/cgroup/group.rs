@@ -1,6 +1,6 @@
 //! Groups of our own: below `/sys/fs/cgroup/nix-jail` for root, beside or below our own group where that has been
 //! delegated to us. When their launcher is killed nobody is left who could remove them (nothing but a directory): the
-//! next job of the same user does.
+//! next command of the same user does.
 
 use std::fs;
 use std::io;
@@ -18,12 +18,11 @@ const PREFIX: &str = "nix-jail-";
 
 /// A control group of ours, removed at the end.
 #[derive(Debug)]
-pub(in crate::backend::native) struct Group(PathBuf);
+pub(in crate::backend) struct Group(PathBuf);
 
 impl Group {
     /// Makes one with these limits.
     pub(super) fn make(parent: &Path, limits: &Limits) -> Result<Group, Error> {
-        reap(parent);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let path = parent.join(format!("{PREFIX}{}-{number}", std::process::id()));
         fs::create_dir(&path)
@@ -52,7 +51,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Empty as soon as the stage is reaped. If that takes too long, the next job of this user removes it.
+        // Empty as soon as the stage is reaped. If that takes too long, the next command of this user removes it.
         let _ = fs::remove_dir(&self.0);
     }
 }
@@ -111,6 +110,16 @@ fn reap(parent: &Path) {
             let _ = fs::remove_dir(entry.path());
         }
     }
+}
+
+/// The same wherever this user's jobs may have made groups; makes none.
+pub(in crate::backend::native) fn reap_everywhere() {
+    let own = group_of("self");
+    let beside = own.as_deref().and_then(Path::parent).map(Path::to_owned);
+    [Some(Path::new(ROOT).join("nix-jail")), beside, own]
+        .into_iter()
+        .flatten()
+        .for_each(|parent| reap(&parent));
 }
 
 fn write(path: &Path, value: &str) -> Result<(), Error> {

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::unistd::geteuid;
 
@@ -11,55 +10,83 @@ use super::{is_unified, processes};
 use crate::plan::Limits;
 
 /// A systemd that makes scopes for us.
-pub(super) struct Manager {
+#[derive(Debug)]
+pub(in crate::backend) struct Manager {
     /// `systemd-run`.
-    program: PathBuf,
+    pub(in crate::backend) program: PathBuf,
     /// Where the user's systemd is found; root has the system's.
-    runtime_directory: Option<PathBuf>,
+    pub(in crate::backend) runtime_directory: Option<PathBuf>,
+}
+
+/// Why there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(in crate::backend) enum Absent {
+    /// Its groups are not ours to use.
+    #[error(
+        "this host has control groups of version 1; boot with version 2 alone (systemd.unified_cgroup_hierarchy=1 on the kernel's command line)"
+    )]
+    OldGroups,
+    /// Nothing to ask with.
+    #[error("there is no systemd-run on PATH; install systemd, or add its directory")]
+    Program,
+    /// Nobody to ask.
+    #[error(
+        "no systemd answers to this user; log in to a session of systemd, or as root: loginctl enable-linger USER"
+    )]
+    Manager,
+    /// Root's is the one that runs the host.
+    #[error("this host was not booted with systemd")]
+    System,
 }
 
 /// What starts a stage in a scope.
 #[derive(Debug)]
-pub(in crate::backend::native) struct Scope {
+pub(in crate::backend) struct Scope {
     /// The beginning of the command line; the stage's own follows.
-    pub(in crate::backend::native) words: Vec<OsString>,
+    pub(in crate::backend) words: Vec<OsString>,
     /// All of the environment. It becomes the stage's, and its init's inside the jail: not one variable more.
-    pub(in crate::backend::native) environment: Vec<(&'static str, OsString)>,
+    pub(in crate::backend) environment: Vec<(&'static str, OsString)>,
 }
 
 /// The systemd that answers to this user.
-pub(super) fn manager() -> Option<Manager> {
+pub(in crate::backend) fn manager() -> Result<Manager, Absent> {
     if !is_unified() {
-        return None;
+        return Err(Absent::OldGroups);
     }
-    let path = std::env::var_os("PATH")?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
     let program = std::env::split_paths(&path)
         .map(|directory| directory.join("systemd-run"))
-        .find(|program| program.is_absolute() && program.is_file())?;
+        .find(|program| program.is_absolute() && program.is_file())
+        .ok_or(Absent::Program)?;
     let answers = |directory: &Path| {
         let socket = directory.join("systemd/private");
         socket.symlink_metadata().is_ok_and(|metadata| metadata.file_type().is_socket())
     };
-    if geteuid().is_root() {
-        return answers(Path::new("/run")).then_some(Manager { program, runtime_directory: None });
+    let runtime_directory = runtime_directory();
+    match &runtime_directory {
+        Some(directory) if !answers(directory) => Err(Absent::Manager),
+        None if !answers(Path::new("/run")) => Err(Absent::System),
+        _ => Ok(Manager { program, runtime_directory }),
     }
+}
+
+/// Where the user's systemd would be found; none for root, who has the system's.
+pub(in crate::backend) fn runtime_directory() -> Option<PathBuf> {
     // cron, sudo and the like do not say where it is.
-    let runtime_directory = std::env::var_os("XDG_RUNTIME_DIR")
-        .map_or_else(|| PathBuf::from(format!("/run/user/{}", geteuid())), PathBuf::from);
-    answers(&runtime_directory).then_some(Manager { program, runtime_directory: Some(runtime_directory) })
+    let said = || std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    (!geteuid().is_root()).then(|| said().unwrap_or_else(|| format!("/run/user/{}", geteuid()).into()))
 }
 
 impl Manager {
-    /// A scope with these limits.
-    pub(super) fn scope(self, limits: &Limits) -> Scope {
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
+    /// A scope of the job's name with these limits; `further` properties as `NAME=VALUE`.
+    pub(in crate::backend) fn scope(self, job: &str, limits: &Limits, further: &[String]) -> Scope {
         let mut words: Vec<OsString> = vec![self.program.into()];
         if self.runtime_directory.is_some() {
             words.push("--user".into());
         }
         let mut word = |text: String| words.push(text.into());
         ["--scope", "--quiet", "--collect"].map(str::to_owned).into_iter().for_each(&mut word);
-        word(format!("--unit=nix-jail-{}-{number}", std::process::id()));
+        word(format!("--unit=nix-jail-{job}.scope"));
         // Else systemd ends the whole scope when the kernel kills one process of it for memory. (OOMPolicy= says that
         // more plainly, but only from systemd 253 on.)
         word("--property=Delegate=yes".to_owned());
@@ -73,25 +100,20 @@ impl Manager {
         if let Some(cpus) = limits.cpus {
             word(format!("--property=CPUQuota={}%", (cpus * 100.0).max(1.0).round()));
         }
+        further.iter().map(|property| format!("--property={property}")).for_each(&mut word);
         word("--".to_owned());
         let environment = self.runtime_directory.map(|directory| ("XDG_RUNTIME_DIR", directory.into()));
         Scope { words, environment: environment.into_iter().collect() }
     }
 }
 
-static MADE: AtomicU32 = AtomicU32::new(0);
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn words(manager: Manager, limits: &Limits) -> Vec<String> {
-        let words = manager.scope(limits).words;
-        words
-            .iter()
-            .map(|word| word.to_str().unwrap().to_owned())
-            .filter(|word| !word.starts_with("--unit="))
-            .collect()
+        let words = manager.scope("job-1", limits, &["IOAccounting=yes".to_owned()]).words;
+        words.iter().map(|word| word.to_str().unwrap().to_owned()).collect()
     }
 
     #[test]
@@ -107,11 +129,13 @@ mod tests {
                 "--scope",
                 "--quiet",
                 "--collect",
+                "--unit=nix-jail-job-1.scope",
                 "--property=Delegate=yes",
                 "--property=MemoryMax=1048576",
                 "--property=MemorySwapMax=0",
                 "--property=TasksMax=12",
                 "--property=CPUQuota=150%",
+                "--property=IOAccounting=yes",
                 "--",
             ]
         );
@@ -127,7 +151,7 @@ mod tests {
     fn the_stage_gets_no_variable_but_the_one_that_finds_systemd() {
         let manager =
             Manager { program: "/bin/systemd-run".into(), runtime_directory: Some("/run/user/1".into()) };
-        let scope = manager.scope(&Limits::default());
+        let scope = manager.scope("job-1", &Limits::default(), &[]);
         assert_eq!(scope.environment, [("XDG_RUNTIME_DIR", OsString::from("/run/user/1"))]);
     }
 }
