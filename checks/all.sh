@@ -31,7 +31,7 @@ main() {
   check binary-size   binary_size
   check nix           bash checks/nix.sh
   check nix-language  bash checks/nix-language.sh
-  check vm            bash checks/vm/debian.sh
+  check vm            virtual_machine
   summary
 }
 
@@ -122,9 +122,18 @@ as_ordinary_user() {
     setpriv --reuid "$user" --regid "$user" --init-groups --inh-caps=-all --bounding-set=-all \
       env -i HOME="$home" USER="$user" PATH=/usr/local/bin:/usr/bin:/bin TMPDIR=/tmp RUST_BACKTRACE=1 \
       NIX_JAIL_CACHE="$NIX_JAIL_CACHE" "$binary" || status=1
-  done < <(cargo test --manifest-path "$manifest" --locked --no-run --message-format=json -p nix-jail -p nix-jail-sandbox 2>/dev/null |
-    sed -n 's/.*"kind":\["test"\].*"executable":"\([^"]*\)".*/\1/p')
+  done < <(test_programs -p nix-jail -p nix-jail-sandbox)
   return "$status"
+}
+
+test_programs() {
+  cargo test --manifest-path "$manifest" --locked --no-run --message-format=json "$@" 2>/dev/null |
+    sed -n 's/.*"kind":\["test"\].*"executable":"\([^"]*\)".*/\1/p'
+}
+
+# A part of the end-to-end suite runs there too, by the systemd backend.
+virtual_machine() {
+  JAIL_TESTS=$(test_programs -p nix-jail --test end_to_end) bash checks/vm/debian.sh
 }
 
 binary_size() {

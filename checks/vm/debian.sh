@@ -2,7 +2,7 @@
 # The scenarios on a real systemd: boots Debian trixie in a virtual machine, with the jail in it, and prints what came out.
 # As it is emulated (TCG), it needs no KVM; where KVM is known to work, JAIL_VM_ACCEL=kvm is faster.
 #   bash checks/vm/debian.sh [SCENARIO…]     names of checks/vm/scenarios/*.sh without number and suffix; default: all
-# Environment: JAIL (the program to test), NIX_JAIL_CACHE (where the image is kept), JAIL_VM_SECONDS (time limit).
+# Environment: JAIL (the program to test), JAIL_TESTS (its end-to-end suite as a program), NIX_JAIL_CACHE (where the image is kept), JAIL_VM_SECONDS (time limit).
 set -euo pipefail
 jail=$(realpath -m "${JAIL:-${CARGO_TARGET_DIR:-$(dirname "$0")/../../rust/target}/release/jail}")
 cd "$(dirname "$0")"
@@ -66,12 +66,14 @@ lay_disk() {
   local disk=$work/disk scenario name
   mkdir -p "$disk/scenarios"
   cp "$jail" "$disk/jail"
+  # Without what is for debuggers only: the disk is made anew each time.
+  if [ -n "${JAIL_TESTS:-}" ]; then strip -o "$disk/end_to_end" "$JAIL_TESTS"; fi
   cp -r guest "$disk/guest"
   for scenario in scenarios/*.sh; do
     name=$(basename "$scenario" .sh)
     if [ "$#" = 0 ] || [[ " $* " == *" ${name#*-} "* ]]; then cp "$scenario" "$disk/scenarios/"; fi
   done
-  truncate -s 64M "$disk.img"
+  truncate -s 128M "$disk.img"
   PATH=$PATH:/usr/sbin:/sbin mkfs.ext4 -q -d "$disk" "$disk.img"
 }
 

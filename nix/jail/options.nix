@@ -278,10 +278,11 @@ in
       type = types.enum [
         "auto"
         "native"
+        "systemd"
       ];
       default = "auto";
       example = "native";
-      description = "Who makes the jail: the platform's default, or Linux namespaces of the operator's own user.";
+      description = "Who makes the jail: the platform's default, Linux namespaces of the operator's own user, or the same in a unit of systemd.";
     };
 
     closure = {

@@ -5,7 +5,7 @@
 
 set -u
 cd /
-code=0 name='' wrong=''
+code=0 name='' wrong='' seen=''
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
@@ -36,6 +36,21 @@ start() {
 
 started() {
   eventually grep -q started "$scratch/out"
+}
+
+# Waits for what was started last.
+ended() {
+  wait $!
+  code=$?
+}
+
+# look WHO COMMAND…: what it prints, beside something that was started.
+look() {
+  seen=$(as "$@" 2>&1 </dev/null)
+}
+
+shows() {
+  holds "$seen" "$@" || wrong+="not shown: $* in: $seen; "
 }
 
 result() {

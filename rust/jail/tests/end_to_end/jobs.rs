@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Jail, Running, Server, descendants, gone};
+use crate::support::{Jail, Running, Server, descendants, find, gone, is_root};
 
 const OBEDIENT: &str = "trap 'echo caught; exit 7' TERM; echo ready; while :; do sleep 1; done";
 const DEAF: &str = "trap '' TERM; (trap '' TERM; exec sleep 600) & echo ready; while :; do sleep 1; done";
@@ -145,6 +145,32 @@ fn stop_says_when_there_is_nothing_to_stop() {
     jail.itself(["stop", "nothing", "worker"]).exits(1).prints("worker-");
     running.ends().exits(7);
     jail.itself(["stop"]).exits(2);
+}
+
+#[test]
+fn print_units_shows_what_systemd_would_be_told_and_runs_nothing() {
+    let jail = Jail::new();
+    let arguments = ["--memory", "64M", "--timeout", "1m", "--print-units", "--", "touch", "started"];
+    let run = ["run", "--backend", "systemd"];
+    let shown = jail.itself(run.iter().chain(&arguments));
+    shown.succeeds().prints("systemd-run").prints("--scope").prints("--unit=nix-jail-job-");
+    shown.prints("MemoryMax=67108864").prints("RuntimeMaxSec=").prints("MemoryAccounting=yes");
+    assert_eq!(shown.text().contains("--user"), !is_root(), "{shown}");
+    assert!(!jail.project().join("started").exists() && !jail.state().join("jobs").exists());
+    jail.itself(["run"].iter().chain(&arguments)).exits(2).says("--backend systemd");
+}
+
+#[test]
+fn where_systemd_cannot_make_the_jail_nobody_else_does() {
+    // Nothing on PATH: the program is named in full.
+    let jail = Jail::new().variable("PATH", "/nowhere");
+    let touch = find("touch").unwrap().into_os_string().into_string().unwrap();
+    let start =
+        |backend: &str| jail.itself(["run", "--backend", backend, "--host", &touch, "--", &touch, "started"]);
+    start("systemd").exits(125).says("the systemd backend cannot be used here");
+    assert!(!jail.project().join("started").exists());
+    start("native").succeeds();
+    assert!(jail.project().join("started").exists());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -36,6 +36,12 @@ impl Jail {
             fs::create_dir_all(place.path().join(directory)).unwrap();
         }
         fs::set_permissions(place.path().join("runtime"), fs::Permissions::from_mode(0o700)).unwrap();
+        if let (false, Some(runtime), Some(_)) =
+            (is_root(), std::env::var_os("XDG_RUNTIME_DIR"), std::env::var_os("JAIL_TEST_BACKEND"))
+        {
+            // The user's systemd is where the user's own runtime directory is.
+            symlink(Path::new(&runtime).join("systemd"), place.path().join("runtime/systemd")).unwrap();
+        }
         let directory = place.path().join("project");
         Jail {
             place: Arc::new(place),
@@ -277,8 +283,8 @@ impl Jail {
 
     /// The bare `jail`, with the operator's environment and nothing of the test's own.
     fn operator(&self) -> Command {
-        let jail = env!("CARGO_BIN_EXE_jail");
-        let mut command = Command::new(self.wrapper.first().map_or(OsStr::new(jail), OsString::as_os_str));
+        let jail = std::env::var_os("JAIL_TEST_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_jail").into());
+        let mut command = Command::new(self.wrapper.first().unwrap_or(&jail));
         if let [_, arguments @ ..] = self.wrapper.as_slice() {
             command.args(arguments).arg(jail);
         }

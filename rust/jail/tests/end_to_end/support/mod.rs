@@ -32,7 +32,7 @@
 //! - [`both_ways`] / [`without_proxy`]: a command by the proxy's variables and captured without them.
 //! - `needs!("node", "git")`: ends the test, saying so, where this machine lacks a program.
 //!
-//! `JAIL_TEST_BACKEND=NAME` runs the whole suite with that backend.
+//! `JAIL_TEST_BACKEND=NAME` runs the whole suite with that backend, `JAIL_TEST_PROGRAM=PATH` with that `jail`.
 //!
 //! Nothing sleeps: tests wait for output, requests, ends of processes, always with a bound.
 

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# A part of the end-to-end suite, each job in a unit of systemd, root's and a user's. (All of it takes too long on an
+# emulated processor; checks/all.sh runs it by the native backend, which makes the same jails.)
+# shellcheck source=/dev/null
+source "$CHECKS/guest/lib.sh"
+
+passed() {
+  sed -n 's/^test result: .* \([0-9]*\) passed; .*/\1/p' "${scratch:?}/out"
+}
+
+# suite WHO TESTS…
+suite() {
+  local who=$1 runtime_directory=
+  shift
+  if [ "$who" = agent ]; then runtime_directory=/run/user/1000; fi
+  try "$who" env XDG_RUNTIME_DIR="$runtime_directory" JAIL_TEST_BACKEND=systemd JAIL_TEST_PROGRAM=/usr/local/bin/jail \
+    "$CHECKS/end_to_end" --test-threads 4 "$@"
+  check "end-to-end-$who"
+  exits 0
+  between "$(passed)" 10 1000
+  so "$(passed) tests, each job in a unit"
+  clean "end-to-end-clean-$who"
+}
+
+if [ -x "$CHECKS/end_to_end" ]; then
+  for who in root agent; do suite "$who" process:: jobs::; done
+else
+  result end-to-end skipped 'the suite did not come along (JAIL_TESTS names it)'
+fi
