@@ -233,7 +233,7 @@ Examples:
   jail run claude --memory 4G --workspace ~/src/project -- -p \"fix the tests\"
   jail run shell --learn rules.txt              work for a while, then read rules.txt
   jail run shell --policy rules.txt
-  jail run shell --backend systemd --memory 2G  systemctl --user status 'nix-jail-*'
+  jail run shell --backend systemd --memory 2G  in a unit: systemctl --user status 'nix-jail-*'
 
 Exit code: the command's own; 128+N if signal N ended it; 124 if its time ran out;
 125 if the jail could not be made; 126/127 if the command could not be run/found; 2 for a wrong option.";

@@ -38,15 +38,17 @@ fn stop_word(word: &str, on_record: &[Job], grace: Duration) -> Result<(), Failu
     let deadline = Instant::now().checked_add(grace);
     let told: Vec<(Job, Process)> = jobs.into_iter().filter_map(tell_to_end).collect::<Result<_, _>>()?;
     for ((directory, record), launcher) in told {
+        let mut by = Signal::SIGTERM;
         if !launcher.wait(deadline).map_err(cannot_wait)? {
             kill(&launcher)?;
+            by = Signal::SIGKILL;
             crate::print_error_line(&format!(
                 "jail: {} did not end within {} s and was killed",
                 record.id,
                 grace.as_secs()
             ));
         }
-        put_on_record(&directory)?;
+        put_on_record(&directory, by)?;
         crate::print(&format!("{}\n", record.id))?;
     }
     if let Some(service) = service {
@@ -67,23 +69,25 @@ fn tell_to_end(job: Job) -> Option<Result<(Job, Process), Failure>> {
     })
 }
 
-/// Without its launcher a job has its stage end everything in it; that has an end of its own.
+/// Kills the launcher. The stage, its child, then ends everything in the jail and comes to its own end.
 fn kill(launcher: &Process) -> Result<(), Failure> {
-    let stages = launcher.children();
+    let children = launcher.children();
     launcher.signal(Signal::SIGKILL).map_err(cannot_wait)?;
-    for process in std::iter::once(launcher).chain(&stages) {
-        process.wait(None).map_err(cannot_wait)?;
+    launcher.wait(None).map_err(cannot_wait)?;
+    // Of the jail nobody needs this long; a program that was to print a secret may go on.
+    let deadline = Instant::now().checked_add(Duration::from_secs(10));
+    for child in &children {
+        child.wait(deadline).map_err(cannot_wait)?;
     }
     Ok(())
 }
 
 /// A launcher that was killed, or ended by the signal before it caught it, has not done so itself.
-fn put_on_record(directory: &JobDirectory) -> Result<(), Failure> {
-    const KILLED: u8 = 128 + Signal::SIGKILL as u8;
+fn put_on_record(directory: &JobDirectory, by: Signal) -> Result<(), Failure> {
     match directory.record() {
         Some(mut record) if record.ended.is_none() => {
             record.ended = Some(job::now());
-            record.code = Some(KILLED);
+            record.code = Some(128 + by as u8);
             directory.write(&record).map_err(Failure::no_jail)
         }
         _ => Ok(()),

@@ -91,6 +91,15 @@ fn stop_ends_a_job_politely() {
 }
 
 #[test]
+fn stop_ends_a_job_that_its_shell_has_stopped() {
+    let jail = named("worker");
+    let mut running = started(&jail, OBEDIENT);
+    running.signal(Signal::SIGSTOP);
+    jail.itself(["stop", "worker"]).succeeds();
+    running.ends().exits(7).prints("caught\n");
+}
+
+#[test]
 fn stop_kills_a_job_that_does_not_listen() {
     let jail = named("worker");
     let running = started(&jail, DEAF);
