@@ -44,12 +44,15 @@ pub(crate) async fn answer(session: &Session, mut request: Request<Incoming>) ->
     let mut record = Record::begin(session.job.clone(), session.binding.scheme, &request);
     let job_side = headers::asks_for_websocket(&request).then(|| hyper::upgrade::on(&mut request));
     let sends_unasked = !request.headers().contains_key(EXPECT);
+    let version = request.version();
     let (head, body) = request.into_parts();
     let mut body = Some(body);
     let passed = pass(session, head, &mut body, job_side, &mut record).await;
     if passed.is_err() && sends_unasked {
         body::discard(body).await;
     }
+    let malformed =
+        matches!(&passed, Err(Refused::Denied(denial)) if denial.reason == Reason::MalformedRequest);
     let mut response = match passed {
         Ok(response) => response,
         Err(Refused::Denied(denial)) => {
@@ -58,6 +61,10 @@ pub(crate) async fn answer(session: &Session, mut request: Request<Incoming>) ->
         }
         Err(Refused::Failed(error)) => denial::upstream_failed(&error, &record.asked()),
     };
+    if malformed && version < Version::HTTP_2 {
+        // Where it ends is in doubt: what follows on this connection may be a part of it.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     *response.version_mut() = Version::HTTP_11;
     record.answered(response.status());
     response
