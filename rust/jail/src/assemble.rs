@@ -13,7 +13,7 @@ use crate::resolve::closure::Closure;
 use crate::resolve::host::HostTree;
 use crate::spec::{BindSpec, JailSpec};
 use crate::workspace::Workspace;
-use crate::{etc, trust};
+use crate::{etc, git, trust};
 
 /// Where the explicit proxy listens.
 pub(crate) const PROXY_PORT: u16 = 3128;
@@ -44,6 +44,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) home: Option<PathBuf>,
     /// The dummies by variable.
     pub(crate) dummies: Vec<(String, String)>,
+    /// What git in the jail is told.
+    pub(crate) git: Vec<(String, String)>,
     /// The job's certificate authority.
     pub(crate) ca_pem: &'a str,
     /// The job's id.
@@ -54,7 +56,7 @@ pub(crate) struct Parts<'a> {
 
 /// Everything that a backend needs to know.
 pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Result<Plan, Failure> {
-    let environment = environment(spec, &parts, operator);
+    let environment = environment(spec, &parts, operator)?;
     let mut tree = parts.programs.entries;
     tree.extend(parts.closure.entries(&tree, operator).map_err(Failure::no_jail)?);
     tree.extend(etc::entries(parts.ids.uid, parts.ids.gid, USER, HOME, HOSTNAME));
@@ -98,7 +100,11 @@ pub(crate) fn limits(spec: &JailSpec) -> Limits {
     }
 }
 
-fn environment(spec: &JailSpec, parts: &Parts<'_>, operator: &Operator) -> Vec<(OsString, OsString)> {
+fn environment(
+    spec: &JailSpec,
+    parts: &Parts<'_>,
+    operator: &Operator,
+) -> Result<Vec<(OsString, OsString)>, Failure> {
     let mut environment: Vec<(OsString, OsString)> = Vec::new();
     let java = parts.programs.java || parts.closure.has_program(Path::new("java"));
     let mut set = |name: &OsStr, value: &OsStr| {
@@ -143,7 +149,32 @@ fn environment(spec: &JailSpec, parts: &Parts<'_>, operator: &Operator) -> Vec<(
     for (name, dummy) in &parts.dummies {
         set(name.as_ref(), dummy.as_ref());
     }
-    environment
+    add_git(&parts.git, &mut environment)?;
+    Ok(environment)
+}
+
+/// Puts what git is told behind what the operator tells it in the same way.
+fn add_git(
+    configuration: &[(String, String)],
+    environment: &mut Vec<(OsString, OsString)>,
+) -> Result<(), Failure> {
+    if configuration.is_empty() {
+        return Ok(());
+    }
+    let value = |wanted: &str| environment.iter().find(|(name, _)| name == wanted).map(|(_, value)| value);
+    let count = match value("GIT_CONFIG_COUNT").filter(|count| !count.is_empty()) {
+        None => 0,
+        Some(count) => count.to_str().and_then(|count| count.parse().ok()).ok_or_else(|| {
+            Failure::usage("GIT_CONFIG_COUNT of the jail is not a number; correct or remove the variable")
+        })?,
+    };
+    // A prompt would wait for somebody who has no password to type.
+    let prompt =
+        value("GIT_TERMINAL_PROMPT").is_none().then(|| ("GIT_TERMINAL_PROMPT".to_owned(), "0".to_owned()));
+    environment.retain(|(name, _)| name != "GIT_CONFIG_COUNT");
+    let variables = git::variables(configuration, count).into_iter().chain(prompt);
+    environment.extend(variables.map(|(name, value)| (name.into(), value.into())));
+    Ok(())
 }
 
 fn bind_entry(bind: &BindSpec, operator: &Operator) -> Result<Entry, Failure> {

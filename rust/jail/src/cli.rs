@@ -35,7 +35,7 @@ Examples:
   jail claude -p \"say hi\"                       Claude Code in the current directory, its token outside
   jail run --host curl --allow example.com -- curl https://example.com
   jail run --host git --host sh \\
-       --allow 'GET,POST https://github.com/me/repo.git/**' \\
+       --git 'github.com/me/repo push=agent/*' \\
        --credential 'GITHUB_TOKEN=command:gh auth token@github.com' -- sh
   jail explain --jail claude GET https://api.anthropic.com/v1/models
   jail log --follow
@@ -103,6 +103,18 @@ pub(crate) struct JailArgs {
     /// Refuse what the rule says; looked at before every `--allow`.
     #[arg(long, value_name = "RULE", help_heading = "Network")]
     pub(crate) deny: Vec<String>,
+    /// Let git read a repository, push to some of its refs, and nothing else of its host.
+    ///
+    /// `push=` names branches or full refs, `*` stays within one part of a name, `^` takes out again. Such a ref may be
+    /// made and moved on; `force` and `delete` allow these too, `no-fetch` takes reading away. `credential=NAME` is the
+    /// credential that goes along. Examples: `github.com/me/project`,
+    /// `github.com/me/project push=agent/*,refs/tags/v*`, `git.example.com/team/* push=**,^main force`.
+    #[arg(
+        long,
+        value_name = "HOST/REPO[ push=REF,…][ force][ delete][ no-fetch][ credential=NAME]",
+        help_heading = "Network"
+    )]
+    pub(crate) git: Vec<String>,
     /// Rules from a file, one per line (`allow RULE` or `deny RULE`), after those of the command line.
     #[arg(long, value_name = "FILE", help_heading = "Network", value_hint = ValueHint::FilePath)]
     pub(crate) policy: Vec<PathBuf>,
@@ -246,10 +258,14 @@ pub(crate) struct ExplainArgs {
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) jail: JailArgs,
-    /// The HTTP method, e.g. GET.
+    /// The HTTP method, e.g. GET; `fetch` or `push` for git.
     pub(crate) method: String,
-    /// The address, e.g. `https://api.github.com/repos/me/x` or `tcp://db.example.net:5432`.
+    /// The address, e.g. `https://api.github.com/repos/me/x` or `tcp://db.example.net:5432`; with `fetch` or `push` that
+    /// of a repository.
     pub(crate) url: String,
+    /// What is pushed: a branch or full ref, with `+` in front by force, with `:` in front deleted.
+    #[arg(value_name = "REF")]
+    pub(crate) refs: Vec<String>,
 }
 
 /// Options of `jail ps`.

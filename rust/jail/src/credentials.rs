@@ -1,6 +1,8 @@
 //! From a specification's credentials to the proxy's: the real ones read, a dummy made for each.
 
-use policy::{Authority, Decision, Host, HostPattern, Policy, Reason, Request, RequestPath, RuleId, Scheme};
+use policy::{
+    Authority, Decision, Host, HostPattern, Policy, Reason, Request, RequestPath, Rule, RuleId, Scheme,
+};
 use proxy::config::Credential;
 use secrecy::SecretString;
 
@@ -28,6 +30,17 @@ pub(crate) fn add(spec: &mut JailSpec, texts: &[String]) -> Result<(), String> {
     Ok(())
 }
 
+/// Every credential that a rule names is declared; a text for one that is not.
+pub(crate) fn check_names(spec: &JailSpec, policy: &Policy) -> Result<(), String> {
+    let declared = |name: &str| spec.credentials.iter().any(|credential| credential.variable == name);
+    match policy.rules().iter().filter_map(Rule::credential).find(|name| !declared(name)) {
+        Some(name) => Err(format!(
+            "a rule names credential {name}, which is not declared; add --credential '{name}=SOURCE@HOST'"
+        )),
+        None => Ok(()),
+    }
+}
+
 /// A credential whose secret was found.
 pub(crate) struct Found<'a> {
     credential: &'a CredentialSpec,
@@ -37,13 +50,15 @@ pub(crate) struct Found<'a> {
 /// Reads every credential; one that is missing and not optional is an error.
 pub(crate) fn read<'a>(
     spec: &'a JailSpec,
+    policy: &Policy,
     insecure_files: bool,
     operator: &Operator,
 ) -> Result<Vec<Found<'a>>, Failure> {
     let context = secrets::Context { insecure_files, ..operator.into() };
     let mut found = Vec::new();
     let mut groups: Vec<&str> = Vec::new();
-    for credential in &spec.credentials {
+    let used = used(spec, policy);
+    for &credential in &used {
         let Some(group) = &credential.group else {
             found.extend(read_one(&[credential], &context)?);
             continue;
@@ -52,11 +67,16 @@ pub(crate) fn read<'a>(
         if !groups.contains(&group.as_str()) {
             groups.push(group);
             let members: Vec<&CredentialSpec> =
-                spec.credentials.iter().filter(|other| other.group.as_ref() == Some(group)).collect();
+                used.iter().copied().filter(|other| other.group.as_ref() == Some(group)).collect();
             found.extend(read_one(&members, &context)?);
         }
     }
     Ok(found)
+}
+
+/// The credentials that go anywhere. One that is for rules which are not there is not even looked for.
+pub(crate) fn used<'a>(spec: &'a JailSpec, policy: &Policy) -> Vec<&'a CredentialSpec> {
+    spec.credentials.iter().filter(|credential| !places(credential, policy).0.is_empty()).collect()
 }
 
 /// Makes a dummy for each credential; one that no rule lets out is an error.
@@ -172,6 +192,7 @@ fn shut_out(pattern: &HostPattern, policy: &Policy) -> Option<Host> {
         authority: &authority,
         method: "GET",
         path: &path,
+        query: "",
         websocket: false,
     };
     match policy.decide(&request) {

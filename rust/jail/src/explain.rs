@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use policy::{Authority, Decision, Policy, Request, RequestPath, Scheme};
+use policy::{
+    Authority, Change, Decision, Policy, PushDecision, RefUpdate, Request, RequestPath, RuleId, Scheme,
+};
 
 use crate::cli::ExplainArgs;
 use crate::failure::Failure;
@@ -14,17 +16,36 @@ use crate::{credentials, rules, run};
 /// Says which rule decides, which credential goes along, and what the job would see; exit code 1 for a denial.
 pub(crate) fn explain(arguments: &ExplainArgs, operator: &Operator) -> Result<ExitCode, Failure> {
     let (spec, policy) = run::with_jail_arguments(arguments.name.as_deref(), &arguments.jail, operator)?;
-    let target = Target::parse(&arguments.url).map_err(Failure::usage)?;
-    let request = Request {
-        scheme: target.scheme,
-        authority: &target.authority,
-        method: if target.scheme == Scheme::Tcp { "" } else { &arguments.method },
-        path: &target.path,
-        websocket: target.websocket,
+    let (method, url) = match &*arguments.method {
+        "fetch" => ("POST", format!("{}/git-upload-pack", arguments.url.trim_end_matches('/'))),
+        "push" => ("POST", format!("{}/git-receive-pack", arguments.url.trim_end_matches('/'))),
+        method => (method, arguments.url.clone()),
     };
+    if !arguments.refs.is_empty() && arguments.method != "push" {
+        return Err(Failure::usage("only a push has refs: jail explain push https://HOST/REPO REF …"));
+    }
+    let updates = arguments.refs.iter().map(|text| update(text)).collect::<Result<Vec<_>, _>>();
+    let updates = updates.map_err(Failure::usage)?;
+    let target = Target::parse(&url).map_err(Failure::usage)?;
+    let request = target.request(method);
     let decision = policy.decide(&request);
-    crate::print(&text(&spec, &policy, &request, decision))?;
-    Ok(ExitCode::from(u8::from(!matches!(decision, Decision::Allow { .. }))))
+    let (text, allowed) = match decision {
+        Decision::Push { .. } if !updates.is_empty() => push_text(&spec, &policy, &request, &updates),
+        _ => (text(&spec, &policy, &request, decision), !matches!(decision, Decision::Deny { .. })),
+    };
+    crate::print(&text)?;
+    Ok(ExitCode::from(u8::from(!allowed)))
+}
+
+/// What is asked of a ref: `main`, `+main` or `:main`, as in git's refspecs.
+fn update(text: &str) -> Result<RefUpdate, String> {
+    let (change, name) = match (text.strip_prefix('+'), text.strip_prefix(':')) {
+        (Some(name), _) => (Change::Rewind, name),
+        (_, Some(name)) => (Change::Delete, name),
+        _ => (Change::Advance, text),
+    };
+    let full = if name.starts_with("refs/") { name.to_owned() } else { format!("refs/heads/{name}") };
+    full.parse().map(|name| RefUpdate { name, change }).map_err(|error| format!("{text}: {error}"))
 }
 
 /// Reads a specification (JSON) or a file of rules and says what is wrong with it.
@@ -49,6 +70,7 @@ struct Target {
     scheme: Scheme,
     authority: Authority,
     path: RequestPath,
+    query: String,
     websocket: bool,
 }
 
@@ -76,17 +98,57 @@ impl Target {
             scheme,
             authority: Authority::parse(authority, port).map_err(|error| error.to_string())?,
             path: RequestPath::of_target(&path),
+            query: path.split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default(),
             websocket,
         })
+    }
+
+    fn request<'a>(&'a self, method: &'a str) -> Request<'a> {
+        Request {
+            scheme: self.scheme,
+            authority: &self.authority,
+            method: if self.scheme == Scheme::Tcp { "" } else { method },
+            path: &self.path,
+            query: &self.query,
+            websocket: self.websocket,
+        }
+    }
+}
+
+fn rule(policy: &Policy, id: RuleId) -> String {
+    format!("rule {}: {}", id.0 + 1, policy.rule(id).map(ToString::to_string).unwrap_or_default())
+}
+
+/// The answer about a push, and whether it may go on.
+fn push_text(
+    spec: &JailSpec,
+    policy: &Policy,
+    request: &Request<'_>,
+    updates: &[RefUpdate],
+) -> (String, bool) {
+    match policy.decide_push(request, updates) {
+        PushDecision::Allow { rule } => (text(spec, policy, request, Decision::Allow { rule }), true),
+        PushDecision::Deny { reasons, rule: id } => {
+            let by = id.map(|id| format!(" ({})", rule(policy, id))).unwrap_or_default();
+            let mut text = String::new();
+            for (update, reason) in updates.iter().zip(&reasons) {
+                let name = &update.name;
+                text.push_str(&match reason {
+                    Some(reason) => format!("denied: {name}: {reason}{by}\n{}\n", reason.hint()),
+                    None => format!("{name} could be pushed alone\n"),
+                });
+            }
+            (text, false)
+        }
     }
 }
 
 fn text(spec: &JailSpec, policy: &Policy, request: &Request<'_>, decision: Decision) -> String {
-    let rule = |id: policy::RuleId| {
-        let text = policy.rules().get(id.0).map(ToString::to_string).unwrap_or_default();
-        format!("rule {}: {text}", id.0 + 1)
-    };
+    let rule = |id| rule(policy, id);
     match decision {
+        Decision::Push { rule: id } => {
+            format!("its refs decide, by {}\nname some: jail explain push URL REF …\n", rule(id))
+        }
         Decision::Allow { rule: id } => {
             let mut text = format!("allowed by {}\n", rule(id));
             let tls = request.scheme == Scheme::Https;
@@ -126,13 +188,7 @@ mod tests {
         let rules = rules.iter().map(|text| Rule::parse(Action::Allow, text).unwrap()).collect();
         let policy = Policy::new(rules).unwrap();
         let target = Target::parse(url).unwrap();
-        let request = Request {
-            scheme: target.scheme,
-            authority: &target.authority,
-            method,
-            path: &target.path,
-            websocket: target.websocket,
-        };
+        let request = target.request(method);
         text(&JailSpec::find("claude", &[]).unwrap(), &policy, &request, policy.decide(&request))
     }
 

@@ -98,6 +98,7 @@ mod tests {
                     rule: None,
                     status: None,
                     credentials: Vec::new(),
+                    refs: Vec::new(),
                     address: None,
                     milliseconds: 0,
                 },
@@ -143,6 +144,7 @@ mod tests {
                 authority: &authority,
                 method: "GET",
                 path: &path,
+                query: "",
                 websocket: false,
             };
             assert_eq!(

@@ -105,6 +105,7 @@ fn text(line: &str) -> String {
             denied,
             status,
             credentials,
+            refs,
             milliseconds,
             ..
         } => {
@@ -120,10 +121,11 @@ fn text(line: &str) -> String {
             } else {
                 format!(", used {}", credentials.join(", "))
             };
+            let pushed = if refs.is_empty() { String::new() } else { format!(" ({})", refs.join(", ")) };
             let method = if method.is_empty() { String::new() } else { format!("{method} ") };
             let default_port = if scheme == "https" { ":443" } else { ":80" };
             let authority = authority.strip_suffix(default_port).unwrap_or(&authority);
-            format!("{clock} UTC  {method}{scheme}://{authority}{path}{query}  {outcome}{used}\n")
+            format!("{clock} UTC  {method}{scheme}://{authority}{path}{query}  {outcome}{pushed}{used}\n")
         }
         What::Truncated => {
             format!("{clock} UTC  the log is full: what came later was counted, not written\n")

@@ -11,6 +11,7 @@ mod etc;
 mod explain;
 mod failure;
 mod fetch;
+mod git;
 mod job;
 mod jobs;
 mod learn;

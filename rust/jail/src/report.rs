@@ -210,6 +210,7 @@ mod tests {
                 rule: None,
                 status: Some(200),
                 credentials: credentials.iter().map(|&name| name.to_owned()).collect(),
+                refs: Vec::new(),
                 address: None,
                 milliseconds: 1,
             },

@@ -17,6 +17,7 @@ use crate::backend;
 use crate::cli::{JailArgs, RunArgs};
 use crate::credentials;
 use crate::failure::{Failure, NOT_FOUND, TIMED_OUT};
+use crate::git;
 use crate::job::{self, JobDirectory, Record};
 use crate::jobs;
 use crate::operator::Operator;
@@ -40,7 +41,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     }
     let backend = backend::choose(spec.backend);
     let learning = arguments.learn.is_some();
-    if learning && !spec.credentials.is_empty() && !arguments.learn_with_credentials {
+    if learning && !credentials::used(&spec, &policy).is_empty() && !arguments.learn_with_credentials {
         return Err(Failure::usage(
             "--learn allows everything, so credentials would not be protected; leave them out, or say --learn-with-credentials",
         ));
@@ -51,7 +52,8 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     let closure = resolve::closure(&spec, &arguments.store, workspace.as_ref(), operator)?;
     check_command(&command, &programs, &closure)?;
     // Secrets are read before anything of the jail exists: a missing one means that there is no job.
-    let found = credentials::read(&spec, arguments.jail.insecure_file, operator)?;
+    let found = credentials::read(&spec, &policy, arguments.jail.insecure_file, operator)?;
+    check_named(&arguments.jail, |name| found.iter().any(|found| found.name() == name))?;
     let policy = policy.without_credentials(|name| !found.iter().any(|found| found.name() == name));
     let credentials = credentials::prepare(found, &policy)?;
     let ca = JobCa::generate().map_err(Failure::no_jail)?;
@@ -70,6 +72,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
                 .iter()
                 .map(|credential| (credential.name.clone(), credential.dummy.clone()))
                 .collect(),
+            git: git::configuration(&credentials, &policy),
             ca_pem: ca.certificate_pem(),
             id: &directory.id,
             ids: backend.job_ids(),
@@ -179,14 +182,15 @@ pub(crate) fn with_jail_arguments(
     };
     // The first rule that matches decides: what is said now comes before what was said in files.
     let mut flags = Vec::new();
-    for (action, flag, texts) in
-        [(Action::Deny, "--deny", &arguments.deny), (Action::Allow, "--allow", &arguments.allow)]
-    {
+    for (action, flag, kind, texts) in [
+        (Action::Deny, "--deny", "", &arguments.deny),
+        // Before the others: behind a rule that lets every push through it would limit nothing.
+        (Action::Allow, "--git", "git ", &arguments.git),
+        (Action::Allow, "--allow", "", &arguments.allow),
+    ] {
         for text in texts {
-            flags.push(
-                Rule::parse(action, text)
-                    .map_err(|error| Failure::usage(format!("{flag} {text}: {error}")))?,
-            );
+            let rule = Rule::parse(action, &format!("{kind}{text}"));
+            flags.push(rule.map_err(|error| Failure::usage(format!("{flag} {text}: {error}")))?);
         }
     }
     let mut layers = vec![flags];
@@ -198,7 +202,20 @@ pub(crate) fn with_jail_arguments(
     layers.push(spec.rules.clone());
     let policy = Policy::layered(layers).map_err(Failure::usage)?;
     credentials::add(&mut spec, &arguments.credential).map_err(Failure::usage)?;
+    credentials::check_names(&spec, &policy).map_err(Failure::usage)?;
     Ok((spec, policy))
+}
+
+/// An optional credential that is missing takes the rules of its jail with it; one that is asked for now does not.
+fn check_named(arguments: &JailArgs, is_found: impl Fn(&str) -> bool) -> Result<(), Failure> {
+    let rules =
+        arguments.git.iter().filter_map(|text| Rule::parse(Action::Allow, &format!("git {text}")).ok());
+    match rules.filter_map(|rule| rule.credential().map(str::to_owned)).find(|name| !is_found(name)) {
+        Some(name) => Err(Failure::no_jail(format!(
+            "--git asks for credential {name}, which is in none of its places; add --credential '{name}=SOURCE@HOST'"
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn bind(text: &str, writable: bool) -> BindSpec {

@@ -76,7 +76,7 @@ pub(crate) struct CredentialSpec {
     #[schemars(with = "Vec<String>")]
     pub(crate) sources: Vec<Source>,
     /// The hosts that get the real one. Where rules name the credential, it goes by those rules only, and their hosts
-    /// are its hosts too.
+    /// are its hosts too. An optional one without hosts is there for rules that name it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) hosts: Vec<HostPattern>,
     /// Header names that carry it, beside the well-known ones (`Authorization`, `x-api-key` …).
@@ -370,7 +370,9 @@ impl JailSpec {
                 ));
             }
             let by_rule = self.rules.iter().any(|rule| rule.credential() == Some(variable));
-            if credential.sources.is_empty() || (credential.hosts.is_empty() && !by_rule) {
+            // An optional one may wait for a rule of the command line.
+            let goes_nowhere = credential.hosts.is_empty() && !by_rule && !credential.optional;
+            if credential.sources.is_empty() || goes_nowhere {
                 return Err(format!(
                     "credential {variable} needs at least one source, and hosts (or a rule that names the credential)"
                 ));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::authority::Authority;
+use crate::git::{Call, GitRule, RefUpdate, resembles_push};
 use crate::host::Host;
 use crate::host_pattern::HostPattern;
 use crate::path::RequestPath;
@@ -31,6 +32,8 @@ pub struct Request<'a> {
     pub method: &'a str,
     /// The path; `/` for [`Scheme::Tcp`].
     pub path: &'a RequestPath,
+    /// The query, without `?`; empty without one. Git rules look at it, no others do.
+    pub query: &'a str,
     /// Whether it is a WebSocket upgrade.
     pub websocket: bool,
 }
@@ -43,11 +46,33 @@ pub enum Decision {
         /// The rule that said so.
         rule: RuleId,
     },
+    /// A git push, by this rule or another: ask [`Policy::decide_push`] when its body has said what it is to do.
+    Push {
+        /// The first rule that it may go by.
+        rule: RuleId,
+    },
     /// The request is refused.
     Deny {
         /// Why.
         reason: Reason,
         /// The rule that said so, or that came nearest.
+        rule: Option<RuleId>,
+    },
+}
+
+/// The answer about a push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PushDecision {
+    /// All of it goes on, by this rule.
+    Allow {
+        /// The rule that said so.
+        rule: RuleId,
+    },
+    /// None of it goes on.
+    Deny {
+        /// Why, for each ref in the order of the push; `None` where the ref alone would have been allowed.
+        reasons: Vec<Option<Reason>>,
+        /// The rule that came nearest.
         rule: Option<RuleId>,
     },
 }
@@ -70,6 +95,21 @@ pub enum PolicyError {
         /// The rule that decides instead.
         earlier: Box<Rule>,
     },
+    /// An earlier rule lets every push through that a git rule is there to limit.
+    #[error(
+        "rule {number} (`{rule}`) does not limit pushes: rule {earlier_number} (`{earlier}`) comes first and lets all of \
+         them through; put the git rule first"
+    )]
+    Unlimited {
+        /// The position of the git rule, from 1.
+        number: usize,
+        /// The git rule.
+        rule: Box<Rule>,
+        /// The position of the earlier one, from 1.
+        earlier_number: usize,
+        /// The rule that lets them through.
+        earlier: Box<Rule>,
+    },
 }
 
 impl Policy {
@@ -78,6 +118,14 @@ impl Policy {
         for (later, rule) in rules.iter().enumerate() {
             if let Some(earlier) = rules[..later].iter().position(|earlier| shadows(earlier, rule)) {
                 return Err(PolicyError::Shadowed {
+                    number: later + 1,
+                    rule: Box::new(rule.clone()),
+                    earlier_number: earlier + 1,
+                    earlier: Box::new(rules[earlier].clone()),
+                });
+            }
+            if let Some(earlier) = rules[..later].iter().position(|earlier| earlier.opens_pushes_of(rule)) {
+                return Err(PolicyError::Unlimited {
                     number: later + 1,
                     rule: Box::new(rule.clone()),
                     earlier_number: earlier + 1,
@@ -123,9 +171,9 @@ impl Policy {
     /// Whether the request may go on.
     pub fn decide(&self, request: &Request<'_>) -> Decision {
         let mut nearest = Miss { reason: Reason::HostNotAllowed, rule: None };
-        for (position, rule) in self.rules.iter().enumerate() {
-            let id = RuleId(position);
+        for (id, rule) in self.rules_about(request) {
             match (first_miss(rule, request), rule.action()) {
+                (None, Action::Allow) if is_push(rule, request) => return Decision::Push { rule: id },
                 (None, Action::Allow) => return Decision::Allow { rule: id },
                 (None, Action::Deny) => {
                     let unclear = request.path.is_ambiguous() && !rule.paths().is_empty();
@@ -139,6 +187,50 @@ impl Policy {
             }
         }
         Decision::Deny { reason: nearest.reason, rule: nearest.rule }
+    }
+
+    /// Whether a push, a request that [`Policy::decide`] calls one, may do this to these refs. One rule must allow all of
+    /// it: the first that does decides.
+    pub fn decide_push(&self, request: &Request<'_>, updates: &[RefUpdate]) -> PushDecision {
+        let all = |reason| updates.iter().map(|_| Some(reason)).collect();
+        let mut nearest: Option<(Vec<Option<Reason>>, RuleId)> = None;
+        for (id, rule) in self.rules_about(request) {
+            match (first_miss(rule, request), rule.action(), rule.git()) {
+                (Some(_), ..) => {}
+                (None, Action::Deny, _) => {
+                    return PushDecision::Deny { reasons: all(Reason::DeniedByRule), rule: Some(id) };
+                }
+                (None, Action::Allow, None) => return PushDecision::Allow { rule: id },
+                (None, Action::Allow, Some(git)) => {
+                    let reasons: Vec<_> = updates.iter().map(|update| git.refusal(update)).collect();
+                    if reasons.iter().all(Option::is_none) {
+                        return PushDecision::Allow { rule: id };
+                    }
+                    let refused = |reasons: &[Option<Reason>]| reasons.iter().flatten().count();
+                    if nearest.as_ref().is_none_or(|(known, _)| refused(&reasons) < refused(known)) {
+                        nearest = Some((reasons, id));
+                    }
+                }
+            }
+        }
+        match nearest {
+            Some((reasons, rule)) => PushDecision::Deny { reasons, rule: Some(rule) },
+            None => PushDecision::Deny { reasons: all(Reason::PushNotAllowed), rule: None },
+        }
+    }
+
+    /// The rules that have a say. Behind a git rule, allowing rules of other kinds have none on pushes to its host:
+    /// whoever limits pushes to one branch does not mean that the next rule, `github.com`, lets all of them through.
+    fn rules_about<'a>(&'a self, request: &'a Request<'_>) -> impl Iterator<Item = (RuleId, &'a Rule)> {
+        let mut git_host = false;
+        self.rules.iter().enumerate().map(|(position, rule)| (RuleId(position), rule)).filter(
+            move |(_, rule)| {
+                let names_host = rule.hosts().iter().any(|pattern| pattern.matches(&request.authority.host));
+                git_host |= rule.git().is_some() && names_host;
+                let others = rule.git().is_none() && rule.action() == Action::Allow;
+                !(git_host && others && resembles_push(request))
+            },
+        )
     }
 
     /// Whether a rule names this address by number for such a request, so that the address guard lets it through.
@@ -197,6 +289,9 @@ fn first_miss(rule: &Rule, request: &Request<'_>) -> Option<Reason> {
     if !rule.ports().contains(&request.authority.port) {
         return Some(Reason::PortNotAllowed);
     }
+    if let Some(git) = rule.git() {
+        return git_miss(git, request);
+    }
     if rule.websocket_only() && !request.websocket {
         return Some(Reason::WebsocketNotAllowed);
     }
@@ -213,6 +308,26 @@ fn first_miss(rule: &Rule, request: &Request<'_>) -> Option<Reason> {
     None
 }
 
+fn git_miss(git: &GitRule, request: &Request<'_>) -> Option<Reason> {
+    let Some((call, repository)) = Call::read(request) else {
+        let unclear = request.path.is_ambiguous();
+        return Some(if unclear { Reason::AmbiguousPath } else { Reason::PathNotAllowed });
+    };
+    let named = git
+        .repos
+        .iter()
+        .any(|known| known.authority() == request.authority && known.path().matches(repository));
+    match call {
+        _ if !named => Some(Reason::PathNotAllowed),
+        Call::Fetch => (!git.fetch).then_some(Reason::FetchNotAllowed),
+        Call::DiscoverPush | Call::Push => (!git.pushes()).then_some(Reason::PushNotAllowed),
+    }
+}
+
+fn is_push(rule: &Rule, request: &Request<'_>) -> bool {
+    rule.git().is_some() && matches!(Call::read(request), Some((Call::Push, _)))
+}
+
 /// How far a request came before it missed; the order of [`first_miss`].
 fn nearness(reason: Reason) -> u8 {
     match reason {
@@ -221,6 +336,7 @@ fn nearness(reason: Reason) -> u8 {
         Reason::WebsocketNotAllowed => 3,
         Reason::MethodNotAllowed => 4,
         Reason::PathNotAllowed | Reason::AmbiguousPath => 5,
+        Reason::FetchNotAllowed | Reason::PushNotAllowed => 6,
         _ => 0,
     }
 }

@@ -21,14 +21,23 @@ fn ask<T>(request: &str, answer: impl FnOnce(&Request<'_>) -> T) -> T {
         _ => (Scheme::Tcp, None),
     };
     let authority = Authority::parse(authority, port).unwrap();
+    let query = path.split_once('?').map_or("", |(_, query)| query);
     let path = RequestPath::parse(if path.is_empty() { "/" } else { path }).unwrap();
-    answer(&Request { scheme, authority: &authority, method, path: &path, websocket: word.starts_with("ws") })
+    answer(&Request {
+        scheme,
+        authority: &authority,
+        method,
+        path: &path,
+        query,
+        websocket: word.starts_with("ws"),
+    })
 }
 
 /// `Ok(rule)` or `Err((reason, rule))`, rules counted from 0.
 fn decide(policy: &Policy, request: &str) -> Result<usize, (Reason, Option<usize>)> {
     match ask(request, |request| policy.decide(request)) {
         Decision::Allow { rule } => Ok(rule.0),
+        Decision::Push { rule } => panic!("a push by rule {rule:?}"),
         Decision::Deny { reason, rule } => Err((reason, rule.map(|rule| rule.0))),
     }
 }
@@ -120,6 +129,7 @@ fn options_asterisk_needs_a_rule_without_paths() {
             authority: &authority,
             method: "OPTIONS",
             path: &path,
+            query: "",
             websocket: false,
         };
         policy.decide(&request)
@@ -281,6 +291,7 @@ fn an_ambiguous_path_passes_only_where_every_path_does() {
             authority: &authority,
             method: "GET",
             path: &path,
+            query: "",
             websocket: false,
         };
         assert_eq!(every.decide(&request), Decision::Allow { rule: RuleId(1) }, "{path}");

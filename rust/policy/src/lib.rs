@@ -7,6 +7,8 @@
 pub mod address;
 mod authority;
 mod decide;
+mod git;
+mod glob;
 mod host;
 mod host_pattern;
 mod path;
@@ -18,7 +20,8 @@ mod rule_text;
 mod text_form;
 
 pub use authority::{Authority, AuthorityError};
-pub use decide::{Decision, Policy, PolicyError, Request, RuleId};
+pub use decide::{Decision, Policy, PolicyError, PushDecision, Request, RuleId};
+pub use git::{Change, GitRule, RefName, RefNameError, RefPattern, RefUpdate, Repository};
 pub use host::{DnsName, Host};
 pub use host_pattern::HostPattern;
 pub use path::{PathError, RequestPath};

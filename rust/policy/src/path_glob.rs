@@ -1,8 +1,9 @@
-//! The path of a rule: literal text and two wildcards, nothing else.
+//! The path of a rule.
 
 use std::fmt;
 use std::str::FromStr;
 
+use crate::glob::Glob;
 use crate::path::{PathError, RequestPath, canonical_part};
 use crate::rule_error::RuleError;
 use crate::text_form::{excerpt, serde_as_text};
@@ -12,16 +13,7 @@ use crate::text_form::{excerpt, serde_as_text};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathGlob {
     text: String,
-    tokens: Vec<Token>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token {
-    Literal(u8),
-    WithinSegment,
-    Anything,
-    /// Whole segments, each with the slash after it. Stands behind a slash.
-    Segments,
+    glob: Glob,
 }
 
 impl FromStr for PathGlob {
@@ -31,8 +23,8 @@ impl FromStr for PathGlob {
         refuse_what_never_matches(text)?;
         let literals: Result<Vec<_>, _> = text.split('*').map(canonical_part).collect();
         let text = literals.map_err(RuleError::Path)?.join("*");
-        let tokens = tokens(text.as_bytes());
-        Ok(PathGlob { text, tokens })
+        let glob = Glob::new(&text);
+        Ok(PathGlob { text, glob })
     }
 }
 
@@ -54,58 +46,15 @@ fn refuse_what_never_matches(text: &str) -> Result<(), RuleError> {
     }
 }
 
-fn tokens(text: &[u8]) -> Vec<Token> {
-    let mut tokens = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, after @ ..] = rest {
-        let (token, after) = match rest {
-            [b'*', b'*', b'/', after @ ..]
-                if matches!(tokens.last(), Some(Token::Literal(b'/') | Token::Segments)) =>
-            {
-                (Token::Segments, after)
-            }
-            [b'*', b'*', after @ ..] => (Token::Anything, after),
-            [b'*', after @ ..] => (Token::WithinSegment, after),
-            _ => (Token::Literal(*first), after),
-        };
-        tokens.push(token);
-        rest = after;
-    }
-    tokens
-}
-
 impl PathGlob {
-    /// Whether a canonical path fits. All places in the glob are followed at once, so the time is bounded by the
-    /// product of both lengths whatever the job asks for.
+    /// Whether a canonical path fits.
     pub(crate) fn matches(&self, path: &str) -> bool {
-        let mut places = vec![false; self.tokens.len() + 1];
-        places[0] = true;
-        self.skip_wildcards(&mut places, b'/');
-        for byte in path.bytes() {
-            let mut next = vec![false; places.len()];
-            for (place, token) in self.tokens.iter().enumerate().filter(|&(place, _)| places[place]) {
-                match token {
-                    Token::Literal(literal) => next[place + 1] |= *literal == byte,
-                    Token::WithinSegment => next[place] |= byte != b'/',
-                    Token::Anything | Token::Segments => next[place] = true,
-                }
-            }
-            self.skip_wildcards(&mut next, byte);
-            places = next;
-        }
-        places.last() == Some(&true)
+        self.glob.matches(path)
     }
 
-    /// A wildcard may end where it stands; whole segments only behind a slash.
-    fn skip_wildcards(&self, places: &mut [bool], last_byte: u8) {
-        for (place, token) in self.tokens.iter().enumerate() {
-            let may_end = match token {
-                Token::Literal(_) => false,
-                Token::WithinSegment | Token::Anything => true,
-                Token::Segments => last_byte == b'/',
-            };
-            places[place + 1] |= places[place] && may_end;
-        }
+    /// The path as it is written.
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 }
 

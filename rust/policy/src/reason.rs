@@ -20,6 +20,18 @@ pub enum Reason {
     PathNotAllowed,
     /// Rules for the host tell WebSocket upgrades from other requests, and this is of the wrong kind.
     WebsocketNotAllowed,
+    /// Git rules name the repository, but not to fetch from it.
+    FetchNotAllowed,
+    /// Git rules name the repository, but nothing in it may be pushed.
+    PushNotAllowed,
+    /// Git rules name the repository, but not this ref.
+    RefNotAllowed,
+    /// The ref may be moved on, but not deleted.
+    DeleteNotAllowed,
+    /// The ref may be moved on, and this push was not shown to do only that.
+    ForceNotAllowed,
+    /// The push has options for the server, which may make it do more than move refs.
+    PushOptionNotAllowed,
     /// A rule denies it.
     DeniedByRule,
     /// Servers could read the path differently.
@@ -53,13 +65,19 @@ pub struct UnknownReason(String);
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 18] = [
+    pub const ALL: [Reason; 24] = [
         Reason::HostNotAllowed,
         Reason::SchemeNotAllowed,
         Reason::PortNotAllowed,
         Reason::MethodNotAllowed,
         Reason::PathNotAllowed,
         Reason::WebsocketNotAllowed,
+        Reason::FetchNotAllowed,
+        Reason::PushNotAllowed,
+        Reason::RefNotAllowed,
+        Reason::DeleteNotAllowed,
+        Reason::ForceNotAllowed,
+        Reason::PushOptionNotAllowed,
         Reason::DeniedByRule,
         Reason::AmbiguousPath,
         Reason::InvalidAuthority,
@@ -114,6 +132,36 @@ impl Reason {
                 "websocket-not-allowed",
                 "Only the other kind of request (WebSocket upgrade or plain request) is allowed here; do not retry. Ask \
                  the operator to add `--allow https://HOST` (both kinds) or `--allow wss://HOST` (upgrades).",
+            ),
+            Reason::FetchNotAllowed => (
+                "fetch-not-allowed",
+                "The job may push to this repository but not read it; do not retry. Ask the operator to leave `no-fetch` \
+                 out of the git rule.",
+            ),
+            Reason::PushNotAllowed => (
+                "push-not-allowed",
+                "The job may read this repository but not push to it; do not retry. Ask the operator to add \
+                 `--git 'HOST/REPO push=BRANCH'`.",
+            ),
+            Reason::RefNotAllowed => (
+                "ref-not-allowed",
+                "The job may push to this repository, but not this branch or tag; push to an allowed one, or ask the \
+                 operator to add it to `push=` of the git rule.",
+            ),
+            Reason::DeleteNotAllowed => (
+                "delete-not-allowed",
+                "The job may move this branch or tag on but not delete it; do not retry. Ask the operator to add \
+                 `delete` to the git rule.",
+            ),
+            Reason::ForceNotAllowed => (
+                "force-not-allowed",
+                "The job may only add commits to this branch, and this push does not show that it does: the new commits \
+                 must lead back to where the branch is. Merge or rebase onto it and commit, push to a new branch, or ask \
+                 the operator to add `force` to the git rule.",
+            ),
+            Reason::PushOptionNotAllowed => (
+                "push-option-not-allowed",
+                "Push options can make a server do more than move branches (merge, for one); push without `-o`.",
             ),
             Reason::DeniedByRule => (
                 "denied-by-rule",

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::authority::AuthorityError;
+use crate::git::{GitRule, Repository};
 use crate::host_pattern::HostPattern;
 use crate::path::RequestPath;
 use crate::path_glob::PathGlob;
@@ -61,6 +62,7 @@ pub struct Rule {
     ports: BTreeSet<u16>,
     methods: BTreeSet<String>,
     paths: Vec<PathGlob>,
+    git: Option<GitRule>,
     credential: Option<String>,
 }
 
@@ -74,7 +76,8 @@ pub struct RuleParts {
     /// How the request travels.
     #[serde(default)]
     pub scheme: RuleScheme,
-    /// To whom; at least one.
+    /// To whom; at least one, save in a git rule.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<HostPattern>,
     /// The ports; none means the scheme's own, which tcp has not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -85,6 +88,9 @@ pub struct RuleParts {
     /// The paths; none means all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<PathGlob>,
+    /// What git may do, in place of everything above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<GitRule>,
     /// The credential that these requests use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
@@ -93,7 +99,10 @@ pub struct RuleParts {
 impl Rule {
     /// Checks the parts: a rule that could never match is an error.
     pub fn new(parts: RuleParts) -> Result<Rule, RuleError> {
-        let RuleParts { action, scheme, hosts, ports, methods, paths, credential } = parts;
+        if let Some(git) = parts.git {
+            return Rule::of_git(RuleParts { git: None, ..parts }, git);
+        }
+        let RuleParts { action, scheme, hosts, ports, methods, paths, git, credential } = parts;
         if hosts.is_empty() {
             return Err(RuleError::NoHosts);
         }
@@ -104,7 +113,37 @@ impl Rule {
         check_credential(credential.as_deref(), action, scheme)?;
         let ports = ports_or_default(ports, scheme)?;
         let methods = methods.into_iter().collect();
-        Ok(Rule { action, scheme, hosts, ports, methods, paths, credential })
+        Ok(Rule { action, scheme, hosts, ports, methods, paths, git, credential })
+    }
+
+    fn of_git(others: RuleParts, git: GitRule) -> Result<Rule, RuleError> {
+        let credential = others.credential.clone();
+        let bare =
+            RuleParts { credential: credential.clone(), action: others.action, ..RuleParts::default() };
+        if others != bare {
+            return Err(RuleError::GitWithRequest);
+        }
+        if others.action == Action::Deny {
+            return Err(RuleError::GitDeny);
+        }
+        git.check()?;
+        check_credential(credential.as_deref(), Action::Allow, RuleScheme::Https)?;
+        let mut hosts: Vec<HostPattern> = Vec::new();
+        for host in git.repos.iter().map(Repository::host) {
+            if !hosts.contains(&host) {
+                hosts.push(host);
+            }
+        }
+        Ok(Rule {
+            action: Action::Allow,
+            scheme: RuleScheme::Https,
+            hosts,
+            ports: git.repos.iter().map(|repository| repository.authority().port).collect(),
+            methods: BTreeSet::new(),
+            paths: Vec::new(),
+            git: Some(git),
+            credential,
+        })
     }
 
     /// The same rule, using this credential.
@@ -119,8 +158,8 @@ fn check_method(method: &str) -> Result<(), RuleError> {
     const STANDARD: [&str; 10] =
         ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "QUERY"];
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'+-.^_`|~".contains(&byte);
-    // The action stands where a method may, so no method has its name.
-    if method.is_empty() || !method.bytes().all(is_token) || ["allow", "deny"].contains(&method) {
+    // The action, or what makes it a git rule, stands where a method may, so no method has its name.
+    if method.is_empty() || !method.bytes().all(is_token) || ["allow", "deny", "git"].contains(&method) {
         return Err(RuleError::Method(excerpt(method)));
     }
     let upper = method.to_ascii_uppercase();
@@ -195,6 +234,11 @@ impl Rule {
         &self.paths
     }
 
+    /// What git may do by it; such a rule is about nothing else.
+    pub fn git(&self) -> Option<&GitRule> {
+        self.git.as_ref()
+    }
+
     /// The credential that its requests use.
     pub fn credential(&self) -> Option<&str> {
         self.credential.as_deref()
@@ -221,6 +265,9 @@ impl Rule {
 
     /// Whether every request that the other matches is certainly matched by this one.
     pub(crate) fn covers(&self, other: &Rule) -> bool {
+        if self.git.is_some() {
+            return self.git == other.git;
+        }
         let covers_host = |narrow: &HostPattern| {
             self.hosts.iter().any(|wide| {
                 // An allowing `*` says nothing about private addresses, so a rule that opens some has a use.
@@ -237,6 +284,27 @@ impl Rule {
                 || (!other.methods.is_empty() && self.methods.is_superset(&other.methods)))
             && (self.paths.is_empty()
                 || (!other.paths.is_empty() && other.paths.iter().all(|path| self.paths.contains(path))))
+    }
+}
+
+impl Rule {
+    /// Whether this rule, coming first, would let pushes through that the git rule is there to limit.
+    pub(crate) fn opens_pushes_of(&self, other: &Rule) -> bool {
+        let opens = |repository: &Repository| {
+            let path = repository.path();
+            let is_open = |suffix: &str| {
+                let push = format!("{path}{suffix}/git-receive-pack");
+                self.paths.is_empty() || self.paths.iter().any(|glob| glob.matches(&push))
+            };
+            self.ports.contains(&repository.authority().port)
+                && self.hosts.iter().any(|host| host.covers(&repository.host()))
+                && (is_open("") || is_open(".git"))
+        };
+        self.action == Action::Allow
+            && self.git.is_none()
+            && self.scheme == RuleScheme::Https
+            && self.matches_method("POST")
+            && other.git.as_ref().is_some_and(|git| git.repos.iter().any(opens))
     }
 }
 

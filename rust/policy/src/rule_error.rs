@@ -65,6 +65,39 @@ pub enum RuleError {
     /// `***`.
     #[error("{0:?} has three stars in a row: `*` stays within a segment, `**` crosses `/`")]
     Stars(String),
+    /// Not a repository.
+    #[error(
+        "{0:?} is not a repository: write `HOST/OWNER/REPO` as in its https address, e.g. `github.com/me/project`"
+    )]
+    Repository(String),
+    /// A git rule without repositories.
+    #[error("the git rule names no repository: write e.g. `git github.com/me/project`")]
+    NoRepositories,
+    /// Not a ref.
+    #[error("{0:?} is not a ref: write e.g. `main`, `agent/*`, `refs/tags/v*`, or `^main` to take one out")]
+    Ref(String),
+    /// `force` or `delete` without refs, or only refs that are taken out.
+    #[error(
+        "the git rule lets nothing be pushed: say which refs, e.g. `push=agent/*`, or leave force, delete and `^` out"
+    )]
+    NoRefs,
+    /// Neither fetch nor push.
+    #[error("the git rule allows neither fetch nor push: allow one of them, or leave the rule out")]
+    GitNothing,
+    /// A word that no git rule has.
+    #[error(
+        "{0:?} is not part of a git rule: after the repository come `push=REF[,REF…]`, `force`, `delete`, `no-fetch` \
+         and `credential=NAME`"
+    )]
+    GitWord(String),
+    /// A denying git rule.
+    #[error(
+        "a git rule can only allow: leave refs out of `push` or take them out with `^`, or deny the repository by its path"
+    )]
+    GitDeny,
+    /// A git rule with other parts of a rule.
+    #[error("a git rule says all by its repositories: leave hosts, ports, methods, paths and scheme out")]
+    GitWithRequest,
     /// No host in a structured rule.
     #[error("the rule names no host and can never match: give `hosts`, e.g. [\"api.example.com\"]")]
     NoHosts,

@@ -1,4 +1,5 @@
-//! The text form of a rule: `[METHOD,…] [SCHEME://]HOST[:PORT][/PATH]`, and its JSON, which is that or an object.
+//! The text form of a rule: `[METHOD,…] [SCHEME://]HOST[:PORT][/PATH]` or `git REPOSITORY …`, and its JSON, which is that
+//! or an object.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,6 +11,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::authority::{AuthorityError, parse_port};
+use crate::git;
 use crate::host_pattern::HostPattern;
 use crate::rule::{Action, Rule, RuleParts, RuleScheme};
 use crate::rule_error::RuleError;
@@ -22,6 +24,8 @@ impl Rule {
         let (methods, target) = match words[..] {
             // A host of such a name is written with its scheme.
             [] | ["allow" | "deny"] => return Err(RuleError::Empty),
+            ["git", ..] if action == Action::Deny => return Err(RuleError::GitDeny),
+            ["git", ref words @ ..] => return Rule::new(git::parse(words)?),
             [target] => (Vec::new(), target),
             ["allow" | "deny", ..] => return Err(RuleError::ActionTwice(excerpt(text))),
             [methods, target] => (methods.split(',').map(str::to_owned).collect(), target),
@@ -32,7 +36,15 @@ impl Rule {
         let host = host.parse()?;
         let ports = port.map(parse_port).transpose().map_err(RuleError::Port)?.into_iter().collect();
         let paths = path.map(str::parse).transpose()?.into_iter().collect();
-        Rule::new(RuleParts { action, scheme, hosts: vec![host], ports, methods, paths, credential: None })
+        Rule::new(RuleParts {
+            action,
+            scheme,
+            hosts: vec![host],
+            ports,
+            methods,
+            paths,
+            ..RuleParts::default()
+        })
     }
 }
 
@@ -118,8 +130,11 @@ fn prefix_length(rest: &str) -> usize {
 
 impl Rule {
     /// The rule as text, one line per host, port and path; each is read back by [`Rule::from_str`]. A credential has
-    /// no text form.
+    /// a text form in git rules only.
     pub fn texts(&self) -> Vec<String> {
+        if let Some(git) = self.git() {
+            return git.texts(self.credential());
+        }
         let mut texts = Vec::new();
         for host in self.hosts() {
             for port in self.written_ports(host) {
@@ -151,7 +166,7 @@ impl Rule {
         let space = if methods.is_empty() { "" } else { " " };
         let host = host.to_string();
         let scheme = match self.written_scheme() {
-            RuleScheme::Https if host != "allow" && host != "deny" => String::new(),
+            RuleScheme::Https if !["allow", "deny", "git"].contains(&&*host) => String::new(),
             scheme => format!("{}://", scheme.as_str()),
         };
         format!("{action}{methods}{space}{scheme}{host}{port}{path}")
@@ -167,6 +182,13 @@ impl fmt::Display for Rule {
 
 impl From<Rule> for RuleParts {
     fn from(rule: Rule) -> RuleParts {
+        if let Some(git) = rule.git() {
+            return RuleParts {
+                git: Some(git.clone()),
+                credential: rule.credential().map(str::to_owned),
+                ..RuleParts::default()
+            };
+        }
         RuleParts {
             action: rule.action(),
             scheme: rule.written_scheme(),
@@ -174,6 +196,7 @@ impl From<Rule> for RuleParts {
             ports: rule.ports().iter().copied().collect(),
             methods: rule.methods().iter().cloned().collect(),
             paths: rule.paths().to_vec(),
+            git: None,
             credential: rule.credential().map(str::to_owned),
         }
     }
@@ -199,7 +222,7 @@ impl<'de> de::Visitor<'de> for RuleVisitor {
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(
-            "a rule as text, e.g. \"GET https://api.example.com/v1/*\", or as an object with `hosts`",
+            "a rule as text, e.g. \"GET https://api.example.com/v1/*\", or as an object with `hosts` or `git`",
         )
     }
 
@@ -225,8 +248,8 @@ impl JsonSchema for Rule {
             "anyOf": [
                 {
                     "type": "string",
-                    "description": "[allow|deny] [METHOD,…] [https|http|wss|ws|tcp://]HOST[:PORT][/PATH]",
-                    "examples": ["GET,HEAD https://api.github.com/repos/*"],
+                    "description": "[allow|deny] [METHOD,…] [https|http|wss|ws|tcp://]HOST[:PORT][/PATH], or git HOST/REPO [push=REF[,REF…]] [force] [delete] [no-fetch] [credential=NAME]",
+                    "examples": ["GET,HEAD https://api.github.com/repos/*", "git github.com/me/project push=agent/*"],
                 },
                 parts,
             ],

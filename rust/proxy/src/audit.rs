@@ -47,6 +47,9 @@ pub enum What {
         /// The names of the credentials that were swapped in.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         credentials: Vec<String>,
+        /// The refs of a git push that was looked into; of a refused one with the reason.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        refs: Vec<String>,
         /// The address that was dialled.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         address: Option<String>,

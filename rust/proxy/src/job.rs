@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use policy::{Decision, Policy, Reason, Request, RequestPath, RuleId};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::audit::{Audit, Event, What};
 use crate::ca::JobCa;
@@ -25,21 +25,38 @@ pub(crate) struct Job {
     pub(crate) names: Arc<Names>,
     /// `/`, for what has no path.
     pub(crate) root: RequestPath,
+    /// One place per push that is being read.
+    pub(crate) pushes: Arc<Semaphore>,
     /// Turns true when the proxy shuts down.
     pub(crate) closing: watch::Receiver<bool>,
+}
+
+/// How many pushes of a job are read at once.
+pub(crate) const PUSHES: usize = 2;
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It goes on by this rule; without one it is let through to learn from it.
+    Pass(Option<RuleId>),
+    /// It is a push, and its body has to be read.
+    Push,
 }
 
 /// A place among the job's connections, held as long as anything of one lives.
 pub(crate) type Place = Arc<OwnedSemaphorePermit>;
 
 impl Job {
-    /// The policy's word, after the mode's: `Ok(None)` is a request that no rule allows and that is let through to
-    /// learn from it.
-    pub(crate) fn decide(&self, request: &Request<'_>) -> Result<Option<RuleId>, (Reason, Option<RuleId>)> {
+    /// The policy's word, after the mode's.
+    pub(crate) fn decide(&self, request: &Request<'_>) -> Result<Verdict, (Reason, Option<RuleId>)> {
+        // What the operator denies in so many words is not there to be learnt.
+        let said = [Reason::DeniedByRule, Reason::FetchNotAllowed, Reason::PushNotAllowed];
         match (self.policy.decide(request), self.mode) {
-            (Decision::Allow { rule }, _) => Ok(Some(rule)),
-            // What the operator denies in so many words is not there to be learnt.
-            (Decision::Deny { reason, .. }, Mode::Learn) if reason != Reason::DeniedByRule => Ok(None),
+            (Decision::Allow { rule }, _) => Ok(Verdict::Pass(Some(rule))),
+            (Decision::Push { .. }, _) => Ok(Verdict::Push),
+            (Decision::Deny { reason, .. }, Mode::Learn) if !said.contains(&reason) => {
+                Ok(Verdict::Pass(None))
+            }
             (Decision::Deny { reason, rule }, _) => Err((reason, rule)),
         }
     }

@@ -20,6 +20,7 @@ mod authority_bind;
 mod denial;
 mod dns;
 mod exchange;
+mod git;
 mod ingress;
 mod job;
 mod tls;
@@ -93,6 +94,7 @@ pub fn serve(listeners: Listeners, config: Config) -> Result<ProxyHandle, ServeE
         audit: config.audit,
         names: Arc::new(Names::default()),
         root: RequestPath::parse("/")?,
+        pushes: Arc::new(Semaphore::new(job::PUSHES)),
         closing,
     });
     // One thread: a proxy of one job is seldom the bottleneck, and 20 jobs on a machine bring 20 of them.

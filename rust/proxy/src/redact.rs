@@ -24,6 +24,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 pub use body::{Body, BoxError};
+pub(crate) use decode::{Coding, Decoder};
 pub(crate) use forms::percent;
 pub(crate) use head::plain_answers;
 pub(crate) use needles::{Needles, SHORTEST};

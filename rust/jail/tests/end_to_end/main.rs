@@ -20,6 +20,7 @@ mod credentials;
 mod curl;
 mod files;
 mod git;
+mod git_policy;
 mod isolation;
 mod jobs;
 mod learn;

@@ -11,13 +11,16 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::headers;
-use crate::redact::{self, BoxError};
+use crate::redact::{self, BoxError, Coding, Decoder};
 use crate::swap::Vault;
 
 const DISCARDED: usize = 4 * 1024 * 1024;
+/// Bytes of one step of decoding.
+const DECODED: usize = 16 * 1024;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the job sends.
@@ -26,6 +29,10 @@ pub(crate) struct RequestBody {
     inner: Option<Incoming>,
     unread: Unread,
     vault: Arc<Vault>,
+    /// What was read ahead and goes first, with the place it took up.
+    held: Option<(Bytes, OwnedSemaphorePermit)>,
+    /// What is left of a piece that is being decoded, if the body is.
+    decoding: Option<Box<(Decoder, Bytes)>>,
 }
 
 /// Whether there is more of a body to come.
@@ -36,12 +43,31 @@ impl RequestBody {
     pub(crate) fn new(body: Option<Incoming>, vault: Arc<Vault>) -> RequestBody {
         let inner = body.filter(|body| !body.is_end_stream());
         let unread = Unread(inner.is_some().then(|| Arc::new(AtomicBool::new(true))));
-        RequestBody { inner, unread, vault }
+        RequestBody { inner, unread, vault, held: None, decoding: None }
+    }
+
+    /// A body that is given plain.
+    pub(crate) fn decoded(body: Incoming, coding: Coding, vault: Arc<Vault>) -> RequestBody {
+        let decoding = Decoder::new(coding).map(|decoder| Box::new((decoder, Bytes::new())));
+        let mut body = RequestBody::new(Some(body), vault);
+        body.decoding = decoding;
+        body
+    }
+
+    /// Puts back what was read ahead; `place` is given up when it has gone on.
+    pub(crate) fn put_back(&mut self, read: Bytes, place: OwnedSemaphorePermit) {
+        self.held = Some((read, place));
+    }
+
+    /// The rest, as it came.
+    pub(crate) fn into_rest(mut self) -> Option<Incoming> {
+        self.inner.take()
     }
 
     /// The same body once more, if there is nothing in it.
     pub(crate) fn again(&self) -> Option<RequestBody> {
-        self.inner.is_none().then(|| RequestBody::new(None, self.vault.clone()))
+        let is_empty = self.inner.is_none() && self.held.is_none();
+        is_empty.then(|| RequestBody::new(None, self.vault.clone()))
     }
 
     pub(super) fn unread(&self) -> Unread {
@@ -69,29 +95,70 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(&mut *inner).poll_frame(context)).transpose()?;
-        if frame.is_none() || inner.is_end_stream() {
-            self.unread.none();
+        if let Some((held, _)) = self.held.take().filter(|(held, _)| !held.is_empty()) {
+            return Poll::Ready(Some(Ok(Frame::data(held))));
         }
-        let Some(frame) = frame else { return Poll::Ready(None) };
-        Poll::Ready(Some(match frame.into_trailers() {
-            Err(data) => Ok(data),
-            Ok(mut trailers) if self.vault.trailers_ok(&trailers) => {
-                headers::strip_trailers(&mut trailers);
-                Ok(Frame::trailers(trailers))
+        loop {
+            if let Some(plain) = self.decode()? {
+                return Poll::Ready(Some(Ok(Frame::data(plain))));
             }
-            // The head is long gone: all that is left is to break the stream.
-            Ok(_) => Err("a credential does not belong in trailers".into()),
-        }))
+            let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+            let frame = ready!(Pin::new(&mut *inner).poll_frame(context)).transpose()?;
+            if frame.is_none() || inner.is_end_stream() {
+                self.unread.none();
+            }
+            let Some(frame) = frame else {
+                let ended = self.decoding.take().map_or(Ok(()), |decoding| decoding.0.finish());
+                return Poll::Ready(ended.err().map(|error| Err(error.into())));
+            };
+            let frame = frame.into_trailers();
+            if let (Err(encoded), Some((_, input))) = (&frame, self.decoding.as_deref_mut()) {
+                *input = encoded.data_ref().cloned().unwrap_or_default();
+                // It may give nothing yet.
+                continue;
+            }
+            return Poll::Ready(Some(match frame {
+                Err(data) => Ok(data),
+                Ok(mut trailers) if self.vault.trailers_ok(&trailers) => {
+                    headers::strip_trailers(&mut trailers);
+                    Ok(Frame::trailers(trailers))
+                }
+                // The head is long gone: all that is left is to break the stream.
+                Ok(_) => Err("a credential does not belong in trailers".into()),
+            }));
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.held.is_none() && self.decoding.is_none() && self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        if self.decoding.is_some() {
+            return SizeHint::default();
+        }
+        let held = self.held.as_ref().map_or(0, |(held, _)| held.len() as u64);
+        let rest = self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(held));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(held));
+        }
+        hint
+    }
+}
+
+impl RequestBody {
+    /// The next plain bytes of the piece at hand.
+    fn decode(&mut self) -> Result<Option<Bytes>, BoxError> {
+        let Some((decoder, input)) = self.decoding.as_deref_mut() else { return Ok(None) };
+        if input.is_empty() && !decoder.has_more() {
+            return Ok(None);
+        }
+        let mut plain = vec![0; DECODED];
+        let length = decoder.step(input, &mut plain)?;
+        plain.truncate(length);
+        Ok(Some(Bytes::from(plain)).filter(|plain| !plain.is_empty()))
     }
 }
 

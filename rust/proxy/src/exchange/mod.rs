@@ -13,14 +13,15 @@ use std::sync::Arc;
 use http::header::{CONNECTION, EXPECT, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use policy::{Authority, Reason, RequestPath, RuleId, Scheme};
+use policy::{Reason, RequestPath, Scheme};
 
 use crate::authority_bind::{Binding, Misdirected};
 use crate::denial::{self, Denial};
-use crate::job::{Job, Place};
+use crate::git::{self, Discovery};
+use crate::job::{Job, Place, Verdict};
 use crate::swap::Swapped;
 use crate::upstream::{Ahead, Guard, Outgoing, Protocol, UpstreamError};
 
@@ -36,6 +37,7 @@ pub(crate) struct Session {
 /// Why a request gets an answer of ours.
 enum Refused {
     Denied(Denial),
+    Push(git::Report),
     Failed(UpstreamError),
 }
 
@@ -46,6 +48,7 @@ pub(crate) async fn answer(session: &Session, mut request: Request<Incoming>) ->
     let sends_unasked = !request.headers().contains_key(EXPECT);
     let version = request.version();
     let (head, body) = request.into_parts();
+    let discovery = Discovery::read(&head);
     let mut body = Some(body);
     let passed = pass(session, head, &mut body, job_side, &mut record).await;
     if passed.is_err() && sends_unasked {
@@ -57,7 +60,16 @@ pub(crate) async fn answer(session: &Session, mut request: Request<Incoming>) ->
         Ok(response) => response,
         Err(Refused::Denied(denial)) => {
             record.denied(denial.reason);
-            denial.response(&record.asked())
+            match discovery {
+                Some(discovery) => discovery.refuse(&denial),
+                None => denial.response(&record.asked()),
+            }
+        }
+        Err(Refused::Push(report)) => {
+            record.denied(report.reason);
+            record.rule(report.rule);
+            record.refs(report.refs.clone());
+            report.response()
         }
         Err(Refused::Failed(error)) => denial::upstream_failed(&error, &record.asked()),
     };
@@ -86,12 +98,30 @@ async fn pass(
     record.authority(Some(&authority));
     headers::refuse_ambiguous(&head.headers)?;
     let (path, target) = read_target(&head);
-    let rule = decide(session, &authority, &head, &path, websocket, record)?;
+    let asked = policy::Request {
+        scheme: session.binding.scheme,
+        authority: &authority,
+        method: head.method.as_str(),
+        path: &path,
+        query: target.query().unwrap_or_default(),
+        websocket,
+    };
+    let verdict = decide(session, &asked, &head.headers, record)?;
 
     let version = head.version;
-    let mut outgoing_headers = head.headers;
+    let mut outgoing_headers = head.headers.clone();
+    let (rule, outgoing_body) = match (verdict, body.take()) {
+        (Verdict::Pass(rule), body) => (rule, RequestBody::new(body, job.vault.clone())),
+        (Verdict::Push, Some(body)) => {
+            let passed = git::inspect(job, &asked, &mut outgoing_headers, body).await?;
+            record.rule(Some(passed.rule));
+            record.refs(passed.refs);
+            (Some(passed.rule), passed.body)
+        }
+        (Verdict::Push, None) => return Err(Denial::from(Reason::MalformedRequest).into()),
+    };
     headers::strip_request(&mut outgoing_headers);
-    let mut uri = Uri::from(target);
+    let mut uri = Uri::from(target.clone());
     let swapped = job
         .vault
         .outgoing(&authority, rule, session.binding.scheme == Scheme::Https, &mut outgoing_headers, &mut uri)
@@ -104,18 +134,11 @@ async fn pass(
     if let Some(ahead) = &session.ahead {
         ahead.finished().await?;
     }
-    let asked = policy::Request {
-        scheme: session.binding.scheme,
-        authority: &authority,
-        method: head.method.as_str(),
-        path: &path,
-        websocket,
-    };
     let outgoing = Outgoing {
         method: head.method.clone(),
         target: uri,
         headers: outgoing_headers,
-        body: RequestBody::new(body.take(), job.vault.clone()),
+        body: outgoing_body,
         protocol: protocol(session.binding.scheme, version, websocket),
     };
     let unread = outgoing.body.unread();
@@ -159,18 +182,18 @@ fn read_target(head: &Parts) -> (RequestPath, PathAndQuery) {
 /// that of the method itself.
 fn decide(
     session: &Session,
-    authority: &Authority,
-    head: &Parts,
-    path: &RequestPath,
-    websocket: bool,
+    asked: &policy::Request<'_>,
+    headers: &HeaderMap,
     record: &mut Record,
-) -> Result<Option<RuleId>, Denial> {
+) -> Result<Verdict, Denial> {
     let mut ask = |method: &str| {
-        let request = policy::Request { scheme: session.binding.scheme, authority, method, path, websocket };
+        let request = policy::Request { method, ..*asked };
         match session.job.decide(&request) {
-            Ok(rule) => {
-                record.rule(rule);
-                Ok(rule)
+            Ok(verdict) => {
+                if let Verdict::Pass(rule) = verdict {
+                    record.rule(rule);
+                }
+                Ok(verdict)
             }
             Err((reason, rule)) => {
                 record.rule(rule);
@@ -178,10 +201,15 @@ fn decide(
             }
         }
     };
-    for method in headers::overriding_methods(&head.headers) {
-        ask(&method)?;
+    for method in headers::overriding_methods(headers) {
+        if ask(&method)? == Verdict::Push && asked.method != method {
+            return Err(Denial {
+                hint: Some("a push is sent by POST, not by a header that stands for it"),
+                ..Reason::MethodNotAllowed.into()
+            });
+        }
     }
-    ask(head.method.as_str())
+    ask(asked.method)
 }
 
 /// How to speak to the server. With TLS it has a say in it; without, the job has the only one.
@@ -237,6 +265,15 @@ fn give_back(
 impl From<Denial> for Refused {
     fn from(denial: Denial) -> Refused {
         Refused::Denied(denial)
+    }
+}
+
+impl From<git::Refused> for Refused {
+    fn from(refused: git::Refused) -> Refused {
+        match refused {
+            git::Refused::Denied(denial) => Refused::Denied(denial),
+            git::Refused::Reported(report) => Refused::Push(report),
+        }
     }
 }
 

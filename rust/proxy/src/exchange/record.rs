@@ -16,6 +16,7 @@ use crate::job::Job;
 const PATH: usize = 2048;
 const QUERY_NAMES: usize = 32;
 const QUERY_NAME: usize = 64;
+const REFS: usize = 32;
 
 pub(crate) struct Record {
     job: Arc<Job>,
@@ -29,6 +30,7 @@ pub(crate) struct Record {
     rule: Option<RuleId>,
     status: Option<StatusCode>,
     credentials: Vec<String>,
+    refs: Vec<String>,
     address: Option<SocketAddr>,
 }
 
@@ -46,6 +48,7 @@ impl Record {
             rule: None,
             status: None,
             credentials: Vec::new(),
+            refs: Vec::new(),
             address: None,
         }
     }
@@ -64,6 +67,7 @@ impl Record {
             rule: None,
             status: None,
             credentials: Vec::new(),
+            refs: Vec::new(),
             address: None,
         }
     }
@@ -87,6 +91,10 @@ impl Record {
 
     pub(crate) fn credentials(&mut self, names: &[String]) {
         self.credentials = names.to_vec();
+    }
+
+    pub(crate) fn refs(&mut self, refs: Vec<String>) {
+        self.refs = refs.into_iter().take(REFS).collect();
     }
 
     pub(crate) fn address(&mut self, address: SocketAddr) {
@@ -115,6 +123,7 @@ impl Drop for Record {
             rule: self.rule.map(|rule| rule.0),
             status: self.status.map(|status| status.as_u16()),
             credentials: std::mem::take(&mut self.credentials),
+            refs: std::mem::take(&mut self.refs),
             address: self.address.map(|address| address.to_string()),
             milliseconds: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         });

@@ -22,7 +22,7 @@ pub(super) enum Failed {
 pub(super) fn rule(job: &Job, authority: &Authority) -> Option<RuleId> {
     match job.policy.decide(&request(job, authority)) {
         Decision::Allow { rule } => Some(rule),
-        Decision::Deny { .. } => None,
+        Decision::Push { .. } | Decision::Deny { .. } => None,
     }
 }
 
@@ -66,5 +66,5 @@ pub(super) async fn join(mut stream: Prefixed, mut outside: TcpStream) {
 }
 
 fn request<'a>(job: &'a Job, authority: &'a Authority) -> Request<'a> {
-    Request { scheme: Scheme::Tcp, authority, method: "", path: &job.root, websocket: false }
+    Request { scheme: Scheme::Tcp, authority, method: "", path: &job.root, query: "", websocket: false }
 }

@@ -160,6 +160,7 @@ impl Upstream {
                 authority: &key.authority,
                 method: "",
                 path: &root,
+                query: "",
                 websocket: false,
             };
             let guard = Guard { policy: &upstream.policy, request: &request };

@@ -44,6 +44,18 @@ impl GitServer {
         GitServer { server: Server::start(&[host], Some(identity), Arc::new(answer)), place }
     }
 
+    /// Its branches, in order.
+    pub(crate) fn branches(&self) -> Vec<String> {
+        let format = "--format=%(refname:short)";
+        let text = git(&self.place.path().join("project.git"), &["for-each-ref", format, "refs/heads"]);
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Changes its configuration.
+    pub(crate) fn config(&self, name: &str, value: &str) {
+        git(&self.place.path().join("project.git"), &["config", name, value]);
+    }
+
     /// The subject of the newest commit of a branch.
     pub(crate) fn subject(&self, branch: &str) -> String {
         git(&self.place.path().join("project.git"), &["log", "-1", "--format=%s", branch])
