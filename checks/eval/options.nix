@@ -55,6 +55,16 @@ in
     ];
   };
   testRuleWithoutHosts = isRefused { rules = [ { hosts = [ ]; } ]; };
+  testRuleWithHostsAndGit = isRefused {
+    rules = [
+      {
+        hosts = [ "example.com" ];
+        git.repos = [ "example.com/x" ];
+      }
+    ];
+  };
+  testRuleOfGit = isAccepted { rules = [ { git.repos = [ "example.com/x" ]; } ]; };
+  testGitWithoutRepositories = isRefused { rules = [ { git.repos = [ ]; } ]; };
   testUnknownScheme = isRefused {
     rules = [
       {

@@ -45,6 +45,26 @@ let
     description = "number of seconds, or a string like 30s, 10m or 2h";
   };
 
+  git = types.submodule {
+    options = {
+      repos = mkOption {
+        type = types.nonEmptyListOf types.str;
+        example = [ "github.com/OWNER/REPO" ];
+        description = "`HOST[:PORT]/PATH` of the repositories; `*` stays within one part of a path.";
+      };
+      fetch = flag true "Whether they may be cloned and fetched.";
+      push =
+        listOf types.str
+          "The refs that may be made and moved on: branches or full names, `*` within one part, `^` in front takes out."
+          [
+            "agent/*"
+            "refs/tags/v*"
+          ];
+      force = flag false "Whether these refs may also be moved to where they lose commits.";
+      delete = flag false "Whether these refs may be deleted.";
+    };
+  };
+
   rule = types.submodule {
     options = {
       action = mkOption {
@@ -68,14 +88,13 @@ let
         example = "tcp";
         description = "How the request travels. `tcp` is opaque and needs `ports`; `wss` and `ws` are WebSockets only.";
       };
-      hosts = mkOption {
-        type = types.nonEmptyListOf types.str;
-        example = [
-          "api.github.com"
-          "*.githubusercontent.com"
-        ];
-        description = "Names, `*.NAME` for sub-domains, or address ranges in CIDR form.";
-      };
+      hosts =
+        listOf types.str
+          "Names, `*.NAME` for sub-domains, or address ranges in CIDR form. Every rule but one of git has some."
+          [
+            "api.github.com"
+            "*.githubusercontent.com"
+          ];
       ports = listOf types.port "The ports; none means the scheme's own." [ 8443 ];
       methods = listOf types.str "The HTTP methods; none means all." [
         "GET"
@@ -86,6 +105,15 @@ let
           [
             "/repos/me/**"
           ];
+      git = mkOption {
+        type = types.nullOr git;
+        default = null;
+        example = {
+          repos = [ "github.com/me/project" ];
+          push = [ "agent/*" ];
+        };
+        description = "What git may do, in place of everything above: these repositories and refs, and nothing else of the host.";
+      };
       credential =
         optional variableName "The credential that these requests use, and no other requests do."
           "GITHUB_TOKEN";
@@ -105,7 +133,7 @@ let
       };
       hosts =
         listOf types.str
-          "The hosts that get the real one. Needed unless a rule names the credential: then it goes by those rules only."
+          "The hosts that get the real one. Needed unless a rule names the credential, by which it goes then, or it is optional and waits for one."
           [ "api.github.com" ];
       headers =
         listOf types.str "Header names that carry it, beside `Authorization`, `x-api-key` and their like."
@@ -131,6 +159,11 @@ let
       target = optional types.str "In the jail; the same path if left out." "/etc/gitconfig";
       writable = flag false "Whether the job may write to it.";
     };
+  };
+
+  hostsOrGit = rule: {
+    assertion = (rule.hosts == [ ]) == (rule.git != null);
+    message = "rules: a rule in parts has either `hosts` or `git`.";
   };
 
   # `"file:''${./token}"` has copied the secret where every user of the machine can read it.
@@ -187,11 +220,12 @@ in
         [
           "GET,HEAD https://api.github.com/repos/**"
           { hosts = [ "api.anthropic.com" ]; credential = "ANTHROPIC_API_KEY"; }
+          "git github.com/me/project push=agent/*"
         ]
       '';
       description = ''
         What the job may do on the network, in order: the first rule that matches decides, none means no. As text
-        (`[allow|deny] [METHOD,…] [https|http|wss|ws|tcp://]HOST[:PORT][/PATH]`) or in parts.
+        (`[allow|deny] [METHOD,…] [https|http|wss|ws|tcp://]HOST[:PORT][/PATH]`, `git HOST/REPO [push=REF,…]`) or in parts.
       '';
     };
 
@@ -323,10 +357,12 @@ in
       "TZ"
     ];
 
-    assertions = lib.concatLists (
-      lib.mapAttrsToList (
-        variable: credential: map (source: notInStore variable source) credential.sources
-      ) config.credentials
-    );
+    assertions =
+      map hostsOrGit (lib.filter lib.isAttrs config.rules)
+      ++ lib.concatLists (
+        lib.mapAttrsToList (
+          variable: credential: map (source: notInStore variable source) credential.sources
+        ) config.credentials
+      );
   };
 }

@@ -10,10 +10,14 @@ let
     if lib.isString rule then
       rule
     else
-      lib.filterAttrs (field: value: value != usual.${field} or null) (says rule);
+      lib.mapAttrs (field: value: if field == "git" then unusual value else value) (unusual rule);
+  unusual = fields: lib.filterAttrs (field: value: value != usual.${field} or null) (says fields);
   usual = {
     action = "allow";
     scheme = "https";
+    fetch = true;
+    force = false;
+    delete = false;
   };
 
   credential =

@@ -55,6 +55,15 @@ lib.mapAttrs (_: module: jail module) nix-jail.lib.jails
         hosts = [ "db.example.net" ];
         ports = [ 5432 ];
       }
+      {
+        git = {
+          repos = [ "git.example.com/team/*" ];
+          push = [ "agent/*" ];
+          force = true;
+        };
+        credential = "GITHUB_TOKEN";
+      }
+      "git git.example.com/other push=refs/tags/v* no-fetch"
     ];
     credentials = {
       GITHUB_TOKEN = {
