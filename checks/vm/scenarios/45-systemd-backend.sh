@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Jobs in units of systemd, root's and a user's: the unit is there, with its accounting and limits, and ends with the
-# job however that ends. Where systemd cannot have the job, there is none.
+# job however that ends.
 # shellcheck source=/dev/null
 source "$CHECKS/guest/lib.sh"
 
@@ -53,7 +53,6 @@ for who in root agent; do
   exits 7
   prints 'ended politely'
   so 'jail stop ends it politely'
-  clean "stop-clean-$who"
 
   begin "$who" -- sh -c "$obedient"
   systemctl_of "$who" stop -- "$unit"
@@ -62,7 +61,6 @@ for who in root agent; do
   exits 7
   prints 'ended politely'
   so 'systemctl stop ends it politely'
-  clean "systemctl-stop-clean-$who"
 
   begin "$who" -- sh -c 'trap "" TERM; echo started; while :; do sleep 1; done'
   kill -KILL "$(as "$who" jail ps --json | sed -n 's/.*"pid":\([0-9]*\).*/\1/p')"
@@ -86,67 +84,3 @@ fi
 as root jail stop "$job" >/dev/null
 wait
 so 'no process of the unit can open the disk, root or not'
-
-# No way but this one.
-mkdir -p /tmp/old
-printf '#!/bin/sh\necho systemd 245 "(245.4)"\n' >/tmp/old/systemd-run
-chmod +x /tmp/old/systemd-run
-job=(jail run --backend systemd --workspace none --host sh -- sh -c 'echo the job ran')
-try agent env PATH=/tmp/old:/usr/local/bin:/usr/bin:/bin "${job[@]}"
-check old-systemd
-exits 125
-prints_nothing
-complains_once
-complains 'systemd 245 is too old' 252
-so 'an old systemd: an error, no job'
-try loner "${job[@]}"
-check no-manager
-exits 125
-prints_nothing
-complains_once
-complains 'no systemd answers' 'enable-linger'
-so 'no systemd of this user: an error, no job'
-for who in root agent; do
-  try "$who" jail doctor
-  check "doctor-systemd-$who"
-  exits 0
-  prints 'systemd backend' 'ok        '
-  so 'jail doctor knows the backend'
-done
-clean refused-clean
-
-# A declared jail's service, as far as ps, log and stop know it.
-mkdir -p /run/systemd/system
-cat >/run/systemd/system/nix-jail@.service <<'UNIT'
-[Service]
-ExecStart=/bin/sh -c 'echo "this is the service %i"; exec sleep 1000'
-UNIT
-systemctl daemon-reload
-systemctl start nix-jail@declared.service
-try root jail ps
-check declared-ps
-exits 0
-prints nix-jail@declared.service declared service
-so 'jail ps lists the service of a declared jail'
-eventually grep -q 'this is the service' <(journalctl -u nix-jail@declared.service)
-try root jail log declared
-check declared-log
-exits 0
-prints 'this is the service declared'
-so 'jail log shows its journal'
-try agent jail stop declared
-check declared-stop-agent
-exits 125
-same "$(systemctl is-active nix-jail@declared.service)" active
-so 'an ordinary user cannot stop it, and is told so'
-try root jail stop declared
-check declared-stop
-exits 0
-prints nix-jail@declared.service
-same "$(systemctl is-active nix-jail@declared.service)" inactive
-try root jail stop declared
-exits 1
-so 'jail stop stops it, once'
-rm /run/systemd/system/nix-jail@.service
-systemctl daemon-reload
-clean declared-clean
