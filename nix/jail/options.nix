@@ -313,10 +313,11 @@ in
         "auto"
         "native"
         "systemd"
+        "seatbelt"
       ];
       default = "auto";
       example = "native";
-      description = "Who makes the jail: the platform's default, Linux namespaces of the operator's own user, or the same in a unit of systemd.";
+      description = "Who makes the jail: the platform's default, Linux namespaces of the operator's own user, the same in a unit of systemd, or Apple's sandbox.";
     };
 
     closure = {

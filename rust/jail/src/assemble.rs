@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use policy::Policy;
-use sandbox::backend::JobIds;
+use sandbox::backend::{JobIds, Reach};
 use sandbox::plan::{Access, Entry, Limits, Listen, Plan};
 
 use crate::failure::Failure;
@@ -22,6 +22,8 @@ pub(crate) const WEB_PORTS: [u16; 2] = [443, 80];
 /// The DNS port.
 pub(crate) const DNS_PORT: u16 = 53;
 
+/// Who a job is to a proxy that asks for a password.
+const PROXY_USER: &str = "job";
 const HOSTNAME: &str = "jail";
 const USER: &str = "agent";
 const HOME: &str = "/home/agent";
@@ -52,6 +54,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) id: &'a str,
     /// Who the job is inside.
     pub(crate) ids: JobIds,
+    /// How it reaches its proxy.
+    pub(crate) reach: &'a Reach,
 }
 
 /// Everything that a backend needs to know.
@@ -76,8 +80,7 @@ pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Re
         let here = operator.directory.canonicalize().unwrap_or_default();
         working_directory = if here.starts_with(&workspace.path) { here } else { workspace.path.clone() };
     }
-    let mut tcp = vec![WEB_PORTS[0], WEB_PORTS[1], PROXY_PORT, DNS_PORT];
-    tcp.extend(parts.policy.extra_ports().into_iter().filter(|port| ![PROXY_PORT, DNS_PORT].contains(port)));
+    let absent = parts.workspace.map(Workspace::absent).unwrap_or_default();
     Ok(Plan {
         job: parts.id.to_owned(),
         command: parts.closure.command(parts.command),
@@ -85,7 +88,8 @@ pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Re
         working_directory,
         hostname: HOSTNAME.to_owned(),
         tree,
-        listen: Listen { tcp, udp: vec![DNS_PORT] },
+        absent,
+        listen: listen(parts.policy, parts.reach),
         limits: limits(spec),
     })
 }
@@ -97,6 +101,27 @@ pub(crate) fn limits(spec: &JailSpec) -> Limits {
         pids: spec.limits.pids,
         cpus: spec.limits.cpus,
         timeout: spec.limits.timeout.map(|span| span.0),
+    }
+}
+
+/// The sockets that are bound inside; a port of the host's loopback is bound already.
+fn listen(policy: &Policy, reach: &Reach) -> Listen {
+    match reach {
+        Reach::Everywhere => {
+            let mut tcp = vec![WEB_PORTS[0], WEB_PORTS[1], PROXY_PORT, DNS_PORT];
+            let ours = [PROXY_PORT, DNS_PORT];
+            tcp.extend(policy.extra_ports().into_iter().filter(|port| !ours.contains(port)));
+            Listen { tcp, udp: vec![DNS_PORT] }
+        }
+        Reach::Port { .. } => Listen::default(),
+    }
+}
+
+/// Where programs that heed the usual variables find the proxy.
+fn proxy_url(reach: &Reach) -> String {
+    match reach {
+        Reach::Everywhere => format!("http://127.0.0.1:{PROXY_PORT}"),
+        Reach::Port { port, secret } => format!("http://{PROXY_USER}:{secret}@127.0.0.1:{port}"),
     }
 }
 
@@ -124,7 +149,7 @@ fn environment(
         set(name.as_ref(), value.as_ref());
     }
     // Programs that ignore these are captured all the same; those that heed them save a look-up.
-    let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
+    let proxy = proxy_url(parts.reach);
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
         set(name.as_ref(), proxy.as_ref());
         set(name.to_lowercase().as_ref(), proxy.as_ref());
@@ -197,3 +222,7 @@ fn bind_entry(bind: &BindSpec, operator: &Operator) -> Result<Entry, Failure> {
     let access = if bind.writable { Access::ReadWrite } else { Access::ReadOnly };
     Ok(Entry::Bind { source, target, access })
 }
+
+#[cfg(test)]
+#[path = "assemble_seatbelt_tests.rs"]
+mod seatbelt_tests;

@@ -1,43 +1,139 @@
-//! Who makes the jail.
+//! Who makes the jail: the one place that knows which platform this is.
 
 use std::process::ExitCode;
 
-use sandbox::backend::Backend;
-use sandbox::backend::native::Native;
-use sandbox::backend::systemd::{self, Systemd};
+use sandbox::backend::{Backend, Finding};
 
 use crate::failure::Failure;
 use crate::spec::{BackendName, JailSpec};
-use crate::{assemble, job};
 
 /// The backend of that name.
-pub(crate) fn choose(name: BackendName) -> Box<dyn Backend> {
-    match actual(name) {
-        BackendName::Systemd => Box::new(Systemd),
-        _ => Box::new(Native),
-    }
+pub(crate) fn choose(name: BackendName) -> Result<Box<dyn Backend>, Failure> {
+    platform::choose(actual(name)).unwrap_or_else(|| {
+        let default = platform::DEFAULT;
+        Err(Failure::usage(format!(
+            "the backend {name} is not one of this platform's; use {default}, or auto"
+        )))
+    })
 }
 
 /// Without `auto`: that is the platform's default, also where that one is unavailable.
 pub(crate) fn actual(name: BackendName) -> BackendName {
     match name {
-        BackendName::Auto => BackendName::Native,
+        BackendName::Auto => platform::DEFAULT,
         named => named,
     }
 }
 
-/// The command line by which systemd would get a job of this jail, for a shell to read; an id is made up for it.
+/// What this host offers to each of the platform's backends, the default first.
+pub(crate) fn diagnose() -> Vec<(BackendName, Vec<Finding>)> {
+    platform::diagnose()
+}
+
+/// The command line by which systemd would get a job of this jail.
 pub(crate) fn print_units(spec: &JailSpec) -> Result<ExitCode, Failure> {
-    if actual(spec.backend) != BackendName::Systemd {
-        return Err(Failure::usage(format!(
-            "--print-units shows the unit of a job, and the {} backend makes none; add --backend systemd",
-            actual(spec.backend)
-        )));
+    platform::print_units(spec)
+}
+
+/// Removes what jobs left behind whose launchers were killed.
+pub(crate) fn tidy() {
+    platform::tidy();
+}
+
+/// The stage of the native backend, if this process is one: that program is this one again.
+pub(crate) fn stage() -> Option<ExitCode> {
+    platform::stage()
+}
+
+#[cfg(target_os = "linux")]
+mod platform {
+    use std::process::ExitCode;
+
+    use sandbox::backend::native::{self, Native};
+    use sandbox::backend::systemd::{self, Systemd};
+    use sandbox::backend::{Backend, Finding};
+
+    use super::{BackendName, Failure, JailSpec};
+    use crate::{assemble, job};
+
+    pub(super) const DEFAULT: BackendName = BackendName::Native;
+
+    pub(super) fn choose(name: BackendName) -> Option<Result<Box<dyn Backend>, Failure>> {
+        match name {
+            BackendName::Native => Some(Ok(Box::new(Native))),
+            BackendName::Systemd => Some(Ok(Box::new(Systemd))),
+            BackendName::Auto | BackendName::Seatbelt => None,
+        }
     }
-    let words = systemd::command_line(&job::new_id(&spec.name), &assemble::limits(spec));
-    let words = words.iter().map(|word| shell_words::quote(&word.to_string_lossy()).into_owned());
-    // One word a line: each is an argument of its own.
-    let lines = words.collect::<Vec<_>>().join(" \\\n  ");
-    crate::print(&format!("{lines} \\\n  jail {}\n", sandbox::stage::ARGUMENT))?;
-    Ok(ExitCode::SUCCESS)
+
+    pub(super) fn diagnose() -> Vec<(BackendName, Vec<Finding>)> {
+        vec![(BackendName::Native, native::diagnose()), (BackendName::Systemd, systemd::diagnose())]
+    }
+
+    /// The command line by which systemd would get a job of this jail, for a shell to read; an id is made up for it.
+    pub(super) fn print_units(spec: &JailSpec) -> Result<ExitCode, Failure> {
+        if super::actual(spec.backend) != BackendName::Systemd {
+            return Err(Failure::usage(format!(
+                "--print-units shows the unit of a job, and the {} backend makes none; add --backend systemd",
+                super::actual(spec.backend)
+            )));
+        }
+        let words = systemd::command_line(&job::new_id(&spec.name), &assemble::limits(spec));
+        let words = words.iter().map(|word| shell_words::quote(&word.to_string_lossy()).into_owned());
+        // One word a line: each is an argument of its own.
+        let lines = words.collect::<Vec<_>>().join(" \\\n  ");
+        crate::print(&format!("{lines} \\\n  jail {}\n", sandbox::stage::ARGUMENT))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    pub(super) fn tidy() {
+        native::tidy();
+    }
+
+    pub(super) fn stage() -> Option<ExitCode> {
+        std::env::args_os()
+            .nth(1)
+            .is_some_and(|first| first == sandbox::stage::ARGUMENT)
+            .then(sandbox::stage::main)
+    }
+}
+
+#[cfg(target_os = "macos")]
+mod platform {
+    use std::process::ExitCode;
+
+    use sandbox::backend::seatbelt::{self, Seatbelt};
+    use sandbox::backend::{Backend, Finding};
+
+    use super::{BackendName, Failure, JailSpec};
+
+    pub(super) const DEFAULT: BackendName = BackendName::Seatbelt;
+
+    pub(super) fn choose(name: BackendName) -> Option<Result<Box<dyn Backend>, Failure>> {
+        (name == BackendName::Seatbelt).then(seatbelt)
+    }
+
+    fn seatbelt() -> Result<Box<dyn Backend>, Failure> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes)
+            .map_err(|error| Failure::no_jail(format!("cannot make the proxy's password: {error}")))?;
+        let secret = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Box::new(Seatbelt::new(secret).map_err(Failure::no_jail)?))
+    }
+
+    pub(super) fn diagnose() -> Vec<(BackendName, Vec<Finding>)> {
+        vec![(BackendName::Seatbelt, seatbelt::diagnose())]
+    }
+
+    pub(super) fn print_units(_spec: &JailSpec) -> Result<ExitCode, Failure> {
+        Err(Failure::usage(
+            "--print-units shows a unit of systemd, which this platform does not have; leave it out",
+        ))
+    }
+
+    pub(super) fn tidy() {}
+
+    pub(super) fn stage() -> Option<ExitCode> {
+        None
+    }
 }

@@ -2,18 +2,22 @@
 
 use std::process::ExitCode;
 
-use sandbox::backend::{Finding, State, native, systemd};
+use sandbox::backend::{Finding, State};
 
 use crate::failure::Failure;
 use crate::operator::Operator;
-use crate::{resolve, secrets};
+use crate::{backend, resolve, secrets};
 
 /// Prints every finding; exit code 1 if the default backend cannot make a jail.
 pub(crate) fn doctor(operator: &Operator) -> Result<ExitCode, Failure> {
-    let isolation = native::diagnose();
-    let usable = !isolation.iter().any(|finding| finding.state == State::Missing);
-    let mut text = section("native backend (default)", &isolation);
-    text.push_str(&section("systemd backend", &systemd::diagnose()));
+    let backends = backend::diagnose();
+    let default = backends.first().map(|(_, findings)| findings.as_slice()).unwrap_or_default();
+    let usable = !default.iter().any(|finding| finding.state == State::Missing);
+    let mut text = String::new();
+    for (position, (name, findings)) in backends.iter().enumerate() {
+        let default = if position == 0 { " (default)" } else { "" };
+        text.push_str(&section(&format!("{name} backend{default}"), findings));
+    }
     text.push_str(&section("packages", &[resolve::nix::diagnose(operator)]));
     text.push_str(&section("credentials", &secrets::diagnose(&operator.into())));
     text.push_str(&section("upstream", &[trust_roots()]));

@@ -26,7 +26,10 @@ pub(crate) fn entries(uid: u32, gid: u32, user_name: &str, home: &str, hostname:
         file("/etc/shells", "/bin/sh\n".to_owned()),
         file("/etc/os-release", OS_RELEASE.to_owned()),
     ];
-    entries.extend(time_zone(Path::new("/etc/localtime")));
+    // On macOS every jail reads the system's own.
+    if !cfg!(target_os = "macos") {
+        entries.extend(time_zone(Path::new("/etc/localtime")));
+    }
     entries
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct Record {
     pub(crate) backend: BackendName,
     /// The launcher's process id.
     pub(crate) pid: u32,
-    /// When the launcher started, in clock ticks since the boot: with `pid` it names one process for good.
+    /// When the launcher started, in the system's own count: with `pid` it names one process for good.
     pub(crate) started_ticks: Option<u64>,
     /// Milliseconds since the Unix epoch.
     pub(crate) started: u64,
@@ -200,14 +200,7 @@ pub(crate) fn now() -> u64 {
         .map_or(0, |since| since.as_millis().try_into().unwrap_or(u64::MAX))
 }
 
-#[cfg(target_os = "linux")]
 pub(crate) use sandbox::process::started_ticks;
-
-/// Elsewhere no process is named for good this way.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn started_ticks(_pid: u32) -> Option<u64> {
-    None
-}
 
 /// An id for a job of the jail `name`.
 pub(crate) fn new_id(name: &str) -> String {

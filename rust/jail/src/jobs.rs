@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use crate::backend;
 use crate::cli::PsArgs;
 use crate::failure::Failure;
 use crate::job::{self, JobDirectory, Record, State};
@@ -32,19 +33,13 @@ pub(crate) fn ps(arguments: &PsArgs, operator: &Operator) -> Result<ExitCode, Fa
 /// Every job, the newest first. What killed launchers have left on this host is removed on the way.
 pub(crate) fn on_record(operator: &Operator) -> Result<Vec<Job>, Failure> {
     let jobs = JobDirectory::all(&operator.state()).map_err(Failure::no_jail)?;
-    tidy();
+    backend::tidy();
     for (directory, record) in &jobs {
         if record.state() == State::Killed {
             directory.remove_overlay_work();
         }
     }
     Ok(jobs)
-}
-
-/// Removes what killed launchers have left in places that all jobs of this user share.
-pub(crate) fn tidy() {
-    #[cfg(target_os = "linux")]
-    sandbox::backend::native::tidy();
 }
 
 /// The jobs that `word` means: the one of this id, or all of the jail of this name, or else the one whose id begins so.

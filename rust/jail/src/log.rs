@@ -1,12 +1,11 @@
 //! `jail log`: what a job did on the network.
 
+mod watch;
+
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use proxy::audit::{Event, What};
 
 use crate::cli::LogArgs;
@@ -14,6 +13,7 @@ use crate::failure::Failure;
 use crate::job::JobDirectory;
 use crate::operator::Operator;
 use crate::{jobs, services};
+use watch::Watch;
 
 /// Prints the events of one job, by default the newest; of a declared jail that is a service, its journal.
 pub(crate) fn log(arguments: &LogArgs, operator: &Operator) -> Result<ExitCode, Failure> {
@@ -45,8 +45,7 @@ pub(crate) fn log(arguments: &LogArgs, operator: &Operator) -> Result<ExitCode, 
 
 fn follow(directory: &JobDirectory, arguments: &LogArgs) -> io::Result<()> {
     // The watch comes before the first reading, so that nothing is missed between the two.
-    let watch = Inotify::init(InitFlags::IN_CLOEXEC)?;
-    watch.add_watch(&directory.path(""), AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_MOVED_TO)?;
+    let mut watch = Watch::on(directory)?;
     let mut events = BufReader::new(File::open(directory.audit())?);
     let mut line = String::new();
     loop {
@@ -65,9 +64,7 @@ fn follow(directory: &JobDirectory, arguments: &LogArgs) -> io::Result<()> {
             return Ok(());
         }
         // A launcher that was killed writes nothing more: its end is looked for every second.
-        if poll(&mut [PollFd::new(watch.as_fd(), PollFlags::POLLIN)], PollTimeout::from(1000u16))? > 0 {
-            watch.read_events()?;
-        }
+        watch.wait(1000)?;
     }
 }
 

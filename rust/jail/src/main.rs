@@ -46,8 +46,8 @@ use operator::Operator;
 
 fn main() -> ExitCode {
     // Before anything else: the stage is this program again, with one thread and an empty environment.
-    if std::env::args_os().nth(1).is_some_and(|first| first == sandbox::stage::ARGUMENT) {
-        return sandbox::stage::main();
+    if let Some(code) = backend::stage() {
+        return code;
     }
     let cli = Cli::parse_from(cli::with_default_command(std::env::args_os()));
     start_logging(cli.verbose);

@@ -9,7 +9,8 @@ use std::time::Duration;
 use policy::{Action, Policy, Rule};
 use proxy::ca::JobCa;
 use proxy::config::{Config, Limits, Listeners, Mode, Trust, Upstream};
-use sandbox::backend::{Backend, Ended};
+use sandbox::backend::{Backend, Ended, Reach};
+use secrecy::SecretString;
 use serde::Serialize;
 
 use crate::assemble::{self, DNS_PORT, PROXY_PORT, Parts};
@@ -19,7 +20,6 @@ use crate::credentials;
 use crate::failure::{Failure, NOT_FOUND, TIMED_OUT};
 use crate::git;
 use crate::job::{self, JobDirectory, Record};
-use crate::jobs;
 use crate::operator::Operator;
 use crate::report::{LARGEST_AUDIT, Recorder, Summary};
 use crate::resolve;
@@ -39,14 +39,15 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     if arguments.print_units {
         return backend::print_units(&spec);
     }
-    let backend = backend::choose(spec.backend);
+    let backend = backend::choose(spec.backend)?;
+    let reach = backend.reach();
     let learning = arguments.learn.is_some();
     if learning && !credentials::used(&spec, &policy).is_empty() && !arguments.learn_with_credentials {
         return Err(Failure::usage(
             "--learn allows everything, so credentials would not be protected; leave them out, or say --learn-with-credentials",
         ));
     }
-    jobs::tidy();
+    backend::tidy();
     let workspace = workspace(&spec, &arguments, operator)?;
     let programs = host::programs(&spec.programs, operator).map_err(Failure::no_jail)?;
     let closure = resolve::closure(&spec, &arguments.store, workspace.as_ref(), operator)?;
@@ -76,6 +77,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
             ca_pem: ca.certificate_pem(),
             id: &directory.id,
             ids: backend.job_ids(),
+            reach: &reach,
         },
         operator,
     )
@@ -98,9 +100,13 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
         limits: Limits::default(),
         ca,
         audit: recorder.clone(),
+        password: match &reach {
+            Reach::Everywhere => None,
+            Reach::Port { secret, .. } => Some(SecretString::from(secret.as_str())),
+        },
     };
 
-    let ended = jailed(&*backend, &plan, config, arguments.quiet);
+    let ended = jailed(&*backend, &reach, &plan, config, arguments.quiet);
     directory.remove_overlay_work();
 
     let code = ended.as_ref().map_or_else(|failure| failure.code, |ended| exit_code(*ended));
@@ -301,6 +307,7 @@ fn record(
 /// The job itself: jail, proxy, command, in this order. The types let nothing of the job run before its proxy serves.
 fn jailed(
     backend: &dyn Backend,
+    reach: &Reach,
     plan: &sandbox::plan::Plan,
     config: Config,
     quiet: bool,
@@ -312,7 +319,8 @@ fn jailed(
         }
     }
     sandbox::keep_freed_memory();
-    let proxy = proxy::serve(listeners(prepared.take_listeners()), config).map_err(Failure::no_jail)?;
+    let proxy =
+        proxy::serve(listeners(prepared.take_listeners(), reach), config).map_err(Failure::no_jail)?;
     tell_systemd();
     let ended = prepared.run().map_err(Failure::no_jail);
     proxy.shutdown(GRACE);
@@ -331,8 +339,12 @@ fn tell_systemd() {
 #[cfg(not(target_os = "linux"))]
 fn tell_systemd() {}
 
-fn listeners(bound: sandbox::backend::Listeners) -> Listeners {
+fn listeners(bound: sandbox::backend::Listeners, reach: &Reach) -> Listeners {
     let mut listeners = Listeners::default();
+    if let Reach::Port { .. } = reach {
+        listeners.explicit = bound.tcp.into_iter().map(|(_, listener)| listener).next();
+        return listeners;
+    }
     for (port, listener) in bound.tcp {
         match port {
             PROXY_PORT => listeners.explicit = Some(listener),

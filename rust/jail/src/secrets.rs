@@ -168,7 +168,9 @@ fn environment(variable: &str, context: &Context) -> Result<Bytes, Miss> {
 /// What this host offers for keeping secrets.
 pub(crate) fn diagnose(context: &Context) -> Vec<Finding> {
     let mut findings = vec![match keyring::probe(context.time_limit.min(PROBE)) {
-        Ok(()) => Finding { what: "the keychain answers".to_owned(), state: State::Ok, cure: None },
+        Ok(()) => {
+            Finding { what: "the keychain answers".to_owned(), state: State::Ok, cure: keychain_hint() }
+        }
         Err(Miss::Absent(why) | Miss::Broken { what: why, .. }) => Finding {
             what: format!("keyring: sources do not work: {why}"),
             state: State::Degraded,
@@ -181,6 +183,16 @@ pub(crate) fn diagnose(context: &Context) -> Vec<Finding> {
         findings.push(Finding { what, state: State::Ok, cure: None });
     }
     findings
+}
+
+/// What people on a Mac wonder about.
+fn keychain_hint() -> Option<String> {
+    cfg!(target_os = "macos").then(|| {
+        "the Keychain asks at each use, whatever \"Always Allow\" says, as long as this program is not signed by a \
+         developer (what Nix builds is not); items that /usr/bin/security has stored it reads without asking: \
+         command:/usr/bin/security find-generic-password -w -s SERVICE"
+            .to_owned()
+    })
 }
 
 /// `doctor` asks for nothing that needs an unlock dialogue.

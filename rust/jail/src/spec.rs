@@ -162,6 +162,8 @@ pub(crate) enum BackendName {
     Native,
     /// The same in a unit of systemd: the system's for root, the user's own for anybody else.
     Systemd,
+    /// Apple's sandbox, by a profile made for the job (macOS).
+    Seatbelt,
 }
 
 impl std::fmt::Display for BackendName {
@@ -170,6 +172,7 @@ impl std::fmt::Display for BackendName {
             BackendName::Auto => "auto",
             BackendName::Native => "native",
             BackendName::Systemd => "systemd",
+            BackendName::Seatbelt => "seatbelt",
         })
     }
 }

@@ -77,6 +77,10 @@ fn kill(launcher: &Process) -> Result<(), Failure> {
     // Of the jail nobody needs this long; a program that was to print a secret may go on.
     let deadline = Instant::now().checked_add(Duration::from_secs(10));
     for child in &children {
+        // A job without a stage outlives its launcher.
+        if cfg!(target_os = "macos") {
+            child.signal(Signal::SIGKILL).map_err(cannot_wait)?;
+        }
         child.wait(deadline).map_err(cannot_wait)?;
     }
     Ok(())

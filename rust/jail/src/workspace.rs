@@ -94,6 +94,14 @@ impl Workspace {
         }
     }
 
+    /// Files of the list that are not there: their real paths, for backends that can keep it so.
+    pub(crate) fn absent(&self) -> Vec<PathBuf> {
+        if self.mode != WorkspaceMode::Rw {
+            return Vec::new();
+        }
+        self.runs_later.iter().filter(|path| self.is_absent(path)).map(|path| self.path.join(path)).collect()
+    }
+
     /// Whether the job's changes stay on a layer of its own.
     pub(crate) fn is_overlay(&self) -> bool {
         self.mode == WorkspaceMode::Overlay
@@ -143,6 +151,20 @@ impl Workspace {
             path.push(part);
             std::fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_symlink())
         })
+    }
+
+    /// Whether nothing is there, and no link on the way to it.
+    fn is_absent(&self, relative: &Path) -> bool {
+        let mut path = self.path.clone();
+        for part in relative.components() {
+            path.push(part);
+            match std::fs::symlink_metadata(&path) {
+                Ok(metadata) if metadata.is_dir() => {}
+                Ok(_) => return false,
+                Err(_) => return true,
+            }
+        }
+        false
     }
 
     fn fingerprints(&self) -> BTreeMap<PathBuf, Fingerprint> {

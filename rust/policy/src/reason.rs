@@ -52,6 +52,8 @@ pub enum Reason {
     StrayCredential,
     /// A credential that is not the jail's.
     ForeignCredential,
+    /// The proxy asks for a password that was not said.
+    ProxyAuthentication,
     /// Larger than a limit.
     TooLarge,
     /// More than a limit.
@@ -65,7 +67,7 @@ pub struct UnknownReason(String);
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 24] = [
+    pub const ALL: [Reason; 25] = [
         Reason::HostNotAllowed,
         Reason::SchemeNotAllowed,
         Reason::PortNotAllowed,
@@ -88,6 +90,7 @@ impl Reason {
         Reason::MalformedRequest,
         Reason::StrayCredential,
         Reason::ForeignCredential,
+        Reason::ProxyAuthentication,
         Reason::TooLarge,
         Reason::TooMany,
     ];
@@ -207,6 +210,11 @@ impl Reason {
                 "foreign-credential",
                 "Only the jail's own credential may be used for this host; take it from the environment variable that \
                  holds it.",
+            ),
+            Reason::ProxyAuthentication => (
+                "proxy-authentication",
+                "The job's proxy asks for a password; use the address in HTTPS_PROXY as it is, with its user name and \
+                 password.",
             ),
             Reason::TooLarge => {
                 ("too-large", "A part of the request is larger than the proxy's limit; make it smaller.")

@@ -40,6 +40,9 @@ pub struct Config {
     pub ca: JobCa,
     /// Where events go.
     pub audit: Arc<dyn Audit>,
+    /// What a client of the explicit proxy must say by `Proxy-Authorization: Basic`, with any user name. Needed where
+    /// others than the job can reach that socket.
+    pub password: Option<SecretString>,
 }
 
 /// What to do with the policy.

@@ -1,7 +1,7 @@
 //! Answers that the proxy gives itself, made for the program in the jail (often an agent) to read and act on.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, PROXY_AUTHENTICATE};
 use http::{HeaderValue, Method, Response, StatusCode};
 use policy::Reason;
 use serde_json::json;
@@ -30,6 +30,7 @@ impl From<Reason> for Denial {
         let status = match reason {
             Reason::MalformedRequest | Reason::InvalidAuthority => StatusCode::BAD_REQUEST,
             Reason::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            Reason::ProxyAuthentication => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
             _ => StatusCode::FORBIDDEN,
         };
         Denial { status, reason, hint: None }
@@ -81,5 +82,8 @@ fn answer(
     headers.insert(header, HeaderValue::from_static(reason));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+        headers.insert(PROXY_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"jail\""));
+    }
     response
 }

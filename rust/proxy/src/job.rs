@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use policy::{Decision, Policy, Reason, Request, RequestPath, RuleId};
+use secrecy::SecretString;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::audit::{Audit, Event, What};
@@ -23,6 +24,8 @@ pub(crate) struct Job {
     pub(crate) ca: JobCa,
     pub(crate) audit: Arc<dyn Audit>,
     pub(crate) names: Arc<Names>,
+    /// The explicit proxy's password, if it asks for one.
+    pub(crate) password: Option<SecretString>,
     /// `/`, for what has no path.
     pub(crate) root: RequestPath,
     /// One place per push that is being read.

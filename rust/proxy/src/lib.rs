@@ -93,6 +93,7 @@ pub fn serve(listeners: Listeners, config: Config) -> Result<ProxyHandle, ServeE
         ca: config.ca,
         audit: config.audit,
         names: Arc::new(Names::default()),
+        password: config.password,
         root: RequestPath::parse("/")?,
         pushes: Arc::new(Semaphore::new(job::PUSHES)),
         closing,

@@ -68,6 +68,51 @@ async fn a_tunnel_may_carry_plain_http() {
 }
 
 #[tokio::test]
+async fn where_a_password_is_asked_for_nothing_passes_without_it() {
+    let server = Server::http().await;
+    let jail = Jail::allow(&["http://a.test", "a.test", "tcp://a.test:5432"])
+        .to("a.test:80", &server)
+        .to("a.test:5432", &server)
+        .password("secret")
+        .start();
+    let basic = |pair: &str| {
+        use base64::Engine;
+        format!("Proxy-Authorization: Basic {}\r\n", base64::engine::general_purpose::STANDARD.encode(pair))
+    };
+    for line in ["GET http://a.test/", "CONNECT a.test:443", "CONNECT a.test:5432", "GET /", "OPTIONS *"] {
+        for said in [
+            "",
+            &basic("job:wrong"),
+            "Proxy-Authorization: Bearer secret\r\n",
+            "Authorization: Basic c2VjcmV0\r\n",
+        ] {
+            let request = format!("{line} HTTP/1.1\r\nHost: a.test\r\n{said}Connection: close\r\n\r\n");
+            let answer = say(dial(jail.explicit).await, request.as_bytes()).await;
+            assert!(answer.starts_with("HTTP/1.1 407 "), "{line} {said}: {answer}");
+            assert!(answer.contains("proxy-authenticate: Basic realm=\"jail\"\r\n"), "{answer}");
+            assert!(answer.contains("x-jail-deny: proxy-authentication\r\n"), "{answer}");
+        }
+    }
+    jail.connection_denied("proxy-authentication").await;
+    assert_eq!(server.requests(), 0);
+
+    let right = basic("job:secret");
+    let request = format!("GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n{right}Connection: close\r\n\r\n");
+    let answer = say(dial(jail.explicit).await, request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(server.requests(), 1);
+    // Each request of a connection says it anew: what an earlier one said is not the later one's.
+    let first = format!("GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\n{right}\r\n");
+    let second = "GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n";
+    let answers = say(dial(jail.explicit).await, (first + second).as_bytes()).await;
+    assert_eq!((answers.matches("HTTP/1.1 200 ").count(), answers.matches("HTTP/1.1 407 ").count()), (1, 1));
+    let mut tunnel = dial(jail.explicit).await;
+    let request = format!("CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n{right}\r\n");
+    tunnel.write_all(request.as_bytes()).await.unwrap();
+    assert!(read_head(&mut tunnel).await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
 async fn connect_targets_that_are_none() {
     let jail = Jail::allow(&["a.test"]).start();
     for (target, host, expected) in [

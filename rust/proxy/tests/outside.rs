@@ -280,6 +280,7 @@ fn a_file_that_holds_no_certificates_is_an_error_before_anything_starts() {
             limits: Limits::default(),
             ca: proxy::ca::JobCa::generate().unwrap(),
             audit: std::sync::Arc::new(Silence),
+            password: None,
         };
         let error = proxy::serve(Listeners::default(), config).unwrap_err().to_string();
         assert!(error.contains(&path.display().to_string()), "{error}");

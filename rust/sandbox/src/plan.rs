@@ -24,6 +24,10 @@ pub struct Plan {
     /// The file tree beside what every jail has (`/proc`, `/dev`, `/tmp`, `/run`, an empty root), in order; a later
     /// entry may lie on top of an earlier one. Parents that are missing are made (mode 0755).
     pub tree: Vec<Entry>,
+    /// Paths in writable places that the job must not make, where a backend can refuse that (a mount namespace cannot:
+    /// there is nothing to mount on).
+    #[serde(with = "crate::bytes::list")]
+    pub absent: Vec<PathBuf>,
     /// The sockets bound inside and handed out.
     pub listen: Listen,
     /// What the job may use up.

@@ -10,8 +10,12 @@ use zeroize::Zeroizing;
 use super::{Bytes, Miss};
 
 /// Where a secret can be on a machine without a keychain.
-pub(super) const ALTERNATIVES: &str =
-    "file:PATH (mode 600), command:PROGRAM (e.g. `pass show NAME`), systemd:NAME or env:VAR";
+pub(super) const ALTERNATIVES: &str = if cfg!(target_os = "macos") {
+    "command:/usr/bin/security find-generic-password -w -s SERVICE (over SSH after `security unlock-keychain`), \
+     file:PATH (mode 600) or env:VAR"
+} else {
+    "file:PATH (mode 600), command:PROGRAM (e.g. `pass show NAME`), systemd:NAME or env:VAR"
+};
 
 /// Reads one item.
 pub(super) fn read(service: &str, account: &str, time_limit: Duration) -> Result<Bytes, Miss> {

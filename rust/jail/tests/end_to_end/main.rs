@@ -6,6 +6,8 @@
 //! The same binary runs as root and as an ordinary user, in parallel, under `cargo test` and `cargo nextest run`.
 //! A program that this machine lacks makes a test print `skipped: WHY` on standard error.
 
+// They know Linux's ways of looking into a jail. What is macOS's own is asked of its profiles, and of `jail demo`.
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails panics")]
 #![allow(clippy::disallowed_methods, reason = "the tests play the outside, which no address guard protects")]
 

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::prefixed::Prefixed;
 use super::sniff::{Protocol, sniff};
-use super::{channel, http, tunnel};
+use super::{channel, http, password, tunnel};
 use crate::authority_bind::{Binding, Destination};
 use crate::denial::{self, Asked, Denial};
 use crate::exchange::{self, AnswerBody, Session};
@@ -35,7 +35,9 @@ pub(super) async fn serve(job: Arc<Job>, mut stream: Prefixed, place: Place) {
     http::http1_with(&job, "", stream, |request| {
         let session = session.clone();
         async move {
-            if request.method() == Method::CONNECT {
+            if !password::is_said(session.job.password.as_ref(), request.headers()) {
+                stranger(&session, &request)
+            } else if request.method() == Method::CONNECT {
                 connect(&session, request).await
             } else {
                 exchange::answer(&session, request).await
@@ -43,6 +45,13 @@ pub(super) async fn serve(job: Arc<Job>, mut stream: Prefixed, place: Place) {
         }
     })
     .await;
+}
+
+/// The answer to a client that does not know the job's password: perhaps no client of the job's at all.
+fn stranger(session: &Session, request: &Request<Incoming>) -> Response<AnswerBody> {
+    let reason = Reason::ProxyAuthentication;
+    session.job.record_connection("", reason.as_str());
+    Denial::from(reason).response(&Asked { authority: "", method: request.method(), path: "" })
 }
 
 /// Opens a tunnel to ourselves: what comes through it is looked at like any other connection to that server.

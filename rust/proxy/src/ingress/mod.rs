@@ -3,6 +3,7 @@
 mod channel;
 mod explicit;
 mod http;
+mod password;
 mod prefixed;
 mod sniff;
 mod tunnel;

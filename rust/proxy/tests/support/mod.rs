@@ -54,6 +54,7 @@ pub struct JailBuilder {
     credentials: Vec<Credential>,
     bind_to: &'static str,
     extra_port: Option<u16>,
+    password: Option<String>,
 }
 
 #[derive(Default)]
@@ -80,6 +81,7 @@ impl Jail {
             credentials: Vec::new(),
             bind_to: "127.0.0.1:0",
             extra_port: None,
+            password: None,
         }
     }
 
@@ -166,6 +168,12 @@ impl JailBuilder {
         self
     }
 
+    /// Asks clients of the explicit proxy for it.
+    pub fn password(mut self, password: &str) -> JailBuilder {
+        self.password = Some(password.to_owned());
+        self
+    }
+
     /// Listens on every address, as in a jail, and for a third port.
     pub fn everywhere(mut self, extra_port: u16) -> JailBuilder {
         self.bind_to = "[::]:0";
@@ -209,6 +217,7 @@ impl JailBuilder {
             limits: self.limits,
             ca,
             audit: log,
+            password: self.password.map(Into::into),
         };
         jail.handle = Some(serve(listeners, config).unwrap());
         jail

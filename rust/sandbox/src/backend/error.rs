@@ -22,7 +22,6 @@ impl From<std::io::Error> for Os {
     }
 }
 
-#[cfg(target_os = "linux")]
 impl From<nix::errno::Errno> for Os {
     fn from(errno: nix::errno::Errno) -> Os {
         Os(errno as i32)
@@ -359,5 +358,31 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         os: Os,
+    },
+    /// What this platform cannot do.
+    #[error("this backend cannot make {what}; {cure}")]
+    Unsupported {
+        /// What.
+        what: String,
+        /// What helps.
+        cure: String,
+    },
+    /// A path that a profile cannot say.
+    #[error(
+        "{path:?} cannot be written into the job's sandbox profile: it must be absolute and UTF-8; rename it"
+    )]
+    OddPath {
+        /// On the host.
+        #[serde(with = "crate::bytes")]
+        path: PathBuf,
+    },
+    /// Apple's program makes no sandbox.
+    #[error("{program:?} makes no sandbox here, so there is no jail ({text}); {cure}", cure = crate::backend::seatbelt::FORBIDDEN)]
+    Seatbelt {
+        /// The program.
+        #[serde(with = "crate::bytes")]
+        program: PathBuf,
+        /// What it says.
+        text: String,
     },
 }

@@ -7,6 +7,7 @@ use crate::plan::Plan;
 mod error;
 #[cfg(target_os = "linux")]
 pub mod native;
+pub mod seatbelt;
 #[cfg(target_os = "linux")]
 pub mod systemd;
 
@@ -16,6 +17,10 @@ pub use error::{Error, Os};
 pub trait Backend {
     /// The ids that a job of this process sees as its own.
     fn job_ids(&self) -> JobIds;
+    /// How the job reaches its proxy.
+    fn reach(&self) -> Reach {
+        Reach::Everywhere
+    }
     /// Makes the namespaces, binds the sockets inside and hands them out. Nothing of the job runs yet.
     fn prepare(&self, plan: &Plan) -> Result<Box<dyn Prepared>, Error>;
 }
@@ -38,6 +43,20 @@ pub struct JobIds {
     pub uid: u32,
     /// The group id.
     pub gid: u32,
+}
+
+/// How a job reaches its proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Whatever address it connects to, on the ports of the plan.
+    Everywhere,
+    /// By one port of the host's loopback, which other programs can reach too: the proxy asks for the secret.
+    Port {
+        /// On 127.0.0.1.
+        port: u16,
+        /// The password of its proxy.
+        secret: String,
+    },
 }
 
 /// Sockets bound inside a jail.

@@ -7,10 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use nix::unistd::pipe2;
 
 /// What the launcher passes on to its job, or acts on.
 const CAUGHT: [Signal; 9] = [
@@ -39,7 +37,7 @@ pub(crate) struct Caught {
 impl Caught {
     /// Starts catching; `None` if another job of this process does already (signals go to the first).
     pub(crate) fn start() -> nix::Result<Option<Caught>> {
-        let (reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        let (reader, writer) = pipe()?;
         if WRITER.compare_exchange(NOBODY, writer.as_raw_fd(), Ordering::SeqCst, Ordering::SeqCst).is_err() {
             return Ok(None);
         }
@@ -93,7 +91,28 @@ impl Drop for Caught {
     }
 }
 
+/// A pipe that neither blocks nor is inherited.
+#[cfg(target_os = "linux")]
+fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
+    use nix::fcntl::OFlag;
+    nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+}
+
+/// The same in two steps, which are all that there is: a program that another thread starts in between inherits it,
+/// which is of no use to it.
+#[cfg(not(target_os = "linux"))]
+fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
+    use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+    let (reader, writer) = nix::unistd::pipe()?;
+    for end in [&reader, &writer] {
+        fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    }
+    Ok((reader, writer))
+}
+
 /// Every signal back to its default action and none blocked: what a program may expect at its start.
+#[cfg(target_os = "linux")]
 pub(crate) fn reset() -> nix::Result<()> {
     /// The kernel's `struct sigaction` (not the C library's) is at most this long; all zero is the default action.
     const DEFAULT: [u64; 4] = [0; 4];

@@ -1,6 +1,8 @@
 //! Terminals: the requests that have no safe wrapper.
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
+#[cfg(target_os = "linux")]
+use std::os::fd::{FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -24,6 +26,7 @@ pub(crate) fn set_window_size(terminal: BorrowedFd<'_>, size: Winsize) -> nix::R
 }
 
 /// Makes a terminal the controlling one of this session, whose leader the caller is.
+#[cfg(target_os = "linux")]
 pub(crate) fn take_as_controlling(terminal: BorrowedFd<'_>) -> nix::Result<()> {
     // SAFETY: takes a number.
     // JUSTIFICATION: an ioctl has no safe form.
@@ -32,6 +35,7 @@ pub(crate) fn take_as_controlling(terminal: BorrowedFd<'_>) -> nix::Result<()> {
 }
 
 /// Unlocks the slave of a pseudo-terminal and opens it, without a path.
+#[cfg(target_os = "linux")]
 pub(crate) fn open_slave(master: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     let unlocked: libc::c_int = 0;
     // SAFETY: the kernel reads one int.
