@@ -10,7 +10,12 @@ in
   config.launchd.user.agents = lib.mapAttrs' (name: jail: {
     name = "nix-jail-${name}";
     value.serviceConfig = {
+      # At a start of the machine the store's volume may come after the agents.
       ProgramArguments = [
+        "/bin/sh"
+        "-c"
+        "/bin/wait4path /nix/store && exec \"$@\""
+        "jail"
         (lib.getExe cfg.package)
         "run"
         name
@@ -22,4 +27,17 @@ in
       KeepAlive = true;
     };
   }) (lib.filterAttrs (_: jail: jail.service.enable) cfg.jails);
+
+  config.assertions = lib.concatLists (
+    lib.mapAttrsToList (name: jail: [
+      {
+        assertion = jail.workspaceMode != "overlay";
+        message = "services.nix-jail.jails.${name}.workspaceMode: macOS has no layers over a directory; use ro or rw, or work on a copy.";
+      }
+      {
+        assertion = jail.backend != "native";
+        message = "services.nix-jail.jails.${name}.backend: native is for Linux; use auto or seatbelt.";
+      }
+    ]) cfg.jails
+  );
 }

@@ -3,6 +3,7 @@
   darwin,
   failures,
   lib,
+  withoutHashes,
   ...
 }:
 let
@@ -24,7 +25,8 @@ let
     }
   ];
   agents = lib.filterAttrs (name: _: lib.hasPrefix "nix-jail" name) system.config.launchd.user.agents;
-  arguments = name: lib.tail agents."nix-jail-${name}".serviceConfig.ProgramArguments;
+  # After the shell that waits for the store, and the program.
+  arguments = name: lib.drop 5 agents."nix-jail-${name}".serviceConfig.ProgramArguments;
 in
 {
   testNothingFails = {
@@ -77,11 +79,29 @@ in
       ]
     ];
   };
-  # The property list is made of it: everything in it is a value that a property list has.
+  # What launchd reads.
   testPropertyList = {
-    expr = lib.hasInfix "<string>/Users/me/project</string>" (
-      lib.generators.toPlist { escape = true; } agents.nix-jail-served.serviceConfig
-    );
-    expected = true;
+    expr = withoutHashes system.config.environment.userLaunchAgents."org.nixos.nix-jail-served.plist".text;
+    expected = lib.readFile ./golden/served.plist;
+  };
+  testWhatMacCannotSaysSo = {
+    expr =
+      map
+        (
+          jail:
+          map (lib.hasInfix "services.nix-jail.jails.x.") (
+            failures (darwin [ { services.nix-jail.jails.x = jail; } ])
+          )
+        )
+        [
+          { workspaceMode = "overlay"; }
+          { backend = "native"; }
+          { backend = "seatbelt"; }
+        ];
+    expected = [
+      [ true ]
+      [ true ]
+      [ ]
+    ];
   };
 }

@@ -2,6 +2,7 @@
 {
   failures,
   home,
+  homeOn,
   lib,
   nix-jail,
   ...
@@ -12,6 +13,15 @@ in
 {
   testCommands = {
     expr = map lib.getName system.config.home.packages;
+    expected = [
+      "nix-jail"
+      "claude"
+    ];
+  };
+  testOnMac = {
+    expr = map lib.getName (homeOn "aarch64-darwin" [
+      { services.nix-jail.jails.claude = nix-jail.lib.jails.claude; }
+    ]).config.home.packages;
     expected = [
       "nix-jail"
       "claude"

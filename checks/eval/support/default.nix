@@ -133,11 +133,15 @@ let
       };
 
     # The options of home-manager that our module sets: a stand-in, not home-manager.
-    home =
-      modules:
+    home = self.homeOn "x86_64-linux";
+    homeOn =
+      system: modules:
       lib.evalModules {
         class = "homeManager";
-        specialArgs = { inherit (self) pkgs nix-jail; };
+        specialArgs = {
+          pkgs = systemPackages system;
+          inherit (self) nix-jail;
+        };
         modules = [
           self.nix-jail.homeModules.default
           {
