@@ -25,6 +25,7 @@ main() {
   check build         cargo build --manifest-path "$manifest" --release --locked
   check jail-self     cargo_test -p nix-jail
   check jail-user     as_ordinary_user
+  check darwin        bash checks/darwin/typecheck.sh
   check demo          cargo run --manifest-path "$manifest" --release --locked --quiet -- demo
   check claude-code   bash checks/claude-code.sh
   check secret-service bash checks/secret-service.sh
@@ -138,7 +139,7 @@ virtual_machine() {
 
 binary_size() {
   local bytes
-  bytes=$(stat -c %s "$CARGO_TARGET_DIR/release/jail") || return 1
+  bytes=$(wc -c <"$CARGO_TARGET_DIR/release/jail") || return 1
   echo "the stripped binary has $bytes bytes (limit: 10 MB)"
   [ "$bytes" -le 10000000 ]
 }
