@@ -175,3 +175,46 @@ fn a_sandbox_that_is_none_makes_no_job() {
     assert!(matches!(absent.run(&absent.plan("echo ran > $OUT")), Err(Error::Seatbelt { .. })));
     assert_eq!(lenient.said() + &forbidden.said() + &absent.said(), "");
 }
+
+/// Set in the process of the test below that sits at a terminal: the directory for its output.
+const AT_A_TERMINAL: &str = "JAIL_TEST_AT_A_TERMINAL";
+
+#[test]
+fn a_job_at_a_terminal_has_one_of_its_own() {
+    if let Some(output) = std::env::var_os(AT_A_TERMINAL) {
+        let mac = Mac::new(STAND_IN);
+        let script = "tty > $OUT; sh -c 'echo $(ps -o tpgid= -p $$) $(ps -o pgid= -p $$)' >> $OUT; \
+                      read line; echo \"typed $line\" >> $OUT; printf 'shown\\033]52;c;eA==\\007so\\n'";
+        assert_eq!(mac.run(&mac.plan(script)).unwrap(), Ended::Code(0));
+        fs::write(PathBuf::from(output).join("said"), mac.said()).unwrap();
+        let profile = fs::read_to_string(mac.directory.path().join("profile")).unwrap();
+        assert!(profile.contains(&format!("(literal \"{}\")", mac.said().lines().next().unwrap())));
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let pair = nix::pty::openpty(None, None).unwrap();
+    let ours = nix::unistd::ttyname(&pair.slave).unwrap();
+    let stream = || std::process::Stdio::from(pair.slave.try_clone().unwrap());
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "backend::seatbelt::tests::a_job_at_a_terminal_has_one_of_its_own", "--nocapture"])
+        .env(AT_A_TERMINAL, directory.path())
+        .stdin(stream())
+        .stdout(stream())
+        .stderr(stream())
+        .spawn()
+        .unwrap();
+    drop(pair.slave);
+    nix::unistd::write(&pair.master, b"hello\n").unwrap();
+    let mut shown = Vec::new();
+    // Ends with an error when nobody has the other side any more.
+    let _ = std::io::Read::read_to_end(&mut fs::File::from(pair.master), &mut shown);
+    let shown = String::from_utf8_lossy(&shown);
+    assert!(child.wait().unwrap().success(), "{shown}");
+    assert!(shown.contains("shownso"), "what acts on the user's terminal is dropped: {shown}");
+    let said = fs::read_to_string(directory.path().join("said")).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("/dev/pts/") && Path::new(lines[0]) != ours, "{said}");
+    let [foreground, group] = <[&str; 2]>::try_from(lines[1].split(' ').collect::<Vec<_>>()).unwrap();
+    assert_eq!(foreground, group, "the job is in the foreground of its terminal: {said}");
+    assert_eq!(lines[2], "typed hello");
+}
