@@ -60,6 +60,7 @@ impl Mac {
             layer: PathBuf::new(),
             home,
             dummies: Vec::new(),
+            git: Vec::new(),
             ca_pem: ca.certificate_pem(),
             id: "job-1",
             ids: JobIds { uid: 501, gid: 20 },
