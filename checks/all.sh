@@ -30,6 +30,7 @@ main() {
   check claude-code   bash checks/claude-code.sh
   check secret-service bash checks/secret-service.sh
   check binary-size   binary_size
+  check static        bash checks/static.sh
   check nix           bash checks/nix.sh
   check nix-language  bash checks/nix-language.sh
   check vm            virtual_machine
@@ -68,7 +69,7 @@ skip() {
 # The programs that the end-to-end tests run in jails.
 install_packages() {
   local packages=() pair
-  for pair in curl:curl git:git python3:python3 node:nodejs openssl:openssl setpriv:util-linux perl:perl shellcheck:shellcheck java:default-jre-headless gnome-keyring-daemon:gnome-keyring dbus-run-session:dbus secret-tool:libsecret-tools bwrap:bubblewrap; do
+  for pair in curl:curl git:git python3:python3 node:nodejs openssl:openssl setpriv:util-linux perl:perl shellcheck:shellcheck java:default-jre-headless gnome-keyring-daemon:gnome-keyring dbus-run-session:dbus secret-tool:libsecret-tools bwrap:bubblewrap readelf:binutils; do
     [ -x "/usr/bin/${pair%%:*}" ] || packages+=("${pair##*:}")
   done
   [ -e /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)

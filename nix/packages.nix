@@ -22,6 +22,10 @@ let
   ) self.lib.jails;
 in
 readyMade
+// nixpkgs.lib.optionalAttrs pkgs.stdenv.hostPlatform.isLinux {
+  # For where there is no Nix, and no C library: musl, and `ring` as its cryptography.
+  nix-jail-static = pkgs.pkgsStatic.callPackage ./package.nix { };
+}
 // {
   nix-jail = package;
   default = package;

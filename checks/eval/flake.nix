@@ -57,6 +57,7 @@ in
         "default"
         "docs"
         "nix-jail"
+        "nix-jail-static"
       ]
     ) (_: true);
   };

@@ -1,22 +1,25 @@
 # The program's package, as far as it is an expression.
 { lib, pkgs, ... }:
 let
-  package = import ../../nix/package.nix {
-    inherit lib;
-    inherit (pkgs) stdenv;
-    rustPlatform.buildRustPackage =
-      attributes:
-      lib.fix (
-        self:
-        attributes {
-          finalPackage = self // {
-            overrideAttrs = change: self // change self;
-          };
-        }
-      );
-    installShellFiles = pkgs.hello;
-    inherit (pkgs) cargo-deny clippy rustfmt;
-  };
+  packageFor =
+    stdenv:
+    import ../../nix/package.nix {
+      inherit lib stdenv;
+      rustPlatform.buildRustPackage =
+        attributes:
+        lib.fix (
+          self:
+          attributes {
+            finalPackage = self // {
+              overrideAttrs = change: self // change self;
+            };
+          }
+        );
+      installShellFiles = pkgs.hello;
+      inherit (pkgs) cargo-deny clippy rustfmt;
+    };
+  package = packageFor pkgs.stdenv;
+  static = packageFor (lib.recursiveUpdate pkgs.stdenv { hostPlatform.isStatic = true; });
   lines = file: lib.splitString "\n" (lib.readFile file);
 in
 {
@@ -43,6 +46,19 @@ in
       lines ../../.cargo/config.toml
     );
     expected = true;
+  };
+  testCryptography = {
+    expr = map (package: [ package.buildNoDefaultFeatures ] ++ package.buildFeatures) [
+      package
+      static
+    ];
+    expected = [
+      [ false ]
+      [
+        true
+        "ring"
+      ]
+    ];
   };
   testProgram = {
     expr = package.meta.mainProgram;

@@ -75,6 +75,7 @@ let
         )
         // attributes.passthru or { };
 
+      pkgsStatic = pkgs;
       # The one package that is called is ours.
       callPackage =
         _: _:

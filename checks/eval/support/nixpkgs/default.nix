@@ -235,6 +235,7 @@ let
       nixosOptionsDoc = _: { optionsCommonMark = package "options.md"; };
       testers.testBuildFailure = failing: derive "failure" { inherit failing; };
       callPackage = _: _: derive "called" { passthru.tests = { }; };
+      pkgsStatic = pkgs;
       substituteAll = arguments: package (arguments.name or "substituted");
       replaceVars = _: _: package "replaced";
       formats =

@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# The static program: really static, small, and at work where there is nothing else, names included.
+# Exit code 77: it cannot run here, or a part of it cannot.
+#   checks/static.sh                 builds it
+#   STATIC_JAIL=…/jail checks/static.sh
+set -euo pipefail
+cd "$(dirname "$0")/.."
+most_bytes=8000000
+
+main() {
+  [ "$(uname -s)" = Linux ] || skip "static programs are for Linux"
+  local program missing=()
+  for program in ldd python3 readelf unshare; do
+    command -v "$program" >/dev/null || skip "there is no $program (Debian: apt-get install binutils libc-bin python3 util-linux)"
+  done
+  jail=${STATIC_JAIL:-$(build)}
+  test -x "$jail"
+  place=$(mktemp -d)
+  trap 'rm -rf "$place"' EXIT
+  is_static
+  is_small
+  works_alone
+  finds_names
+  asks_the_keychain
+  other_architecture
+  [ "${#missing[@]}" = 0 ] || skip "$(IFS=';'; echo "${missing[*]}"); all the rest has passed"
+}
+
+skip() {
+  echo "skipped: $*"
+  exit 77
+}
+
+# musl where its target is installed, glibc otherwise. Relative relocations are packed: they are a third of a megabyte.
+build() {
+  local target
+  target=$(uname -m)-unknown-linux-musl
+  [ -d "$(rustc --print target-libdir --target "$target")" ] || target=$(uname -m)-unknown-linux-gnu
+  RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs" \
+    cargo build --quiet --manifest-path rust/Cargo.toml --package nix-jail --no-default-features --features ring \
+    --release --locked --target "$target" >&2
+  realpath "${CARGO_TARGET_DIR:-rust/target}/$target/release/jail"
+}
+
+is_static() {
+  if { readelf --program-headers "$jail"; readelf --dynamic "$jail"; } | grep -E 'INTERP|NEEDED'; then return 1; fi
+  ldd "$jail" 2>&1 | grep -qE 'statically linked|not a dynamic executable'
+  readelf --file-header "$jail" | grep -qE 'Type: +DYN'
+  echo "static, and at another address each time"
+}
+
+is_small() {
+  local bytes
+  bytes=$(stat -c %s "$jail")
+  echo "$bytes bytes (limit: $most_bytes)"
+  [ "$bytes" -le "$most_bytes" ]
+}
+
+# A root that holds this program and nothing else.
+alone() {
+  mkdir -p "$place/root"
+  install -m 755 "$jail" "$place/root/jail"
+  unshare --user --map-root-user --mount --pid --fork python3 checks/static/alone.py "$place/root" "$@"
+}
+
+works_alone() {
+  alone /jail doctor >"$place/doctor" 2>&1 || { cat "$place/doctor"; false; }
+  # Of its own host it needs a shell.
+  "$jail" demo
+  [ "$(alone /jail run --quiet --workspace none --host /jail -- /jail --version)" = "$(cd / && "$jail" --version)" ]
+  echo "doctor and a job work in an empty root"
+}
+
+# The C library's look-up, in a root without a C library: by file, and by asking the server of resolv.conf.
+finds_names() {
+  mkdir -p "$place/root/etc"
+  echo "127.0.0.1 by-file.test" >"$place/root/etc/hosts"
+  echo "nameserver 127.0.0.1" >"$place/root/etc/resolv.conf"
+  # These two programs see each other in a network of their own.
+  unshare --user --map-root-user --net bash checks/static/names.sh "$jail" "$place/root"
+  echo "names are found"
+}
+
+asks_the_keychain() {
+  local program
+  for program in dbus-run-session gnome-keyring-daemon; do
+    command -v "$program" >/dev/null || { missing+=("the keychain was not asked: there is no $program"); return; }
+  done
+  mkdir -m 700 "$place/run"
+  # shellcheck disable=SC2016 # for the inner shell
+  env -i PATH="$PATH" HOME="$place" XDG_RUNTIME_DIR="$place/run" timeout 60 dbus-run-session -- bash -c \
+    'printf check | gnome-keyring-daemon --unlock --components=secrets >/dev/null && "$1" doctor' keychain "$jail" >"$place/keychain" 2>&1 || true
+  grep 'the keychain answers' "$place/keychain" || { cat "$place/keychain"; return 1; }
+}
+
+other_architecture() {
+  local other target tool
+  case $(uname -m) in x86_64) other=aarch64 ;; *) other=x86_64 ;; esac
+  for target in "$other-unknown-linux-musl" "$other-unknown-linux-gnu"; do
+    tool=${target/-unknown/}-gcc
+    if [ -d "$(rustc --print target-libdir --target "$target")" ] && command -v "$tool" >/dev/null; then
+      RUSTFLAGS="-C target-feature=+crt-static -C linker=$tool" cargo build --quiet --manifest-path rust/Cargo.toml \
+        --package nix-jail --no-default-features --features ring --release --locked --target "$target" >&2
+      return
+    fi
+  done
+  missing+=("$other was not built: its standard library of Rust or its C compiler is not installed")
+}
+
+main
