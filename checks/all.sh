@@ -31,6 +31,7 @@ main() {
   check secret-service bash checks/secret-service.sh
   check binary-size   binary_size
   check static        bash checks/static.sh
+  check oci           bash checks/oci.sh
   check nix           bash checks/nix.sh
   check nix-language  bash checks/nix-language.sh
   check vm            virtual_machine

@@ -2,6 +2,7 @@
 # The static program: really static, small, and at work where there is nothing else, names included.
 # Exit code 77: it cannot run here, or a part of it cannot.
 #   checks/static.sh                 builds it
+#   checks/static.sh build           builds it, prints where it is, and no more
 #   STATIC_JAIL=…/jail checks/static.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -107,4 +108,4 @@ other_architecture() {
   missing+=("$other was not built: its standard library of Rust or its C compiler is not installed")
 }
 
-main
+"${1:-main}"

@@ -26,7 +26,7 @@ pub(crate) const DNS_PORT: u16 = 53;
 const PROXY_USER: &str = "job";
 const HOSTNAME: &str = "jail";
 const USER: &str = "agent";
-const HOME: &str = "/home/agent";
+pub(crate) const HOME: &str = "/home/agent";
 
 /// What a jail is made of, beside its specification.
 pub(crate) struct Parts<'a> {
@@ -48,8 +48,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) dummies: Vec<(String, String)>,
     /// What git in the jail is told.
     pub(crate) git: Vec<(String, String)>,
-    /// The job's certificate authority.
-    pub(crate) ca_pem: &'a str,
+    /// What belongs to this job alone: whom it trusts, and its host's time zone.
+    pub(crate) own: Vec<Entry>,
     /// The job's id.
     pub(crate) id: &'a str,
     /// Who the job is inside.
@@ -64,8 +64,7 @@ pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Re
     let mut tree = parts.programs.entries;
     tree.extend(parts.closure.entries(&tree, operator).map_err(Failure::no_jail)?);
     tree.extend(etc::entries(parts.ids.uid, parts.ids.gid, USER, HOME, HOSTNAME));
-    let opaque = parts.policy.rules().iter().any(|rule| rule.scheme() == policy::Scheme::Tcp);
-    tree.extend(trust::files(parts.ca_pem, opaque).map_err(Failure::no_jail)?);
+    tree.extend(parts.own);
     tree.push(match parts.home {
         Some(source) => Entry::Bind { source, target: HOME.into(), access: Access::ReadWrite },
         None => Entry::Directory { target: HOME.into(), writable: true },
@@ -105,7 +104,7 @@ pub(crate) fn limits(spec: &JailSpec) -> Limits {
 }
 
 /// The sockets that are bound inside; a port of the host's loopback is bound already.
-fn listen(policy: &Policy, reach: &Reach) -> Listen {
+pub(crate) fn listen(policy: &Policy, reach: &Reach) -> Listen {
     match reach {
         Reach::Everywhere => {
             let mut tcp = vec![WEB_PORTS[0], WEB_PORTS[1], PROXY_PORT, DNS_PORT];
@@ -179,7 +178,7 @@ fn environment(
 }
 
 /// Puts what git is told behind what the operator tells it in the same way.
-fn add_git(
+pub(crate) fn add_git(
     configuration: &[(String, String)],
     environment: &mut Vec<(OsString, OsString)>,
 ) -> Result<(), Failure> {

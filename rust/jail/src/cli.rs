@@ -68,6 +68,9 @@ pub(crate) enum Command {
     Stop(StopArgs),
     /// Show what a job did on the network.
     Log(LogArgs),
+    /// Write a jail as images and the manifest of a Kubernetes pod.
+    #[cfg(target_os = "linux")]
+    ExportOci(Box<ExportArgs>),
     /// Print the JSON Schema of a specification.
     Schema,
     /// Print completions for a shell.
@@ -81,6 +84,10 @@ pub(crate) enum Command {
         #[arg(value_hint = ValueHint::DirPath)]
         directory: PathBuf,
     },
+    /// Be one of the containers of such a pod.
+    #[cfg(target_os = "linux")]
+    #[command(name = "__pod", hide = true, subcommand)]
+    Pod(crate::pod::Role),
     /// Make one HTTPS request (`jail demo` runs it where there is no curl).
     #[command(name = "__fetch", hide = true)]
     Fetch {
@@ -328,6 +335,49 @@ Examples:
   jail log
   jail log --follow claude
   jail log --json claude-1f09c2aa";
+
+/// Options of `jail export-oci`.
+#[cfg(target_os = "linux")]
+#[derive(Debug, Args)]
+#[command(after_help = EXPORT_EXAMPLES)]
+pub(crate) struct ExportArgs {
+    /// The jail.
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) jail: JailArgs,
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// Put this program of the host into the image, with what it needs to run.
+    #[arg(long, value_name = "PROGRAM", help_heading = "Files", value_hint = ValueHint::ExecutablePath)]
+    pub(crate) host: Vec<String>,
+    /// Set a variable in the image.
+    #[arg(long = "env", value_name = "NAME=VALUE", help_heading = "Environment")]
+    pub(crate) environment: Vec<String>,
+    /// Trust these certificates of upstream servers too (PEM).
+    #[arg(long, value_name = "FILE", help_heading = "Network", value_hint = ValueHint::FilePath)]
+    pub(crate) upstream_ca: Vec<PathBuf>,
+    /// A new directory for the image layout (`oci`) and the manifest (`pod.json`). Default: `NAME-oci`.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Where the cluster will find the images; the manifest names them there.
+    #[arg(long, value_name = "REGISTRY/PATH", default_value = "localhost")]
+    pub(crate) repository: String,
+    /// The static `jail` that runs in the pod. Default: this program, if it is one.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::ExecutablePath)]
+    pub(crate) program: Option<PathBuf>,
+    /// More words for the command of the jail.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) words: Vec<OsString>,
+}
+
+#[cfg(target_os = "linux")]
+const EXPORT_EXAMPLES: &str = "\
+Examples:
+  jail export-oci claude --repository registry.example/agents -- -p \"fix the tests\"
+  jail export-oci shell --host curl --allow example.com -- -c 'curl https://example.com'
+
+The pod has one container that walls off its network (NET_ADMIN), the proxy, and the job. Secrets come from the
+cluster: `env:` and `file:` sources are filled from the Kubernetes secret NAME-credentials, in the proxy only.";
 
 /// Reads `HOST:PORT:ADDRESS:PORT`; an IPv6 address is in brackets.
 fn connect_to(text: &str) -> Result<(Authority, SocketAddr), String> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sandbox::plan::{Access, Entry};
 
-/// The files of `/etc`, and the time zone's data; the job is `uid`, which is never root's.
+/// The files of `/etc`; the job is `uid`, which is never root's.
 pub(crate) fn entries(uid: u32, gid: u32, user_name: &str, home: &str, hostname: &str) -> Vec<Entry> {
     let passwd = format!(
         "root:x:0:0:root:/nonexistent:/bin/false\n\
@@ -13,7 +13,7 @@ pub(crate) fn entries(uid: u32, gid: u32, user_name: &str, home: &str, hostname:
     );
     let group = format!("root:x:0:\n{user_name}:x:{gid}:\nnogroup:x:65534:\n");
     let hosts = format!("127.0.0.1 localhost {hostname}\n::1 localhost ip6-localhost ip6-loopback\n");
-    let mut entries = vec![
+    vec![
         file("/etc/passwd", passwd),
         file("/etc/group", group),
         file("/etc/hosts", hosts),
@@ -25,12 +25,12 @@ pub(crate) fn entries(uid: u32, gid: u32, user_name: &str, home: &str, hostname:
         file("/etc/protocols", PROTOCOLS.to_owned()),
         file("/etc/shells", "/bin/sh\n".to_owned()),
         file("/etc/os-release", OS_RELEASE.to_owned()),
-    ];
-    // On macOS every jail reads the system's own.
-    if !cfg!(target_os = "macos") {
-        entries.extend(time_zone(Path::new("/etc/localtime")));
-    }
-    entries
+    ]
+}
+
+/// The host's time zone, with the data of all. On macOS every jail reads the system's own.
+pub(crate) fn time_zone() -> Vec<Entry> {
+    if cfg!(target_os = "macos") { Vec::new() } else { zone_at(Path::new("/etc/localtime")) }
 }
 
 /// The job's own responder. One try with a short wait: it answers at once or the job has no network at all.
@@ -66,7 +66,7 @@ fn file(target: &str, contents: String) -> Entry {
 }
 
 /// The host's zone: the link keeps its name, which is what most programs read.
-fn time_zone(link: &Path) -> Vec<Entry> {
+fn zone_at(link: &Path) -> Vec<Entry> {
     let Ok(zone) = link.canonicalize() else { return Vec::new() };
     let Some(database) = zone.ancestors().find(|path| path.ends_with("zoneinfo")) else { return Vec::new() };
     // In the usual place, whatever the host's is: programs have it built in.
@@ -109,9 +109,9 @@ mod tests {
         std::fs::write(database.join("Europe/Berlin"), "TZif").unwrap();
         let link = folder.path().join("localtime");
         std::os::unix::fs::symlink(database.join("Europe/Berlin"), &link).unwrap();
-        let entries = time_zone(&link);
+        let entries = zone_at(&link);
         let to = PathBuf::from("/usr/share/zoneinfo/Europe/Berlin");
         assert_eq!(entries[1], Entry::Symlink { target: PathBuf::from("/etc/localtime"), to });
-        assert_eq!(time_zone(&folder.path().join("none")), []);
+        assert_eq!(zone_at(&folder.path().join("none")), []);
     }
 }

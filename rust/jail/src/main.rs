@@ -9,6 +9,8 @@ mod demo;
 mod doctor;
 mod etc;
 mod explain;
+#[cfg(target_os = "linux")]
+mod export;
 mod failure;
 mod fetch;
 mod git;
@@ -18,6 +20,8 @@ mod learn;
 mod log;
 mod manual;
 mod operator;
+#[cfg(target_os = "linux")]
+mod pod;
 mod quantity;
 mod report;
 mod resolve;
@@ -77,6 +81,10 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Schema => manual::schema(),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { directory } => manual::pages(&directory),
+        #[cfg(target_os = "linux")]
+        Command::ExportOci(arguments) => export::export(*arguments, &operator),
+        #[cfg(target_os = "linux")]
+        Command::Pod(role) => pod::pod(role, &operator),
         Command::Fetch { url, header } => fetch::fetch(&url, header.as_deref()),
     }
 }

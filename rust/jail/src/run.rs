@@ -10,6 +10,7 @@ use policy::{Action, Policy, Rule};
 use proxy::ca::JobCa;
 use proxy::config::{Config, Limits, Listeners, Mode, Trust, Upstream};
 use sandbox::backend::{Backend, Ended, Reach};
+use sandbox::plan::Entry;
 use secrecy::SecretString;
 use serde::Serialize;
 
@@ -28,9 +29,10 @@ use crate::resolve::host::{self, HostTree};
 use crate::rules;
 use crate::spec::{self, BindSpec, Home, JailSpec};
 use crate::workspace::Workspace;
+use crate::{etc, trust};
 
 /// How long requests under way may take to end after the job's command has ended.
-const GRACE: Duration = Duration::from_secs(1);
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
 /// Runs the command in a jail; the exit code is the command's own.
 pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, Failure> {
@@ -74,7 +76,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
                 .map(|credential| (credential.name.clone(), credential.dummy.clone()))
                 .collect(),
             git: git::configuration(&credentials, &policy),
-            ca_pem: ca.certificate_pem(),
+            own: own_files(&ca, &policy)?,
             id: &directory.id,
             ids: backend.job_ids(),
             reach: &reach,
@@ -125,8 +127,16 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     Ok(ExitCode::from(code))
 }
 
+/// The job's own CA in the places where programs look, and the host's time zone.
+fn own_files(ca: &JobCa, policy: &Policy) -> Result<Vec<Entry>, Failure> {
+    let mut files =
+        trust::files(ca.certificate_pem(), trust::sees_real_servers(policy)).map_err(Failure::no_jail)?;
+    files.extend(etc::time_zone());
+    Ok(files)
+}
+
 /// No other process of this user may look into this one, and no core file may be made of it: it will hold secrets.
-fn close_memory() -> Result<(), Failure> {
+pub(crate) fn close_memory() -> Result<(), Failure> {
     use nix::sys::resource::{Resource, setrlimit};
     let closed = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     #[cfg(target_os = "linux")]
@@ -137,7 +147,10 @@ fn close_memory() -> Result<(), Failure> {
 }
 
 /// The jail of NAME with the flags on top, its policy, and the whole command.
-fn compose(arguments: &RunArgs, operator: &Operator) -> Result<(JailSpec, Policy, Vec<OsString>), Failure> {
+pub(crate) fn compose(
+    arguments: &RunArgs,
+    operator: &Operator,
+) -> Result<(JailSpec, Policy, Vec<OsString>), Failure> {
     let (mut spec, policy) = with_jail_arguments(arguments.name.as_deref(), &arguments.jail, operator)?;
     spec.programs.extend(arguments.host.iter().cloned());
     for (texts, writable) in [(&arguments.bind, true), (&arguments.ro_bind, false)] {
@@ -249,7 +262,11 @@ fn workspace(
 }
 
 /// A program that is not in the jail is better named here, with the cure, than by a shell inside.
-fn check_command(command: &[OsString], programs: &HostTree, closure: &Closure) -> Result<(), Failure> {
+pub(crate) fn check_command(
+    command: &[OsString],
+    programs: &HostTree,
+    closure: &Closure,
+) -> Result<(), Failure> {
     let program = Path::new(&command[0]);
     let is_path = program.components().count() > 1 || program.is_absolute();
     // A hook may put more programs on the path.
@@ -339,7 +356,7 @@ fn tell_systemd() {
 #[cfg(not(target_os = "linux"))]
 fn tell_systemd() {}
 
-fn listeners(bound: sandbox::backend::Listeners, reach: &Reach) -> Listeners {
+pub(crate) fn listeners(bound: sandbox::backend::Listeners, reach: &Reach) -> Listeners {
     let mut listeners = Listeners::default();
     if let Reach::Port { .. } = reach {
         listeners.explicit = bound.tcp.into_iter().map(|(_, listener)| listener).next();

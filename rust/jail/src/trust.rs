@@ -4,12 +4,13 @@ mod truststore;
 
 use std::path::{Path, PathBuf};
 
+use policy::{Policy, Scheme};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use sandbox::plan::Entry;
 
 /// The bundle that the variables name.
-const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+pub(crate) const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Where else programs have a bundle's path built in: Nix and NixOS, Fedora, OpenSSL's default file, SUSE.
 const BUNDLE_LINKS: &[&str] = &[
     "/etc/ssl/certs/ca-bundle.crt",
@@ -47,8 +48,7 @@ pub(crate) enum TrustError {
     },
     /// The system's bundle was asked for and there is none.
     #[error(
-        "the policy has tcp rules, behind which programs check certificates themselves, and this host has no \
-             certificate bundle ({looked}); install your system's ca-certificates package"
+        "the certificates of real servers are to be checked, and this host has no bundle for that ({looked}); install your system's ca-certificates package"
     )]
     NoSystemRoots {
         /// Where it was looked for.
@@ -81,6 +81,36 @@ pub(crate) fn files(job_ca: &str, opaque: bool) -> Result<Vec<Entry>, TrustError
     entries.extend(BUNDLE_LINKS.iter().map(|target| link(target, BUNDLE)));
     entries.extend(TRUSTSTORE_LINKS.iter().map(|target| link(target, TRUSTSTORE)));
     Ok(entries)
+}
+
+/// The places in which programs look, as links to files of these names in another directory.
+pub(crate) fn links(directory: &Path) -> Vec<Entry> {
+    let places = [(BUNDLE, BUNDLE_LINKS), (TRUSTSTORE, TRUSTSTORE_LINKS)];
+    let mut entries = Vec::new();
+    for (place, others) in places {
+        let file = directory.join(Path::new(place).file_name().unwrap_or_default());
+        entries.push(Entry::Symlink { target: place.into(), to: file });
+        entries.extend(others.iter().map(|target| link(target, place)));
+    }
+    entries
+}
+
+/// Whether a policy has `tcp` rules, behind which programs see the certificates of real servers.
+pub(crate) fn sees_real_servers(policy: &Policy) -> bool {
+    policy.rules().iter().any(|rule| rule.scheme() == Scheme::Tcp)
+}
+
+/// The host's own bundle.
+pub(crate) fn system_bundle() -> Result<String, TrustError> {
+    system_roots(SYSTEM_BUNDLES).map(|(_, roots)| roots)
+}
+
+/// The certificates of a file.
+pub(crate) fn bundle(path: &Path) -> Result<String, TrustError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| TrustError::Unreadable { path: path.to_owned(), error })?;
+    certificates(&text, &path.display().to_string())?;
+    Ok(text.trim_end().to_owned() + "\n")
 }
 
 /// The first of the host's own bundles that exists.

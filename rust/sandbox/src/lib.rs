@@ -7,6 +7,8 @@
 pub mod backend;
 mod bytes;
 pub mod plan;
+#[cfg(target_os = "linux")]
+pub mod pod;
 #[cfg_attr(target_os = "macos", path = "process_macos.rs")]
 pub mod process;
 #[cfg(target_os = "linux")]

@@ -288,7 +288,8 @@ fn entry(path: &Path, real_store: &Path) -> io::Result<Entry> {
     })
 }
 
-fn target(entry: &Entry) -> &Path {
+/// Where it is in the jail.
+pub(crate) fn target(entry: &Entry) -> &Path {
     match entry {
         Entry::Bind { target, .. }
         | Entry::Overlay { target, .. }

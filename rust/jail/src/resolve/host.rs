@@ -223,6 +223,12 @@ const SETS: &[(&str, &[&str])] = &[(
     ],
 )];
 
+/// Whether a file is a program that needs no loader and no libraries.
+pub(crate) fn is_static(file: &File) -> io::Result<bool> {
+    let object = elf::read(file)?;
+    Ok(object.is_some_and(|object| object.interpreter.is_none() && object.needed.is_empty()))
+}
+
 /// Finds programs and everything they need.
 ///
 /// A name is a program on the operator's `PATH` or a path; `NAME?` is left out where the host has none; `@shell` is

@@ -8,7 +8,10 @@ mod prefixed;
 mod sniff;
 mod tunnel;
 
+use std::io;
 use std::net::SocketAddr;
+#[cfg(target_os = "linux")]
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +36,7 @@ pub(crate) async fn serve_transparent(
     places: Arc<Semaphore>,
 ) {
     while let Some((stream, place)) = accept(&job, &listener, &places).await {
-        let destination = match stream.local_addr() {
+        let destination = match meant(&stream) {
             Ok(address) => destination(&job, address, port),
             Err(_) => continue,
         };
@@ -82,7 +85,32 @@ pub(crate) async fn accept(
     }
 }
 
-/// Where a connection to this address of ours wanted to go.
+/// The address that the client connected to: our end's, unless a packet filter sent the connection here.
+fn meant(stream: &TcpStream) -> io::Result<SocketAddr> {
+    let ours = stream.local_addr()?;
+    #[cfg(target_os = "linux")]
+    if let Some(address) = redirected(stream, ours) {
+        return Ok(address);
+    }
+    Ok(ours)
+}
+
+#[cfg(target_os = "linux")]
+fn redirected(stream: &TcpStream, ours: SocketAddr) -> Option<SocketAddr> {
+    use nix::sys::socket::{getsockopt, sockopt};
+    // An error means that no filter had its hands in it.
+    if ours.ip().to_canonical().is_ipv4() {
+        let found = getsockopt(stream, sockopt::OriginalDst).ok()?;
+        let address = Ipv4Addr::from(u32::from_be(found.sin_addr.s_addr));
+        Some(SocketAddr::new(address.into(), u16::from_be(found.sin_port)))
+    } else {
+        let found = getsockopt(stream, sockopt::Ip6tOriginalDst).ok()?;
+        let address = Ipv6Addr::from(found.sin6_addr.s6_addr);
+        Some(SocketAddr::new(address.into(), u16::from_be(found.sin6_port)))
+    }
+}
+
+/// Where a connection to this address wanted to go.
 fn destination(job: &Job, address: SocketAddr, port: u16) -> Destination {
     let address = SocketAddr::new(address.ip().to_canonical(), port);
     match job.names.name_of(address.ip()) {

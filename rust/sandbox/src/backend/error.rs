@@ -130,6 +130,14 @@ pub enum Error {
         /// What to do about it.
         cure: String,
     },
+    /// The packet filter of a pod took no rules.
+    #[error(
+        "cannot wall off the pod's network: {os}; this container needs user 0 with the capability NET_ADMIN, and its node a kernel of 5.2 or newer with nf_tables"
+    )]
+    Wall {
+        /// Why.
+        os: Os,
+    },
     /// A namespace is still the host's.
     #[error("the jail's {namespace} namespace is not its own; refusing to run anything in it")]
     NotIsolated {

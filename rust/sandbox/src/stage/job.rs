@@ -1,6 +1,6 @@
 //! The last steps before the command: every privilege goes, then the program is found and started.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -43,17 +43,7 @@ pub(crate) struct Setting {
 
 /// Becomes the command; returns only what went wrong.
 pub(crate) fn exec(plan: &Plan, setting: &Setting) -> Result<ExitCode, Error> {
-    let [program, arguments @ ..] = plan.command.as_slice() else { return Err(Error::NoCommand) };
-    let mut argv = vec![c_string(program.as_bytes(), "the command")?];
-    for argument in arguments {
-        argv.push(c_string(argument.as_bytes(), "an argument of the command")?);
-    }
-    let mut environment = Vec::with_capacity(plan.environment.len());
-    for (name, value) in &plan.environment {
-        let text = [name.as_bytes(), b"=", value.as_bytes()].concat();
-        environment.push(c_string(&text, &format!("the variable {name:?}"))?);
-    }
-    let candidates = candidates(program, plan)?;
+    let program = Program::new(&plan.command, &plan.environment)?;
 
     chdir(&plan.working_directory)
         .map_err(|os| Error::WorkingDirectory { path: plan.working_directory.clone(), os: os.into() })?;
@@ -67,7 +57,58 @@ pub(crate) fn exec(plan: &Plan, setting: &Setting) -> Result<ExitCode, Error> {
         .map_err(|os| privileges("keep standard streams only", os))?;
     drop_privileges(&setting.writable)?;
     signals::reset().map_err(|os| privileges("unblock signals", os))?;
-    Ok(start(program, &candidates, &argv, &environment))
+    Ok(program.start())
+}
+
+/// A command in the form that the kernel takes.
+pub(crate) struct Program {
+    name: OsString,
+    candidates: Vec<CString>,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+}
+
+impl Program {
+    pub(crate) fn new(command: &[OsString], variables: &[(OsString, OsString)]) -> Result<Program, Error> {
+        let [name, rest @ ..] = command else { return Err(Error::NoCommand) };
+        let mut arguments = vec![c_string(name.as_bytes(), "the command")?];
+        for argument in rest {
+            arguments.push(c_string(argument.as_bytes(), "an argument of the command")?);
+        }
+        let mut environment = Vec::with_capacity(variables.len());
+        for (name, value) in variables {
+            let text = [name.as_bytes(), b"=", value.as_bytes()].concat();
+            environment.push(c_string(&text, &format!("the variable {name:?}"))?);
+        }
+        Ok(Program { name: name.clone(), candidates: candidates(name, variables)?, arguments, environment })
+    }
+
+    /// Becomes it; returns only what went wrong.
+    pub(crate) fn start(&self) -> ExitCode {
+        let mut reason = Errno::ENOENT;
+        for path in &self.candidates {
+            let Err(os) = execve(path, &self.arguments, &self.environment);
+            match os {
+                Errno::ENOENT | Errno::ENOTDIR => {}
+                // Another directory of PATH may hold one that works.
+                Errno::EACCES => reason = os,
+                _ => {
+                    reason = os;
+                    break;
+                }
+            }
+        }
+        let (code, text) = match reason {
+            Errno::ENOENT if self.candidates.len() == 1 && self.name.as_bytes().contains(&b'/') => {
+                (NOT_FOUND, "not found in the jail (or the interpreter or loader that it names is not)")
+            }
+            Errno::ENOENT => (NOT_FOUND, "not found in the jail's PATH"),
+            other => (NOT_EXECUTABLE, other.desc()),
+        };
+        // Standard error is the job's by now; there is nobody else to tell.
+        let _ = writeln!(std::io::stderr(), "jail: {}: {text}", self.name.to_string_lossy());
+        ExitCode::from(code)
+    }
 }
 
 /// Own process group, in the foreground of the job's terminal. Its session is init's: a group whose leader's parent is
@@ -113,7 +154,7 @@ fn drop_privileges(writable: &[PathBuf]) -> Result<(), Error> {
 }
 
 /// The paths at which the program may be.
-fn candidates(program: &OsStr, plan: &Plan) -> Result<Vec<CString>, Error> {
+fn candidates(program: &OsStr, variables: &[(OsString, OsString)]) -> Result<Vec<CString>, Error> {
     let name = program.as_bytes();
     if name.contains(&b'/') {
         return Ok(vec![c_string(name, "the command")?]);
@@ -121,7 +162,7 @@ fn candidates(program: &OsStr, plan: &Plan) -> Result<Vec<CString>, Error> {
     if name.is_empty() {
         return Ok(Vec::new());
     }
-    let path = plan.environment.iter().find(|(variable, _)| variable == "PATH");
+    let path = variables.iter().find(|(variable, _)| variable == "PATH");
     let path = path.map_or(DEFAULT_PATH, |(_, value)| value.as_bytes());
     path.split(|&byte| byte == b':')
         .map(|directory| {
@@ -129,32 +170,6 @@ fn candidates(program: &OsStr, plan: &Plan) -> Result<Vec<CString>, Error> {
             c_string(&[directory, b"/", name].concat(), "PATH")
         })
         .collect()
-}
-
-fn start(program: &OsStr, candidates: &[CString], argv: &[CString], environment: &[CString]) -> ExitCode {
-    let mut reason = Errno::ENOENT;
-    for path in candidates {
-        let Err(os) = execve(path, argv, environment);
-        match os {
-            Errno::ENOENT | Errno::ENOTDIR => {}
-            // Another directory of PATH may hold one that works.
-            Errno::EACCES => reason = os,
-            _ => {
-                reason = os;
-                break;
-            }
-        }
-    }
-    let (code, text) = match reason {
-        Errno::ENOENT if candidates.len() == 1 && program.as_bytes().contains(&b'/') => {
-            (NOT_FOUND, "not found in the jail (or the interpreter or loader that it names is not)")
-        }
-        Errno::ENOENT => (NOT_FOUND, "not found in the jail's PATH"),
-        other => (NOT_EXECUTABLE, other.desc()),
-    };
-    // Standard error is the job's by now; there is nobody else to tell.
-    let _ = writeln!(std::io::stderr(), "jail: {}: {text}", program.to_string_lossy());
-    ExitCode::from(code)
 }
 
 fn c_string(bytes: &[u8], what: &str) -> Result<CString, Error> {

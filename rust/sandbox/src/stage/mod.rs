@@ -9,11 +9,11 @@
 //! reaps. Both trust nothing that comes from the job, and hold no secret.
 
 mod base;
-mod filter;
+pub(crate) mod filter;
 mod init;
-mod job;
+pub(crate) mod job;
 mod landlock;
-mod network;
+pub(crate) mod network;
 mod old;
 mod overlay;
 pub(crate) mod remedy;

@@ -11,10 +11,10 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{
     AddressFamily, Backlog, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6,
-    bind, connect, listen, recv, sendmsg, setsockopt, socket, sockopt,
+    bind as bind_to, connect, listen, recv, sendmsg, setsockopt, socket, sockopt,
 };
 
-use crate::backend::Error;
+use crate::backend::{Error, Listeners};
 use crate::plan::Listen;
 use crate::sys::fds::FDS_PER_MESSAGE;
 use crate::wire::{Channel, FromStage};
@@ -41,6 +41,20 @@ pub(crate) fn set_up(plan: &Listen, channel: &Channel) -> Result<(), Error> {
     }
 }
 
+/// Binds every socket, and keeps it.
+pub(crate) fn bind(plan: &Listen) -> Result<Listeners, Error> {
+    let mut listeners = Listeners::default();
+    for &port in &plan.tcp {
+        let socket = bound(SockType::Stream, port).map_err(|os| refused("TCP", port, os))?;
+        listeners.tcp.push((port, socket.into()));
+    }
+    for &port in &plan.udp {
+        let socket = bound(SockType::Datagram, port).map_err(|os| refused("UDP", port, os))?;
+        listeners.udp.push((port, socket.into()));
+    }
+    Ok(listeners)
+}
+
 /// A socket bound to every address, IPv6 and IPv4 (or IPv4 alone, where the kernel has no other).
 fn bound(kind: SockType, port: u16) -> nix::Result<OwnedFd> {
     match bound_both(kind, port) {
@@ -60,7 +74,7 @@ fn bound_both(kind: SockType, port: u16) -> nix::Result<OwnedFd> {
         setsockopt(&fd, sockopt::IpFreebind, &true)?;
     }
     let address = SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, port, 0, 0);
-    bind(fd.as_raw_fd(), &SockaddrIn6::from(address))?;
+    bind_to(fd.as_raw_fd(), &SockaddrIn6::from(address))?;
     open_for_connections(fd, kind)
 }
 
@@ -69,7 +83,7 @@ fn bound_ipv4(kind: SockType, port: u16) -> nix::Result<OwnedFd> {
     if kind == SockType::Datagram {
         setsockopt(&fd, sockopt::Ipv4PacketInfo, &true)?;
     }
-    bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)))?;
+    bind_to(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)))?;
     open_for_connections(fd, kind)
 }
 
