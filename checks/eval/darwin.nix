@@ -81,7 +81,9 @@ in
   };
   # What launchd reads.
   testPropertyList = {
-    expr = withoutHashes system.config.environment.userLaunchAgents."org.nixos.nix-jail-served.plist".text;
+    expr =
+      withoutHashes
+        system.config.environment.userLaunchAgents."org.nixos.nix-jail-served.plist".text;
     expected = lib.readFile ./golden/served.plist;
   };
   testWhatMacCannotSaysSo = {

@@ -19,9 +19,11 @@ in
     ];
   };
   testOnMac = {
-    expr = map lib.getName (homeOn "aarch64-darwin" [
-      { services.nix-jail.jails.claude = nix-jail.lib.jails.claude; }
-    ]).config.home.packages;
+    expr =
+      map lib.getName
+        (homeOn "aarch64-darwin" [
+          { services.nix-jail.jails.claude = nix-jail.lib.jails.claude; }
+        ]).config.home.packages;
     expected = [
       "nix-jail"
       "claude"
