@@ -1,14 +1,18 @@
 //! From a specification's credentials to the proxy's: the real ones read, a dummy made for each.
 
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
 use policy::{
     Authority, Decision, Host, HostPattern, Policy, Reason, Request, RequestPath, Rule, RuleId, Scheme,
 };
-use proxy::config::Credential;
+use proxy::config::{Credential, Held, OAuth, Origin};
 use secrecy::SecretString;
 
 use crate::failure::Failure;
 use crate::operator::Operator;
-use crate::secrets::{self, Source, dummy};
+use crate::secrets::{self, Live, Place, Pointers, Source, dummy};
 use crate::spec::{CredentialSpec, JailSpec, is_variable};
 
 /// Adds the credentials of the command line, `VAR=SOURCE@HOST[,HOST…]`; a text for each that is none.
@@ -45,6 +49,7 @@ pub(crate) fn check_names(spec: &JailSpec, policy: &Policy) -> Result<(), String
 pub(crate) struct Found<'a> {
     credential: &'a CredentialSpec,
     secret: SecretString,
+    source: Source,
 }
 
 /// Reads every credential; one that is missing and not optional is an error.
@@ -80,10 +85,17 @@ pub(crate) fn used<'a>(spec: &'a JailSpec, policy: &Policy) -> Vec<&'a Credentia
 }
 
 /// Makes a dummy for each credential; one that no rule lets out is an error.
-pub(crate) fn prepare(found: Vec<Found<'_>>, policy: &Policy) -> Result<Vec<Credential>, Failure> {
+pub(crate) fn prepare(
+    found: Vec<Found<'_>>,
+    policy: &Policy,
+    insecure_files: bool,
+    operator: &Operator,
+) -> Result<Vec<Credential>, Failure> {
+    let context = secrets::Context { insecure_files, ..operator.into() };
+    let locks = operator.runtime().join("locks");
     found
         .into_iter()
-        .map(|Found { credential, secret }| {
+        .map(|Found { credential, secret, source }| {
             let (hosts, rules) = places(credential, policy);
             if let Some(host) = hosts.iter().find_map(|pattern| shut_out(pattern, policy)) {
                 return Err(Failure::usage(format!(
@@ -95,6 +107,7 @@ pub(crate) fn prepare(found: Vec<Found<'_>>, policy: &Policy) -> Result<Vec<Cred
                 name: credential.variable.clone(),
                 dummy: dummy::make(&secret).map_err(Failure::no_jail)?,
                 secret,
+                origin: origin(credential, source, &context, &locks)?,
                 hosts,
                 rules,
                 headers: credential.headers.clone(),
@@ -104,6 +117,20 @@ pub(crate) fn prepare(found: Vec<Found<'_>>, policy: &Policy) -> Result<Vec<Cred
             })
         })
         .collect()
+}
+
+/// What stands in the job's variables.
+pub(crate) fn dummies(spec: &JailSpec, credentials: &[Credential]) -> Vec<(String, String)> {
+    let mut dummies = Vec::new();
+    for credential in credentials {
+        dummies.push((credential.name.clone(), credential.dummy.clone()));
+        let declared = spec.credentials.iter().find(|declared| declared.variable == credential.name);
+        let variable = declared.and_then(|declared| declared.oauth.as_ref()?.refresh_variable.clone());
+        if let (Some(variable), Origin::Login(_, oauth)) = (variable, &credential.origin) {
+            dummies.push((variable, oauth.refresh_dummy.clone()));
+        }
+    }
+    dummies
 }
 
 impl Found<'_> {
@@ -133,9 +160,57 @@ fn parse(text: &str) -> Result<CredentialSpec, String> {
         query_parameters: Vec::new(),
         group: None,
         optional: false,
+        oauth: None,
         allow_foreign: false,
         redact: true,
     })
+}
+
+/// Where the proxy reads the secret again while the job runs.
+fn origin(
+    credential: &CredentialSpec,
+    source: Source,
+    context: &secrets::Context,
+    locks: &Path,
+) -> Result<Origin, Failure> {
+    // The environment of this process cannot change.
+    if matches!(source.place, Place::Environment(_)) {
+        return Ok(Origin::Fixed);
+    }
+    let oauth =
+        credential.oauth.as_ref().filter(|oauth| source.pointer.as_deref() == Some(oauth.token.as_str()));
+    let pointers = oauth.map(|oauth| Pointers {
+        token: oauth.token.clone(),
+        refresh: oauth.refresh.clone(),
+        expiry: oauth.expiry.clone(),
+    });
+    let live = Live::new(source, pointers, context.clone(), locks.to_owned());
+    let Some(oauth) = oauth.filter(|_| live.is_login()) else { return Ok(Origin::Source(Arc::new(live))) };
+    let held = live.held().map_err(Failure::no_jail)?;
+    let cure =
+        oauth.cure.clone().unwrap_or_else(|| "log in with the program that the login is of".to_owned());
+    let refresh = match held {
+        Held { refresh: Some(refresh), .. } => refresh,
+        Held { expires: Some(expires), .. } if expires <= SystemTime::now() => {
+            return Err(Failure::no_jail(format!(
+                "the login for {} has expired and holds no refresh token; log in again: {cure}",
+                credential.variable
+            )));
+        }
+        // It is good until it is refused.
+        Held { secret, .. } => secret,
+    };
+    let (authority, path) = oauth.server().map_err(Failure::usage)?;
+    Ok(Origin::Login(
+        Arc::new(live),
+        OAuth {
+            authority,
+            path,
+            client_id: oauth.client_id.clone(),
+            refresh_dummy: dummy::make(&refresh).map_err(Failure::no_jail)?,
+            cure,
+        },
+    ))
 }
 
 /// An option's text for an error: who mistakes `SOURCE` for the secret itself must not find it in a log.
@@ -154,7 +229,7 @@ fn read_one<'a>(
         match secrets::read_first(&credential.variable, &credential.sources, context) {
             Ok(found) => {
                 tracing::debug!(credential = %credential.variable, source = %found.source, "found");
-                return Ok(Some(Found { credential, secret: found.secret }));
+                return Ok(Some(Found { credential, secret: found.secret, source: found.source }));
             }
             Err(error) if error.is_missing() => missing.push(error.to_string()),
             Err(error) => return Err(Failure::no_jail(error)),

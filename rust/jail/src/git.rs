@@ -146,6 +146,7 @@ mod tests {
             rules: rules.map(|rules| rules.into_iter().map(RuleId).collect()),
             headers: Vec::new(),
             query_parameters: Vec::new(),
+            origin: proxy::config::Origin::Fixed,
             allow_foreign: false,
             redact: true,
         }

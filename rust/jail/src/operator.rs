@@ -61,6 +61,17 @@ impl Operator {
         self.xdg("XDG_CACHE_HOME", ".cache").join("nix-jail")
     }
 
+    /// Where this user's jobs meet while they run.
+    pub(crate) fn runtime(&self) -> PathBuf {
+        // A job of cron or sudo has no variable; the directory is the same.
+        let usual = PathBuf::from(format!("/run/user/{}", self.uid));
+        self.variable("XDG_RUNTIME_DIR")
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+            .or_else(|| usual.is_dir().then_some(usual))
+            .map_or_else(|| self.state(), |path| path.join("nix-jail"))
+    }
+
     /// An absolute path; relative ones start at the current directory, `~/` at the home directory.
     pub(crate) fn path(&self, path: &Path) -> PathBuf {
         match path.strip_prefix("~") {

@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     let found = credentials::read(&spec, &policy, arguments.jail.insecure_file, operator)?;
     check_named(&arguments.jail, |name| found.iter().any(|found| found.name() == name))?;
     let policy = policy.without_credentials(|name| !found.iter().any(|found| found.name() == name));
-    let credentials = credentials::prepare(found, &policy)?;
+    let credentials = credentials::prepare(found, &policy, arguments.jail.insecure_file, operator)?;
     let ca = JobCa::generate().map_err(Failure::no_jail)?;
     let directory = JobDirectory::create(&operator.state(), &spec.name).map_err(Failure::no_jail)?;
     let plan = assemble::plan(
@@ -71,10 +71,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
             workspace: workspace.as_ref(),
             layer: layer(&directory, workspace.as_ref())?,
             home: home(&spec, operator)?,
-            dummies: credentials
-                .iter()
-                .map(|credential| (credential.name.clone(), credential.dummy.clone()))
-                .collect(),
+            dummies: credentials::dummies(&spec, &credentials),
             git: git::configuration(&credentials, &policy),
             own: own_files(&ca, &policy)?,
             id: &directory.id,

@@ -4,6 +4,8 @@ mod command;
 pub(crate) mod dummy;
 mod file;
 mod keyring;
+mod live;
+mod login;
 mod source;
 mod value;
 
@@ -20,6 +22,8 @@ use zeroize::Zeroizing;
 
 use crate::operator::Operator;
 
+pub(crate) use live::Live;
+pub(crate) use login::Pointers;
 pub(crate) use source::{Place, Source};
 
 /// The first source that exists, and what it holds.
@@ -144,16 +148,19 @@ pub(crate) fn read_first(name: &str, sources: &[Source], context: &Context) -> R
 
 /// Takes the secret from one source.
 fn read(source: &Source, context: &Context) -> Result<SecretString, Miss> {
-    let bytes = match &source.place {
-        Place::Environment(variable) => environment(variable, context)?,
-        Place::File(path) => file::read(&file::expand(path, context), context.insecure_files)?,
-        Place::Command(argv) => command::read(argv, context.time_limit)?,
+    value::secret(bytes(source, context)?, source.pointer.as_deref())
+}
+
+fn bytes(source: &Source, context: &Context) -> Result<Bytes, Miss> {
+    match &source.place {
+        Place::Environment(variable) => environment(variable, context),
+        Place::File(path) => file::read(&file::expand(path, context), context.insecure_files),
+        Place::Command(argv) => command::read(argv, context.time_limit),
         Place::Keyring { service, account } => {
-            keyring::read(service, account.as_deref().unwrap_or(&context.user), context.time_limit)?
+            keyring::read(service, account.as_deref().unwrap_or(&context.user), context.time_limit)
         }
-        Place::Systemd(name) => file::read(&file::systemd(name, context)?, true)?,
-    };
-    value::secret(bytes, source.pointer.as_deref())
+        Place::Systemd(name) => file::read(&file::systemd(name, context)?, true),
+    }
 }
 
 fn environment(variable: &str, context: &Context) -> Result<Bytes, Miss> {

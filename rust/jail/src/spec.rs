@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use policy::{HostPattern, Rule};
+use policy::{Authority, HostPattern, Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -88,6 +88,9 @@ pub(crate) struct CredentialSpec {
     /// Credentials of one group are alternatives: the first that is found is used, the others' variables stay unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) group: Option<String>,
+    /// How the login that a source holds is renewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) oauth: Option<OauthSpec>,
     /// Whether the job starts without it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) optional: bool,
@@ -97,6 +100,47 @@ pub(crate) struct CredentialSpec {
     /// Whether the real token is swapped back for the dummy in answers.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub(crate) redact: bool,
+}
+
+/// A login with a refresh token (OAuth 2.0), in JSON. The proxy renews it before it expires and writes it back.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct OauthSpec {
+    /// The JSON pointer of the access token: a `file:` or `keyring:` source that ends in it holds such a login, others
+    /// are used as they are.
+    pub(crate) token: String,
+    /// The JSON pointer of the refresh token.
+    pub(crate) refresh: String,
+    /// The JSON pointer of the time at which the access token expires (seconds or milliseconds since 1970).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) expiry: Option<String>,
+    /// The URL that gives new tokens (https).
+    pub(crate) endpoint: String,
+    /// The client id that the login was made with.
+    pub(crate) client_id: String,
+    /// The variable that holds a dummy of the refresh token inside, for programs that renew by themselves: the proxy
+    /// answers them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) refresh_variable: Option<String>,
+    /// What makes a new login on the host, for errors: `claude /login`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cure: Option<String>,
+}
+
+impl OauthSpec {
+    /// The server of `endpoint`, and the path there.
+    pub(crate) fn server(&self) -> Result<(Authority, String), String> {
+        let error =
+            |why: String| format!("oauth.endpoint {:?}: {why}; write https://HOST/PATH", self.endpoint);
+        let rest =
+            self.endpoint.strip_prefix("https://").ok_or_else(|| error("it is not https".to_owned()))?;
+        let (authority, path) = rest.split_once('/').ok_or_else(|| error("it has no path".to_owned()))?;
+        let authority = Authority::parse(authority, Some(443)).map_err(|why| error(why.to_string()))?;
+        if path.bytes().any(|byte| !byte.is_ascii_graphic() || b"?#%\\".contains(&byte)) {
+            return Err(error("its path is not plain".to_owned()));
+        }
+        Ok((authority, format!("/{path}")))
+    }
 }
 
 /// A file or directory of the host that is in the jail.
@@ -381,6 +425,7 @@ impl JailSpec {
                 ));
             }
         }
+        self.credentials.iter().try_for_each(|credential| self.validate_oauth(credential))?;
         if let Some(path) = self.protect.iter().find(|path| !is_inside(path)) {
             return Err(format!("protect: {} must be a relative path without `..`", path.display()));
         }
@@ -395,6 +440,34 @@ impl JailSpec {
             && !(cpus.is_finite() && cpus > 0.0)
         {
             return Err(format!("limits.cpus: {cpus} must be more than 0"));
+        }
+        Ok(())
+    }
+
+    fn validate_oauth(&self, credential: &CredentialSpec) -> Result<(), String> {
+        let (name, Some(oauth)) = (&credential.variable, &credential.oauth) else { return Ok(()) };
+        oauth.server().map_err(|error| format!("credential {name}: {error}"))?;
+        for pointer in [&oauth.token, &oauth.refresh].into_iter().chain(&oauth.expiry) {
+            if !pointer.starts_with('/') {
+                return Err(format!(
+                    "credential {name}: oauth: {pointer:?} is not a JSON pointer; it starts with /"
+                ));
+            }
+        }
+        if !credential.sources.iter().any(|source| source.pointer.as_ref() == Some(&oauth.token)) {
+            return Err(format!(
+                "credential {name}: no source ends in #{}, the pointer of oauth.token; add it to the one that holds the login",
+                oauth.token
+            ));
+        }
+        let Some(variable) = &oauth.refresh_variable else { return Ok(()) };
+        let is_taken = self.credentials.iter().any(|other| other.variable == *variable)
+            || self.environment.contains_key(variable)
+            || self.pass_environment.contains(variable);
+        if is_taken || !is_variable(variable) {
+            return Err(format!(
+                "credential {name}: oauth.refreshVariable {variable:?} must be a variable that nothing else sets"
+            ));
         }
         Ok(())
     }

@@ -54,6 +54,8 @@ pub enum Reason {
     ForeignCredential,
     /// The proxy asks for a password that was not said.
     ProxyAuthentication,
+    /// The login behind a credential has ended and could not be renewed.
+    CredentialExpired,
     /// Larger than a limit.
     TooLarge,
     /// More than a limit.
@@ -67,7 +69,7 @@ pub struct UnknownReason(String);
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 25] = [
+    pub const ALL: [Reason; 26] = [
         Reason::HostNotAllowed,
         Reason::SchemeNotAllowed,
         Reason::PortNotAllowed,
@@ -91,6 +93,7 @@ impl Reason {
         Reason::StrayCredential,
         Reason::ForeignCredential,
         Reason::ProxyAuthentication,
+        Reason::CredentialExpired,
         Reason::TooLarge,
         Reason::TooMany,
     ];
@@ -215,6 +218,11 @@ impl Reason {
                 "proxy-authentication",
                 "The job's proxy asks for a password; use the address in HTTPS_PROXY as it is, with its user name and \
                  password.",
+            ),
+            Reason::CredentialExpired => (
+                "credential-expired",
+                "The login behind the credential has ended and could not be renewed; do not retry. Ask the operator to \
+                 log in again on the host.",
             ),
             Reason::TooLarge => {
                 ("too-large", "A part of the request is larger than the proxy's limit; make it smaller.")

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use policy::{Authority, HostPattern, Policy, RuleId};
 use secrecy::SecretString;
@@ -62,8 +62,10 @@ pub struct Credential {
     pub name: String,
     /// What the job sees. Random per job, shaped like the real thing.
     pub dummy: String,
-    /// The real one.
+    /// The real one, as it was when the job was made.
     pub secret: SecretString,
+    /// Where it is read again.
+    pub origin: Origin,
     /// The hosts that get it.
     pub hosts: Vec<HostPattern>,
     /// The rules whose requests may carry it; `None` is any request to these hosts that the policy allows.
@@ -76,6 +78,60 @@ pub struct Credential {
     pub allow_foreign: bool,
     /// Whether the real token is swapped back in answers.
     pub redact: bool,
+}
+
+/// Where a secret comes from while the job runs.
+#[derive(Clone)]
+pub enum Origin {
+    /// It never changes.
+    Fixed,
+    /// It is read again when it is stale, and when a server refuses it.
+    Source(Arc<dyn Source>),
+    /// The same, and it is renewed before it expires.
+    Login(Arc<dyn Source>, OAuth),
+}
+
+/// A place that holds a secret. Every method may block: none is called on the proxy's own thread.
+pub trait Source: Send + Sync {
+    /// How long what was read counts as fresh.
+    fn lifetime(&self) -> Duration;
+    /// Reads it. The error says what happened and the cure, never the secret.
+    fn read(&self) -> Result<Held, String>;
+    /// Waits for this job's turn among all jobs of the user, and makes sure that a new login can be stored; the turn
+    /// ends when what is returned is dropped.
+    fn turn(&self) -> Result<Box<dyn Turn>, String>;
+}
+
+/// The right to renew one login.
+pub trait Turn: Send {
+    /// Puts `new` in the place of `old`; `Ok(false)` if something else is there by now, which then stays.
+    fn replace(&mut self, old: &Held, new: &Held) -> Result<bool, String>;
+}
+
+/// What a source holds.
+#[derive(Clone)]
+pub struct Held {
+    /// The secret itself; of a login, the access token.
+    pub secret: SecretString,
+    /// What a new one is got with.
+    pub refresh: Option<SecretString>,
+    /// When the secret expires.
+    pub expires: Option<SystemTime>,
+}
+
+/// How a login is renewed (RFC 6749, section 6).
+#[derive(Clone, Debug)]
+pub struct OAuth {
+    /// The server that gives new tokens.
+    pub authority: Authority,
+    /// The path there.
+    pub path: String,
+    /// Who asks.
+    pub client_id: String,
+    /// What the job sees in the refresh token's place. A request of the job that holds it is answered by the proxy.
+    pub refresh_dummy: String,
+    /// What makes a new login on the host, e.g. `claude /login`.
+    pub cure: String,
 }
 
 /// The way to the outside.

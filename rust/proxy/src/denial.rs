@@ -7,6 +7,7 @@ use policy::Reason;
 use serde_json::json;
 
 use crate::exchange::AnswerBody;
+use crate::keeper::Unrenewed;
 use crate::upstream::UpstreamError;
 
 /// A request that does not go on.
@@ -50,6 +51,20 @@ impl Denial {
         });
         answer(asked.method, self.status, "x-jail-deny", self.reason.as_str(), &body)
     }
+}
+
+/// The answer to a request whose credential has come to its end.
+pub(crate) fn unrenewed(problem: &Unrenewed, asked: &Asked<'_>) -> Response<AnswerBody> {
+    let reason = Reason::CredentialExpired.as_str();
+    let body = json!({
+        "error": "denied",
+        "reason": reason,
+        "authority": asked.authority,
+        "method": asked.method.as_str(),
+        "path": asked.path,
+        "hint": problem.to_string(),
+    });
+    answer(asked.method, StatusCode::FORBIDDEN, "x-jail-deny", reason, &body)
 }
 
 /// The answer to a request that was allowed and could not be served.

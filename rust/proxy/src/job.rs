@@ -11,14 +11,17 @@ use crate::audit::{Audit, Event, What};
 use crate::ca::JobCa;
 use crate::config::{Limits, Mode};
 use crate::dns::Names;
-use crate::swap::Vault;
+use crate::exchange::Room;
+use crate::keeper::Keeper;
 use crate::upstream::Upstream;
 
 /// One job, as its proxy sees it.
 pub(crate) struct Job {
     pub(crate) policy: Arc<Policy>,
     pub(crate) mode: Mode,
-    pub(crate) vault: Arc<Vault>,
+    pub(crate) keeper: Arc<Keeper>,
+    /// For copies of requests that may be sent twice.
+    pub(crate) room: Arc<Room>,
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) limits: Limits,
     pub(crate) ca: JobCa,

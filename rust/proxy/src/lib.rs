@@ -23,6 +23,7 @@ mod exchange;
 mod git;
 mod ingress;
 mod job;
+mod keeper;
 mod tls;
 mod upstream;
 
@@ -40,6 +41,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use config::{Config, Listeners};
 use dns::Names;
 use job::Job;
+use keeper::Keeper;
 use upstream::Upstream;
 
 pub use tls::crypto_provider;
@@ -82,13 +84,15 @@ pub enum ServeError {
 /// Starts serving; returns when every listener is registered.
 pub fn serve(listeners: Listeners, config: Config) -> Result<ProxyHandle, ServeError> {
     let policy = Arc::new(config.policy);
-    let upstream = Upstream::new(config.upstream, &config.limits, policy.clone())?;
+    let upstream = Arc::new(Upstream::new(config.upstream, &config.limits, policy.clone())?);
+    let keeper = Keeper::new(config.credentials, upstream.clone(), policy.clone())?;
     let (close, closing) = watch::channel(false);
     let job = Arc::new(Job {
         policy,
         mode: config.mode,
-        vault: Arc::new(swap::Vault::new(config.credentials)?),
-        upstream: Arc::new(upstream),
+        keeper: Arc::new(keeper),
+        room: Arc::default(),
+        upstream,
         limits: config.limits,
         ca: config.ca,
         audit: config.audit,
@@ -177,4 +181,5 @@ async fn work(
     if timeout(grace, places.acquire_many(all)).await.is_err() {
         tracing::debug!("requests were under way when the proxy stopped");
     }
+    job.keeper.settle().await;
 }

@@ -18,12 +18,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use policy::{Authority, Reason, RuleId};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
-use crate::config::Credential;
+use crate::config::{Credential, Held, Origin};
 use crate::redact::{Needles, Redactor, SHORTEST, plain_answers};
 
 pub use error::VaultError;
+pub(crate) use query::decode as decode_form;
 use slot::SlotNames;
 use stray::Dummies;
 
@@ -38,9 +39,12 @@ pub struct Vault {
 }
 
 /// A checked credential.
+#[derive(Clone)]
 struct Sealed {
     credential: Credential,
     headers: Vec<HeaderName>,
+    /// Secrets that it had before, and refresh tokens: a server may still send them back. The newest last.
+    past: Vec<(SecretString, String)>,
 }
 
 /// What was swapped into a request.
@@ -56,7 +60,20 @@ pub struct Swapped {
 impl Vault {
     /// Checks the credentials and makes them ready.
     pub fn new(credentials: Vec<Credential>) -> Result<Vault, VaultError> {
-        let sealed: Vec<Sealed> = credentials.into_iter().map(Sealed::new).collect::<Result<_, _>>()?;
+        Vault::of(credentials.into_iter().map(Sealed::new).collect::<Result<_, _>>()?)
+    }
+
+    /// The same vault with another secret in one credential. The dummies stay, and the secret that was is still swapped
+    /// back in answers.
+    pub(crate) fn renewed(&self, index: usize, held: &Held) -> Result<Vault, VaultError> {
+        let mut sealed = self.credentials.clone();
+        if let Some(one) = sealed.get_mut(index) {
+            one.renew(held)?;
+        }
+        Vault::of(sealed)
+    }
+
+    fn of(sealed: Vec<Sealed>) -> Result<Vault, VaultError> {
         for (index, one) in sealed.iter().enumerate() {
             for other in &sealed[index + 1..] {
                 one.refuse_confusion_with(other)?;
@@ -112,8 +129,18 @@ impl Vault {
             })
     }
 
+    /// What the job sees of a credential.
+    pub(crate) fn dummy(&self, index: usize) -> &str {
+        self.credentials.get(index).map_or("", Sealed::dummy)
+    }
+
+    /// What its host sees.
+    pub(crate) fn secret(&self, index: usize) -> SecretString {
+        self.credentials.get(index).map(|sealed| sealed.credential.secret.clone()).unwrap_or_default()
+    }
+
     /// The credentials of a host, by position.
-    fn own(&self, authority: &Authority) -> Vec<usize> {
+    pub(crate) fn own(&self, authority: &Authority) -> Vec<usize> {
         let is_own =
             |sealed: &Sealed| sealed.credential.hosts.iter().any(|host| host.matches(&authority.host));
         (0..self.credentials.len()).filter(|&index| is_own(&self.credentials[index])).collect()
@@ -129,8 +156,7 @@ impl Vault {
         if let Some(needles) = needles.get(&own) {
             return Some(Redactor::new(Arc::clone(needles)));
         }
-        let secrets = own.iter().map(|&index| &self.credentials[index]);
-        let made = Arc::new(Needles::new(secrets.map(|sealed| (sealed.secret(), sealed.dummy()))));
+        let made = Arc::new(Needles::new(own.iter().flat_map(|&index| self.credentials[index].redacted())));
         needles.insert(own, Arc::clone(&made));
         Some(Redactor::new(made))
     }
@@ -164,7 +190,7 @@ impl Sealed {
             if STRUCTURAL.contains(&header) { Err(invalid()) } else { Ok(header) }
         });
         let headers = headers.collect::<Result<_, _>>()?;
-        Ok(Sealed { headers, credential })
+        Ok(Sealed { headers, credential, past: Vec::new() })
     }
 
     /// Two credentials whose dummies cannot be told apart, or whose stand-ins would write a secret, are refused
@@ -178,6 +204,32 @@ impl Sealed {
             return Err(VaultError::DummyIsSecret(names().0));
         }
         Ok(())
+    }
+
+    /// Takes another secret, if it can be used as the first one could.
+    fn renew(&mut self, held: &Held) -> Result<(), VaultError> {
+        let credential = Credential { secret: held.secret.clone(), ..self.credential.clone() };
+        let Sealed { credential, .. } = Sealed::new(credential)?;
+        self.remember(self.credential.secret.clone(), self.dummy().to_owned());
+        if let (Some(refresh), Origin::Login(_, oauth)) = (&held.refresh, &credential.origin) {
+            self.remember(refresh.clone(), oauth.refresh_dummy.clone());
+        }
+        self.credential = credential;
+        Ok(())
+    }
+
+    fn remember(&mut self, secret: SecretString, dummy: String) {
+        self.past.retain(|(known, _)| known.expose_secret() != secret.expose_secret());
+        self.past.push((secret, dummy));
+        if self.past.len() > PAST {
+            self.past.remove(0);
+        }
+    }
+
+    /// Every secret that an answer may hold, and what the job sees instead.
+    fn redacted(&self) -> impl Iterator<Item = (&str, &str)> {
+        let past = self.past.iter().map(|(secret, dummy)| (secret.expose_secret(), dummy.as_str()));
+        std::iter::once((self.secret(), self.dummy())).chain(past)
     }
 
     /// Whether a request that this rule allowed may carry it.
@@ -207,6 +259,9 @@ impl fmt::Debug for Vault {
 
 /// Servers refuse longer header lines, and every spelling of a secret is held in memory.
 const LONGEST: usize = 8 * 1024;
+
+/// How many earlier secrets of a credential are kept in mind.
+const PAST: usize = 32;
 
 /// Headers that say how a message is framed or to whom it goes: never a slot.
 const STRUCTURAL: [HeaderName; 9] = [

@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Request};
 use http_body_util::{BodyExt, Channel, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use proxy::audit::What;
-use proxy::config::Credential;
+use proxy::config::{Credential, Origin};
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -28,6 +28,7 @@ fn credential() -> Credential {
         rules: None,
         headers: Vec::new(),
         query_parameters: Vec::new(),
+        origin: Origin::Fixed,
         allow_foreign: false,
         redact: true,
     }

@@ -23,6 +23,20 @@ pub(super) fn read(service: &str, account: &str, time_limit: Duration) -> Result
     within(time_limit, move || ask(&service, &account))
 }
 
+/// Writes one item, in the place of one of the same name.
+pub(super) fn write(service: &str, account: &str, secret: &[u8], time_limit: Duration) -> Result<(), Miss> {
+    let (service, account, secret) =
+        (service.to_owned(), account.to_owned(), Zeroizing::new(secret.to_vec()));
+    within(time_limit, move || on(&service, &account, |entry| entry.set_secret(&secret)))
+}
+
+/// Removes one item.
+#[allow(dead_code)]
+pub(super) fn remove(service: &str, account: &str, time_limit: Duration) -> Result<(), Miss> {
+    let (service, account) = (service.to_owned(), account.to_owned());
+    within(time_limit, move || on(&service, &account, Entry::delete_credential))
+}
+
 /// Whether there is a keychain that answers.
 pub(super) fn probe(time_limit: Duration) -> Result<(), Miss> {
     // An item that nobody has: to look it up needs no unlocking.
@@ -33,10 +47,10 @@ pub(super) fn probe(time_limit: Duration) -> Result<(), Miss> {
 }
 
 /// On a thread of its own: a locked keychain may ask somebody who is not there, and the call cannot be cancelled.
-fn within(
+fn within<T: Send + 'static>(
     time_limit: Duration,
-    question: impl FnOnce() -> Result<Bytes, Miss> + Send + 'static,
-) -> Result<Bytes, Miss> {
+    question: impl FnOnce() -> Result<T, Miss> + Send + 'static,
+) -> Result<T, Miss> {
     let (sender, answer) = mpsc::channel();
     thread::spawn(move || {
         let _ = sender.send(question());
@@ -59,12 +73,20 @@ fn unusable(what: String) -> Miss {
 }
 
 fn ask(service: &str, account: &str) -> Result<Bytes, Miss> {
+    on(service, account, Entry::get_secret).map(Zeroizing::new)
+}
+
+fn on<T>(
+    service: &str,
+    account: &str,
+    act: impl FnOnce(&Entry) -> keyring::v1::Result<T>,
+) -> Result<T, Miss> {
     if let Err(error) = Entry::store_status() {
         // Headless machines have none: the next source is asked.
         return Err(Miss::Absent(format!("no keychain is running here ({error})")));
     }
-    match Entry::new(service, account).and_then(|entry| entry.get_secret()) {
-        Ok(secret) => Ok(Zeroizing::new(secret)),
+    match Entry::new(service, account).and_then(|entry| act(&entry)) {
+        Ok(done) => Ok(done),
         Err(Error::NoEntry) => Err(Miss::Absent(format!("the keychain has no item of account {account:?}"))),
         Err(Error::NoStorageAccess(error)) => {
             Err(unusable(format!("the keychain is locked or refuses: {error}")))

@@ -61,7 +61,7 @@ fn shape(json: &Value) -> String {
     if found.is_empty() { "no strings".to_owned() } else { format!("strings at {}", found.join(", ")) }
 }
 
-fn wipe(json: &mut Value) {
+pub(super) fn wipe(json: &mut Value) {
     match json {
         Value::String(text) => text.zeroize(),
         Value::Array(values) => values.iter_mut().for_each(wipe),

@@ -1,5 +1,6 @@
 //! Bodies on their way through. Nothing is collected: a frame that came goes on.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use super::copy::{Copy, Room};
 use super::headers;
 use crate::redact::{self, BoxError, Coding, Decoder};
 use crate::swap::Vault;
@@ -33,6 +35,10 @@ pub(crate) struct RequestBody {
     held: Option<(Bytes, OwnedSemaphorePermit)>,
     /// What is left of a piece that is being decoded, if the body is.
     decoding: Option<Box<(Decoder, Bytes)>>,
+    /// What is known already and goes last: all there is of a body that is sent again.
+    pieces: VecDeque<Bytes>,
+    /// What has gone through, if it may be sent again.
+    copy: Option<Copy>,
 }
 
 /// Whether there is more of a body to come.
@@ -43,7 +49,21 @@ impl RequestBody {
     pub(crate) fn new(body: Option<Incoming>, vault: Arc<Vault>) -> RequestBody {
         let inner = body.filter(|body| !body.is_end_stream());
         let unread = Unread(inner.is_some().then(|| Arc::new(AtomicBool::new(true))));
-        RequestBody { inner, unread, vault, held: None, decoding: None }
+        RequestBody { inner, unread, vault, held: None, decoding: None, pieces: VecDeque::new(), copy: None }
+    }
+
+    /// A body of these pieces.
+    pub(crate) fn of(pieces: Vec<Bytes>, vault: Arc<Vault>) -> RequestBody {
+        let mut body = RequestBody::new(None, vault);
+        body.pieces = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
+        body
+    }
+
+    /// Keeps what goes through, to be sent again if the server refuses the credential.
+    pub(super) fn kept(mut self, room: &Arc<Room>) -> (RequestBody, Copy) {
+        let copy = Copy::new(room.clone(), self.is_end_stream());
+        self.copy = Some(copy.clone());
+        (self, copy)
     }
 
     /// A body that is given plain.
@@ -66,7 +86,7 @@ impl RequestBody {
 
     /// The same body once more, if there is nothing in it.
     pub(crate) fn again(&self) -> Option<RequestBody> {
-        let is_empty = self.inner.is_none() && self.held.is_none();
+        let is_empty = self.inner.is_none() && self.held.is_none() && self.pieces.is_empty();
         is_empty.then(|| RequestBody::new(None, self.vault.clone()))
     }
 
@@ -95,6 +115,39 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(self.poll_next(context));
+        if let (Some(copy), None | Some(Ok(_))) = (&self.copy, &frame) {
+            let is_end = frame.is_none() || self.is_end_stream();
+            copy.add(frame.as_ref().and_then(|frame| frame.as_ref().ok()), is_end);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.held.is_none()
+            && self.decoding.is_none()
+            && self.pieces.is_empty()
+            && self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.decoding.is_some() {
+            return SizeHint::default();
+        }
+        let held = self.held.iter().map(|(held, _)| held).chain(&self.pieces);
+        let held: u64 = held.map(|piece| piece.len() as u64).sum();
+        let rest = self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(held));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(held));
+        }
+        hint
+    }
+}
+
+impl RequestBody {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Some((held, _)) = self.held.take().filter(|(held, _)| !held.is_empty()) {
             return Poll::Ready(Some(Ok(Frame::data(held))));
         }
@@ -102,7 +155,9 @@ impl Body for RequestBody {
             if let Some(plain) = self.decode()? {
                 return Poll::Ready(Some(Ok(Frame::data(plain))));
             }
-            let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+            let Some(inner) = &mut self.inner else {
+                return Poll::Ready(self.pieces.pop_front().map(|piece| Ok(Frame::data(piece))));
+            };
             let frame = ready!(Pin::new(&mut *inner).poll_frame(context)).transpose()?;
             if frame.is_none() || inner.is_end_stream() {
                 self.unread.none();
@@ -129,26 +184,6 @@ impl Body for RequestBody {
         }
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.held.is_none() && self.decoding.is_none() && self.inner.as_ref().is_none_or(Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        if self.decoding.is_some() {
-            return SizeHint::default();
-        }
-        let held = self.held.as_ref().map_or(0, |(held, _)| held.len() as u64);
-        let rest = self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower().saturating_add(held));
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper.saturating_add(held));
-        }
-        hint
-    }
-}
-
-impl RequestBody {
     /// The next plain bytes of the piece at hand.
     fn decode(&mut self) -> Result<Option<Bytes>, BoxError> {
         let Some((decoder, input)) = self.decoding.as_deref_mut() else { return Ok(None) };

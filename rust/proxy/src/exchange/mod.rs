@@ -1,14 +1,19 @@
 //! One request of the job, from its head to the answer's.
 
 mod body;
+mod copy;
 mod headers;
 mod record;
 mod upgrade;
 
+use body::Unread;
+
 pub(crate) use body::{AnswerBody, RequestBody, UnderWay};
+pub(crate) use copy::Room;
 pub(crate) use record::Record;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::header::{CONNECTION, EXPECT, HeaderValue};
 use http::request::Parts;
@@ -16,13 +21,14 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use policy::{Reason, RequestPath, Scheme};
+use policy::{Reason, RequestPath, RuleId, Scheme};
 
 use crate::authority_bind::{Binding, Misdirected};
 use crate::denial::{self, Denial};
 use crate::git::{self, Discovery};
 use crate::job::{Job, Place, Verdict};
-use crate::swap::Swapped;
+use crate::keeper::{OwnRefusal, Unrenewed, own_refresh};
+use crate::swap::{Swapped, Vault};
 use crate::upstream::{Ahead, Guard, Outgoing, Protocol, UpstreamError};
 
 /// One connection of the job on which requests arrive.
@@ -39,6 +45,7 @@ enum Refused {
     Denied(Denial),
     Push(git::Report),
     Failed(UpstreamError),
+    Unrenewed(Unrenewed),
 }
 
 /// Serves one request. There is always an answer.
@@ -71,6 +78,10 @@ pub(crate) async fn answer(session: &Session, mut request: Request<Incoming>) ->
             record.refs(report.refs.clone());
             report.response()
         }
+        Err(Refused::Unrenewed(problem)) => {
+            record.denied(Reason::CredentialExpired);
+            denial::unrenewed(&problem, &record.asked())
+        }
         Err(Refused::Failed(error)) => denial::upstream_failed(&error, &record.asked()),
     };
     if malformed && version < Version::HTTP_2 {
@@ -97,6 +108,11 @@ async fn pass(
         session.binding.target(&head).inspect_err(|wrong| record.authority(wrong.authority.as_ref()))?;
     record.authority(Some(&authority));
     headers::refuse_ambiguous(&head.headers)?;
+    if session.binding.scheme == Scheme::Https
+        && let Some(answer) = own_refresh(&job.keeper, &authority, &head, body).await
+    {
+        return Ok(answer?);
+    }
     let (path, target) = read_target(&head);
     let asked = policy::Request {
         scheme: session.binding.scheme,
@@ -111,7 +127,7 @@ async fn pass(
     let version = head.version;
     let mut outgoing_headers = head.headers.clone();
     let (rule, outgoing_body) = match (verdict, body.take()) {
-        (Verdict::Pass(rule), body) => (rule, RequestBody::new(body, job.vault.clone())),
+        (Verdict::Pass(rule), body) => (rule, RequestBody::new(body, job.keeper.vault())),
         (Verdict::Push, Some(body)) => {
             let passed = git::inspect(job, &asked, &mut outgoing_headers, body).await?;
             record.rule(Some(passed.rule));
@@ -121,36 +137,99 @@ async fn pass(
         (Verdict::Push, None) => return Err(Denial::from(Reason::MalformedRequest).into()),
     };
     headers::strip_request(&mut outgoing_headers);
-    let mut uri = Uri::from(target.clone());
-    let swapped = job
-        .vault
-        .outgoing(&authority, rule, session.binding.scheme == Scheme::Https, &mut outgoing_headers, &mut uri)
-        .map_err(Denial::from)?;
-    record.credentials(&swapped.names);
-    if websocket {
-        headers::ask_for_websocket(&mut outgoing_headers, swapped.redactor.is_some());
-    }
-
-    if let Some(ahead) = &session.ahead {
-        ahead.finished().await?;
-    }
-    let outgoing = Outgoing {
+    let outbound = Outbound {
+        session,
+        asked: &asked,
+        rule,
         method: head.method.clone(),
-        target: uri,
-        headers: outgoing_headers,
-        body: outgoing_body,
         protocol: protocol(session.binding.scheme, version, websocket),
     };
-    let unread = outgoing.body.unread();
-    let guard = Guard { policy: &job.policy, request: &asked };
-    let (response, address) = job.upstream.send(&guard, outgoing).await?;
-    record.address(address);
+    let Answered { response, swapped, unread } =
+        outbound.send_with_fresh(outgoing_headers, Uri::from(target.clone()), outgoing_body, record).await?;
     let mut response = give_back(session, response, swapped, job_side)?;
     if unread.is_any() && version < Version::HTTP_2 {
         // A client that had not begun to send would take the connection for a free one.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
+}
+
+/// A request that the policy has allowed, on its way out.
+struct Outbound<'a> {
+    session: &'a Session,
+    asked: &'a policy::Request<'a>,
+    rule: Option<RuleId>,
+    method: Method,
+    protocol: Protocol,
+}
+
+/// What came back, and what went out for it.
+struct Answered {
+    response: Response<Incoming>,
+    swapped: Swapped,
+    unread: Unread,
+}
+
+impl Outbound<'_> {
+    /// Sends it with the credentials of now; once more if the server refuses one and there is another by then.
+    ///
+    /// Only a body that has gone through whole and is still known can be sent again. Otherwise the job gets the refusal,
+    /// and its next request has the new credential.
+    async fn send_with_fresh(
+        &self,
+        headers: HeaderMap,
+        uri: Uri,
+        body: RequestBody,
+        record: &mut Record,
+    ) -> Result<Answered, Refused> {
+        let job = &self.session.job;
+        if !job.keeper.can_change(self.asked.authority) {
+            let vault = job.keeper.vault();
+            return self.send(&vault, headers, uri, body, record).await;
+        }
+        let vault = job.keeper.fresh(self.asked.authority).await;
+        let (body, copy) = body.kept(&job.room);
+        let sent = Instant::now();
+        let first = self.send(&vault, headers.clone(), uri.clone(), body, record).await?;
+        if first.response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(first);
+        }
+        let Some(vault) = job.keeper.refused(&vault, &first.swapped.names, sent).await? else {
+            return Ok(first);
+        };
+        let Some(pieces) = copy.whole() else { return Ok(first) };
+        let body = RequestBody::of(pieces, vault.clone());
+        self.send(&vault, headers, uri, body, record).await
+    }
+
+    async fn send(
+        &self,
+        vault: &Arc<Vault>,
+        mut headers: HeaderMap,
+        mut uri: Uri,
+        body: RequestBody,
+        record: &mut Record,
+    ) -> Result<Answered, Refused> {
+        let job = &self.session.job;
+        let tls = self.asked.scheme == Scheme::Https;
+        let swapped = vault
+            .outgoing(self.asked.authority, self.rule, tls, &mut headers, &mut uri)
+            .map_err(Denial::from)?;
+        record.credentials(&swapped.names);
+        if self.asked.websocket {
+            headers::ask_for_websocket(&mut headers, swapped.redactor.is_some());
+        }
+        if let Some(ahead) = &self.session.ahead {
+            ahead.finished().await?;
+        }
+        let unread = body.unread();
+        let outgoing =
+            Outgoing { method: self.method.clone(), target: uri, headers, body, protocol: self.protocol };
+        let guard = Guard { policy: &job.policy, request: self.asked };
+        let (response, address) = job.upstream.send(&guard, outgoing).await?;
+        record.address(address);
+        Ok(Answered { response, swapped, unread })
+    }
 }
 
 fn refuse_verbs(method: &Method) -> Result<(), Denial> {
@@ -273,6 +352,21 @@ impl From<git::Refused> for Refused {
         match refused {
             git::Refused::Denied(denial) => Refused::Denied(denial),
             git::Refused::Reported(report) => Refused::Push(report),
+        }
+    }
+}
+
+impl From<Unrenewed> for Refused {
+    fn from(problem: Unrenewed) -> Refused {
+        Refused::Unrenewed(problem)
+    }
+}
+
+impl From<OwnRefusal> for Refused {
+    fn from(refusal: OwnRefusal) -> Refused {
+        match refusal {
+            OwnRefusal::Reason(reason) => Refused::Denied(reason.into()),
+            OwnRefusal::Unrenewed(problem) => Refused::Unrenewed(problem),
         }
     }
 }

@@ -59,7 +59,7 @@ pub(crate) async fn inspect(
     let coding = coding(headers);
     let readable = *coding.as_ref().unwrap_or(&Coding::Identity);
     let mut push = Push {
-        body: RequestBody::decoded(body, readable, job.vault.clone()),
+        body: RequestBody::decoded(body, readable, job.keeper.vault()),
         held: BytesMut::new(),
         idle: job.limits.idle,
     };

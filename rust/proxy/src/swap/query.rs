@@ -52,7 +52,7 @@ pub(super) fn swap(uri: &mut Uri, own: &[&Sealed], tls: bool) -> Result<Vec<Stri
 }
 
 /// A name or value as a server reads it.
-fn decode(text: &str) -> String {
+pub(crate) fn decode(text: &str) -> String {
     String::from_utf8_lossy(&decode_percent(text.replace('+', " ").as_bytes())).into_owned()
 }
 

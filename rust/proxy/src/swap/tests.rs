@@ -36,6 +36,7 @@ fn credential(name: &str, seed: u64, host: &str) -> Credential {
         rules: None,
         headers: Vec::new(),
         query_parameters: Vec::new(),
+        origin: Origin::Fixed,
         allow_foreign: false,
         redact: true,
     }

@@ -27,7 +27,7 @@ pub(super) enum Sent {
     /// The head of its answer came.
     Answered(Response<Incoming>),
     /// Nothing of it left.
-    Returned(Request<RequestBody>, hyper::Error),
+    Returned(Box<Request<RequestBody>>, hyper::Error),
     /// Some of it may have left.
     Broken(hyper::Error),
 }
@@ -116,7 +116,7 @@ impl Link {
         match sent {
             Ok(response) => Sent::Answered(response),
             Err(mut error) => match error.take_message() {
-                Some(request) => Sent::Returned(request, error.into_error()),
+                Some(request) => Sent::Returned(Box::new(request), error.into_error()),
                 None => Sent::Broken(error.into_error()),
             },
         }

@@ -133,7 +133,7 @@ impl Upstream {
                     }
                     return Ok((response, address));
                 }
-                Sent::Returned(request, _) if reused => outgoing = read_request(request, key.protocol),
+                Sent::Returned(request, _) if reused => outgoing = read_request(*request, key.protocol),
                 Sent::Returned(_, error) | Sent::Broken(error) => match spare {
                     Some(spare) => outgoing = spare,
                     None => return Err(UpstreamError::Closed(authority.clone(), error)),

@@ -27,6 +27,7 @@
 //!   the test says `.release(n)`.
 //! - [`Server::answering`]: a server whose answers the test makes itself, chunk by chunk.
 //! - [`GitServer`], [`Anthropic`] (a [`Server`] with one more route), [`ConnectProxy`], [`EchoServer`]: other outsides.
+//! - [`Logins`]: a login with rotating tokens, its token server and the server that takes them.
 //! - [`descendants`] of a launcher, [`gone`], and the [`places`] of a job's processes in which a text is, seen from
 //!   outside.
 //! - [`both_ways`] / [`without_proxy`]: a command by the proxy's variables and captured without them.
@@ -56,7 +57,7 @@ pub(crate) use running::{Running, descendants, gone};
 pub(crate) use search::{Place, places};
 pub(crate) use secret::random;
 pub(crate) use terminal::Terminal;
-pub(crate) use upstream::{ConnectProxy, EchoServer, GitServer, Server, anthropic};
+pub(crate) use upstream::{ConnectProxy, EchoServer, GitServer, Logins, Server, anthropic};
 
 /// The variables that name the proxy; programs that ignore them are captured all the same.
 pub(crate) const PROXY_VARIABLES: [&str; 6] =

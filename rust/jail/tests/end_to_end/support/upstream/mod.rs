@@ -6,6 +6,7 @@ mod connect_proxy;
 mod echo;
 mod git;
 mod identity;
+mod logins;
 mod routes;
 mod websocket;
 
@@ -31,6 +32,7 @@ pub(crate) use connect_proxy::ConnectProxy;
 pub(crate) use echo::EchoServer;
 pub(crate) use git::GitServer;
 use identity::Identity;
+pub(crate) use logins::Logins;
 
 use super::PATIENCE;
 

@@ -1,0 +1,210 @@
+//! A source that is read again while the job runs, and where it holds a login, written back to.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::fcntl::{Flock, FlockArg};
+use proxy::config::{self, Held};
+use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+use super::login::Pointers;
+use super::{Bytes, Context, Miss, Place, Source, file, keyring, login, value};
+
+/// Where a credential's secret was found.
+#[derive(Clone)]
+pub(crate) struct Live {
+    source: Source,
+    /// Where the parts of a login are, if it holds one.
+    login: Option<Pointers>,
+    context: Context,
+    /// Where jobs of this user meet.
+    locks: PathBuf,
+}
+
+/// One job's right to renew a login.
+struct Turn {
+    live: Live,
+    /// Where the new login will be, for a file: made before the old one is spent.
+    prepared: Option<Prepared>,
+    _lock: Flock<File>,
+}
+
+struct Prepared {
+    path: PathBuf,
+    file: NamedTempFile,
+}
+
+impl Live {
+    pub(crate) fn new(source: Source, login: Option<Pointers>, context: Context, locks: PathBuf) -> Live {
+        // Only what can be written back is ever renewed: a refresh token is spent with its first use.
+        let stores = matches!(source.place, Place::File(_) | Place::Keyring { .. });
+        Live { source, login: login.filter(|_| stores), context, locks }
+    }
+
+    /// Whether it is a login that can be renewed.
+    pub(crate) fn is_login(&self) -> bool {
+        self.login.is_some()
+    }
+
+    /// What it holds.
+    pub(crate) fn held(&self) -> Result<Held, String> {
+        self.read_bytes().and_then(|bytes| self.parse(bytes)).map_err(|miss| self.text(miss))
+    }
+
+    fn read_bytes(&self) -> Result<Bytes, Miss> {
+        super::bytes(&self.source, &self.context)
+    }
+
+    fn parse(&self, bytes: Bytes) -> Result<Held, Miss> {
+        match &self.login {
+            Some(pointers) => login::read(bytes, pointers),
+            None => {
+                let secret = value::secret(bytes, self.source.pointer.as_deref())?;
+                Ok(Held { secret, refresh: None, expires: None })
+            }
+        }
+    }
+
+    fn take_turn(&self) -> Result<Turn, String> {
+        let lock = lock(&self.locks, &self.identity()).map_err(|error| {
+            format!("cannot lock the login in {}: {error}; make it writable", self.locks.display())
+        })?;
+        let prepared = match &self.source.place {
+            Place::File(path) => Some(prepare(&file::expand(path, &self.context))?),
+            _ => None,
+        };
+        Ok(Turn { live: self.clone(), prepared, _lock: lock })
+    }
+
+    /// The same for every job that uses this place, whichever pointer it follows.
+    fn identity(&self) -> String {
+        match &self.source.place {
+            Place::File(path) => {
+                let path = file::expand(path, &self.context);
+                format!("file:{}", path.canonicalize().unwrap_or(path).display())
+            }
+            Place::Keyring { service, account } => {
+                format!("keyring:{service}/{}", account.as_deref().unwrap_or(&self.context.user))
+            }
+            _ => self.source.to_string(),
+        }
+    }
+
+    fn text(&self, miss: Miss) -> String {
+        match miss {
+            Miss::Absent(why) => format!("{}: {why}", self.source),
+            Miss::Broken { what, cure } => format!("{}: {what}; {cure}", self.source),
+        }
+    }
+}
+
+impl config::Source for Live {
+    fn lifetime(&self) -> Duration {
+        Duration::from_secs(match &self.source.place {
+            Place::Environment(_) | Place::File(_) | Place::Systemd(_) => 1,
+            // The Keychain may ask the user each time.
+            Place::Keyring { .. } if cfg!(target_os = "macos") => 3600,
+            Place::Keyring { .. } => 60,
+            Place::Command(_) => 300,
+        })
+    }
+
+    fn read(&self) -> Result<Held, String> {
+        self.held()
+    }
+
+    fn turn(&self) -> Result<Box<dyn config::Turn>, String> {
+        Ok(Box::new(self.take_turn()?))
+    }
+}
+
+impl config::Turn for Turn {
+    fn replace(&mut self, old: &Held, new: &Held) -> Result<bool, String> {
+        self.write(old, new).map_err(|miss| self.live.text(miss))
+    }
+}
+
+impl Turn {
+    fn write(&mut self, old: &Held, new: &Held) -> Result<bool, Miss> {
+        let Some(pointers) = &self.live.login else { return Ok(false) };
+        // Read again as late as can be: somebody may have logged in by hand.
+        let bytes = self.live.read_bytes()?;
+        let there = login::read(bytes.clone(), pointers)?;
+        let secrets = |held: &Held| {
+            let refresh = held.refresh.as_ref().map(|refresh| refresh.expose_secret().to_owned());
+            (held.secret.expose_secret().to_owned(), refresh)
+        };
+        if secrets(&there) != secrets(old) {
+            return Ok(false);
+        }
+        let bytes = login::replaced(&bytes, pointers, new)?;
+        match (&self.live.source.place, self.prepared.take()) {
+            (Place::File(_), Some(prepared)) => prepared.put(&bytes)?,
+            (Place::Keyring { service, account }, _) => {
+                let account = account.as_deref().unwrap_or(&self.live.context.user);
+                keyring::write(service, account, &bytes, self.live.context.time_limit)?;
+            }
+            _ => return Err(Miss::broken("it cannot be written", "keep the login in a file or a keychain")),
+        }
+        Ok(true)
+    }
+}
+
+impl Prepared {
+    /// Puts the bytes in the place of the file, as a whole or not at all; who may read it stays as it was.
+    fn put(self, bytes: &[u8]) -> Result<(), Miss> {
+        let Prepared { path, mut file } = self;
+        let put = || -> std::io::Result<()> {
+            let old = path.metadata()?;
+            file.as_file_mut().write_all(bytes)?;
+            let new = file.as_file().metadata()?;
+            if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+                fchown(file.as_file(), Some(old.uid()), Some(old.gid()))?;
+            }
+            file.as_file().set_permissions(Permissions::from_mode(old.mode() & 0o777))?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        put().map_err(|error| {
+            Miss::broken(
+                format!("cannot write {}: {error}", path.display()),
+                "make room for it, and log in again",
+            )
+        })
+    }
+}
+
+/// A file beside the one at `path`, or beside what a link there points at.
+fn prepare(path: &Path) -> Result<Prepared, String> {
+    let made = path.canonicalize().and_then(|path| {
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        let file = tempfile::Builder::new().prefix(".jail-").tempfile_in(directory)?;
+        Ok(Prepared { path, file })
+    });
+    made.map_err(|error| {
+        format!("cannot renew the login in {}: {error}; its directory must be writable", path.display())
+    })
+}
+
+fn lock(directory: &Path, identity: &str) -> std::io::Result<Flock<File>> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let digest = Sha256::digest(identity.as_bytes());
+    let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(directory.join(format!("{name}.lock")))?;
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| error.into())
+}
+
+#[cfg(test)]
+#[path = "live_tests.rs"]
+mod tests;
