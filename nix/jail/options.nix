@@ -143,10 +143,52 @@ let
         optional types.str
           "Credentials of one group are alternatives: in the order of their variables' names, the first that is found is used."
           "claude";
+      oauth = mkOption {
+        type = types.nullOr oauth;
+        default = null;
+        example = lib.literalExpression ''
+          {
+            token = "/access_token";
+            refresh = "/refresh_token";
+            endpoint = "https://login.example.com/oauth/token";
+            clientId = "the-program";
+          }
+        '';
+        description = "How the login that a source holds is renewed, before it expires or when a server refuses it.";
+      };
       optional = flag false "Whether the job starts without it.";
       allowForeign = flag false "Whether the job may use keys of its own towards these hosts.";
       redact = flag true "Whether the dummy takes the place of the real one in answers.";
     };
+  };
+
+  oauth = types.submodule {
+    options =
+      let
+        text =
+          description: example:
+          mkOption {
+            type = types.str;
+            inherit description example;
+          };
+      in
+      {
+        token =
+          text "The JSON pointer of the access token: a `file:` or `keyring:` source that ends in it holds such a login, others are used as they are."
+            "/claudeAiOauth/accessToken";
+        refresh = text "The JSON pointer of the refresh token." "/claudeAiOauth/refreshToken";
+        expiry =
+          optional types.str
+            "The JSON pointer of the time at which the access token expires (seconds or milliseconds since 1970)."
+            "/claudeAiOauth/expiresAt";
+        endpoint = text "The URL that gives new tokens." "https://login.example.com/oauth/token";
+        clientId = text "The client id that the login was made with." "the-program";
+        refreshVariable =
+          optional variableName
+            "The variable that holds a dummy of the refresh token inside, for programs that renew by themselves: the proxy answers them."
+            "EXAMPLE_REFRESH_TOKEN";
+        cure = optional types.str "What makes a new login on the host, for errors." "claude /login";
+      };
   };
 
   bind = types.submodule {

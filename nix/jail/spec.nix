@@ -25,7 +25,15 @@ let
     {
       inherit variable;
     }
-    // sayTrue (says (removeAttrs credential [ "redact" ]))
+    // sayTrue (
+      says (
+        removeAttrs credential [
+          "oauth"
+          "redact"
+        ]
+      )
+    )
+    // lib.optionalAttrs (credential.oauth != null) { oauth = says credential.oauth; }
     // lib.optionalAttrs (!credential.redact) { redact = false; };
 in
 says {

@@ -79,6 +79,15 @@ lib.mapAttrs (_: module: jail module) nix-jail.lib.jails
         headers = [ "x-example-key" ];
         queryParameters = [ "key" ];
         group = "api";
+        oauth = {
+          token = "/key";
+          refresh = "/refresh";
+          expiry = "/expires";
+          endpoint = "https://login.example.com/oauth/token";
+          clientId = "the-client";
+          refreshVariable = "API_REFRESH";
+          cure = "the-program login";
+        };
         allowForeign = true;
         redact = false;
       };

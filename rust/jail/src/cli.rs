@@ -71,6 +71,9 @@ pub(crate) enum Command {
     /// Write a jail as images and the manifest of a Kubernetes pod.
     #[cfg(target_os = "linux")]
     ExportOci(Box<ExportArgs>),
+    /// Keep secrets in this user's keychain, where `keyring:NAME` reads them.
+    #[command(subcommand, after_help = SECRET_EXAMPLES)]
+    Secret(SecretCommand),
     /// Print the JSON Schema of a specification.
     Schema,
     /// Print completions for a shell.
@@ -99,6 +102,40 @@ pub(crate) enum Command {
     /// A jail by its name.
     #[command(external_subcommand)]
     Named(Vec<OsString>),
+}
+
+const SECRET_EXAMPLES: &str = "\
+Examples:
+  jail secret set nix-jail/anthropic            asks for the value; the ready-made jails look there
+  pass show github | jail secret set github     or takes it from standard input
+  jail secret test github                       reads it as a job would, and shows its shape
+  jail secret test 'file:~/.config/login.json#/token'
+  jail run shell --credential GITHUB_TOKEN=keyring:github@api.github.com --allow api.github.com";
+
+/// What `jail secret` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretCommand {
+    /// Store a secret: from a prompt without echo, or from standard input. Never from the command line.
+    Set {
+        /// `SERVICE` or `SERVICE/ACCOUNT`.
+        name: String,
+    },
+    /// The names that were stored so.
+    List,
+    /// Remove a secret.
+    Rm {
+        /// `SERVICE` or `SERVICE/ACCOUNT`.
+        name: String,
+    },
+    /// Read a secret as a job would; say where it is, how long it is and what it looks like, never the value.
+    Test {
+        /// The name of a stored secret, or any source: `file:PATH`, `command:PROGRAM ARGS` …
+        #[arg(value_name = "NAME|SOURCE")]
+        source: String,
+        /// Read it also from a file that others can read.
+        #[arg(long)]
+        insecure_file: bool,
+    },
 }
 
 /// Which jail and what to change in it; shared by `run` and `explain`.

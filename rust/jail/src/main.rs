@@ -27,6 +27,7 @@ mod report;
 mod resolve;
 mod rules;
 mod run;
+mod secret;
 mod secrets;
 mod services;
 mod spec;
@@ -78,6 +79,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Ps(arguments) => jobs::ps(&arguments, &operator),
         Command::Stop(arguments) => stop::stop(&arguments, &operator),
         Command::Log(arguments) => log::log(&arguments, &operator),
+        Command::Secret(command) => secret::secret(command, &operator),
         Command::Schema => manual::schema(),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { directory } => manual::pages(&directory),

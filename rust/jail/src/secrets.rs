@@ -6,6 +6,8 @@ mod file;
 mod keyring;
 mod live;
 mod login;
+mod names;
+pub(crate) mod prompt;
 mod source;
 mod value;
 
@@ -24,6 +26,7 @@ use crate::operator::Operator;
 
 pub(crate) use live::Live;
 pub(crate) use login::Pointers;
+pub(crate) use names::Names;
 pub(crate) use source::{Place, Source};
 
 /// The first source that exists, and what it holds.
@@ -133,14 +136,7 @@ pub(crate) fn read_first(name: &str, sources: &[Source], context: &Context) -> R
                 return Ok(found);
             }
             Err(Miss::Absent(why)) => looked.push((source.clone(), why)),
-            Err(Miss::Broken { what, cure }) => {
-                return Err(SecretError::Broken {
-                    name: name.to_owned(),
-                    source_name: source.to_string(),
-                    what,
-                    cure,
-                });
-            }
+            Err(broken) => return Err(broken.of(name, source)),
         }
     }
     Err(SecretError::NotFound { name: name.to_owned(), looked })
@@ -149,6 +145,26 @@ pub(crate) fn read_first(name: &str, sources: &[Source], context: &Context) -> R
 /// Takes the secret from one source.
 fn read(source: &Source, context: &Context) -> Result<SecretString, Miss> {
     value::secret(bytes(source, context)?, source.pointer.as_deref())
+}
+
+/// Stores what a `keyring:` source will read: a token, or JSON that a pointer leads into.
+pub(crate) fn store(source: &Source, value: &Bytes, context: &Context) -> Result<(), SecretError> {
+    let Place::Keyring { service, account } = &source.place else { return Ok(()) };
+    let account = account.as_deref().unwrap_or(&context.user);
+    // What could not be used is said now, not when the job is to start.
+    let is_json = matches!(serde_json::from_slice(value), Ok(serde_json::Value::Object(_)));
+    let checked = if is_json { Ok(()) } else { value::secret(value.clone(), None).map(drop) };
+    let line = value.strip_suffix(b"\n").map_or(&value[..], |line| line.strip_suffix(b"\r").unwrap_or(line));
+    checked
+        .and_then(|()| keyring::write(service, account, line, context.time_limit))
+        .map_err(|miss| miss.of("the keychain", source))
+}
+
+/// Removes what a `keyring:` source reads.
+pub(crate) fn remove(source: &Source, context: &Context) -> Result<(), SecretError> {
+    let Place::Keyring { service, account } = &source.place else { return Ok(()) };
+    keyring::remove(service, account.as_deref().unwrap_or(&context.user), context.time_limit)
+        .map_err(|miss| miss.of("the keychain", source))
 }
 
 fn bytes(source: &Source, context: &Context) -> Result<Bytes, Miss> {
@@ -221,6 +237,16 @@ enum Miss {
 }
 
 impl Miss {
+    fn of(self, name: &str, source: &Source) -> SecretError {
+        let name = name.to_owned();
+        match self {
+            Miss::Absent(why) => SecretError::NotFound { name, looked: vec![(source.clone(), why)] },
+            Miss::Broken { what, cure } => {
+                SecretError::Broken { name, source_name: source.to_string(), what, cure }
+            }
+        }
+    }
+
     fn broken(what: impl Into<String>, cure: impl Into<String>) -> Miss {
         Miss::Broken { what: what.into(), cure: cure.into() }
     }

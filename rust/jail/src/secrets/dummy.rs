@@ -89,10 +89,36 @@ pub(crate) fn make(real: &SecretString) -> Result<String, DummyError> {
     }
 }
 
-fn opaque(real: &str) -> Result<String, DummyError> {
+/// What can be said of a secret without telling it: how it begins, if every token of its issuer begins so, and which
+/// characters it is made of.
+pub(crate) fn shape(real: &SecretString) -> String {
+    let real = real.expose_secret();
+    if is_jwt(real) {
+        return "a JSON Web Token".to_owned();
+    }
+    let prefix = known_prefix(real);
+    let body = &real[prefix.len()..];
+    let kind = match Alphabet::of(body.trim_end_matches('=')) {
+        _ if is_uuid(body) => "a UUID",
+        Alphabet::Digits => "digits",
+        Alphabet::LowerHex | Alphabet::UpperHex => "hexadecimal digits",
+        Alphabet::LowerAlphanumeric => "small letters and digits",
+        Alphabet::UpperAlphanumeric => "capital letters and digits",
+        Alphabet::Alphanumeric => "letters and digits",
+        Alphabet::Base64 => "base64",
+        Alphabet::Base64Url => "letters, digits and other characters",
+    };
+    if prefix.is_empty() { kind.to_owned() } else { format!("{prefix}… and {kind}") }
+}
+
+fn known_prefix(real: &str) -> &'static str {
     // A beginning with next to nothing after it is the secret itself.
     let is_prefix = |prefix: &&&str| real.starts_with(**prefix) && real.len() >= prefix.len() + LEAST_SECRET;
-    let prefix = PREFIXES.iter().find(is_prefix).copied().unwrap_or_default();
+    PREFIXES.iter().find(is_prefix).copied().unwrap_or_default()
+}
+
+fn opaque(real: &str) -> Result<String, DummyError> {
+    let prefix = known_prefix(real);
     let body = &real[prefix.len()..];
     if is_uuid(body) {
         let digits = random(Alphabet::LowerHex, body.len())?;

@@ -44,7 +44,7 @@ fn open(path: &Path) -> Result<File, Miss> {
 }
 
 /// Reads to the end; `None` if that is further than a secret goes.
-fn bounded(reader: impl Read) -> std::io::Result<Option<Bytes>> {
+pub(super) fn bounded(reader: impl Read) -> std::io::Result<Option<Bytes>> {
     // Room for everything from the start: a vector that grows leaves copies behind which nobody wipes.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_SOURCE_BYTES + 1));
     reader.take(MAX_SOURCE_BYTES as u64 + 1).read_to_end(&mut bytes)?;

@@ -31,7 +31,6 @@ pub(super) fn write(service: &str, account: &str, secret: &[u8], time_limit: Dur
 }
 
 /// Removes one item.
-#[allow(dead_code)]
 pub(super) fn remove(service: &str, account: &str, time_limit: Duration) -> Result<(), Miss> {
     let (service, account) = (service.to_owned(), account.to_owned());
     within(time_limit, move || on(&service, &account, Entry::delete_credential))

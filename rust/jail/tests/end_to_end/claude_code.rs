@@ -2,11 +2,13 @@
 //! `JAIL_TEST_CLAUDE`.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
+use serde_json::{Value, json};
 
-use crate::support::{Jail, Place, Server, anthropic, descendants, places, random};
+use crate::support::{Jail, Logins, Place, Server, anthropic, descendants, places, random};
 
 const REPLY: &str = "hello from the stand-in, which is no model at all";
 
@@ -18,10 +20,10 @@ fn program() -> PathBuf {
 }
 
 /// `jail run claude … -- -p "say hi"`: what `jail claude -p "say hi"` is, with the way to the stand-in.
-fn says_hi(variable: &str, token: &str) -> Server {
+fn says_hi(jail: Jail, variable: &str, token: &str) -> Server {
     let (server, program) = (anthropic(REPLY), program());
     let directories = [program.parent().unwrap(), Path::new("/usr/bin"), Path::new("/bin")];
-    let jail = Jail::new().ready_made("claude").upstream(&server).secret(variable, token);
+    let jail = jail.ready_made("claude").upstream(&server).guards(token);
     let jail = jail.variable("PATH", std::env::join_paths(directories).unwrap());
     let running = jail.start(["-p", "say hi"]);
 
@@ -51,7 +53,8 @@ fn says_hi(variable: &str, token: &str) -> Server {
 #[ignore = "needs the npm package; run by checks/claude-code.sh"]
 fn with_an_api_key() {
     let token = random("sk-ant-api03-");
-    let message = says_hi("ANTHROPIC_API_KEY", &token).wait_for_request("/v1/messages");
+    let message = says_hi(Jail::new().secret("ANTHROPIC_API_KEY", &token), "ANTHROPIC_API_KEY", &token)
+        .wait_for_request("/v1/messages");
     assert_eq!(message.header("x-api-key").as_deref(), Some(&*token));
 }
 
@@ -59,6 +62,39 @@ fn with_an_api_key() {
 #[ignore = "needs the npm package; run by checks/claude-code.sh"]
 fn with_an_oauth_token() {
     let token = random("sk-ant-oat01-");
-    let message = says_hi("CLAUDE_CODE_OAUTH_TOKEN", &token).wait_for_request("/v1/messages");
+    let message =
+        says_hi(Jail::new().secret("CLAUDE_CODE_OAUTH_TOKEN", &token), "CLAUDE_CODE_OAUTH_TOKEN", &token)
+            .wait_for_request("/v1/messages");
     assert_eq!(message.header("authorization").as_deref(), Some(&*format!("Bearer {token}")));
+}
+
+/// Nothing but the host's own login, which has expired: it is renewed, written back, and Claude Code never sees it.
+#[test]
+#[ignore = "needs the npm package; run by checks/claude-code.sh"]
+fn with_the_login_of_the_host() {
+    let logins = Logins::new();
+    let server = logins.serve_as("unused.test", "platform.claude.com");
+    let jail = logins.tokens().fold(Jail::new().upstream(&server), |jail, token| jail.guards(token));
+    let file = jail.home().join(".claude/.credentials.json");
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    let (access, refresh) = logins.pair(0);
+    let login = |access: &str, refresh: &str, expires: u64| {
+        json!({"claudeAiOauth": {
+            "accessToken": access, "refreshToken": refresh, "expiresAt": expires,
+            "scopes": ["user:inference", "user:profile"], "subscriptionType": "max",
+        }})
+    };
+    std::fs::write(&file, login(access, refresh, 1_700_000_000_000).to_string()).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+
+    let (access, refresh) = logins.pair(1);
+    let kept = jail.keep();
+    let message = says_hi(jail, "CLAUDE_CODE_OAUTH_TOKEN", access).wait_for_request("/v1/messages");
+    assert_eq!(message.header("authorization").as_deref(), Some(&*format!("Bearer {access}")));
+    assert_eq!(logins.counts(), (1, 0));
+    let stored: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    let expires = stored["claudeAiOauth"]["expiresAt"].as_u64().unwrap();
+    assert_eq!(stored, login(access, refresh, expires));
+    assert!(expires > 1_700_000_000_000);
+    drop(kept);
 }

@@ -31,6 +31,7 @@ mod logins;
 mod mistakes;
 mod process;
 mod secrecy;
+mod secret_service;
 mod streaming;
 mod terminal;
 mod tunnels;

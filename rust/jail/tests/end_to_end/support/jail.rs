@@ -192,7 +192,7 @@ impl Jail {
     }
 
     /// Keeps that directory.
-    pub(super) fn keep(&self) -> Arc<TempDir> {
+    pub(crate) fn keep(&self) -> Arc<TempDir> {
         self.place.clone()
     }
 

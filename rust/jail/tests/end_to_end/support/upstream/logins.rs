@@ -14,6 +14,9 @@ use super::routes::{credential, json as answer_json};
 use super::{Answered, Server, State};
 use crate::support::random;
 
+/// The tests' own, and Claude Code's.
+const CLIENTS: [&str; 2] = ["the-client", "9d1c250a-e61b-44d9-88ed-5944d1962f5e"];
+
 /// The tokens of one login, generation by generation.
 pub(crate) struct Logins {
     pairs: Vec<(String, String)>,
@@ -52,7 +55,7 @@ impl Logins {
                 state.requests.lock().unwrap()[number].body = body.len();
                 let (status, answer) = if host != login_host {
                     logins.use_token(&credential(&head.headers))
-                } else if head.method == Method::POST && head.uri.path() == "/oauth/token" {
+                } else if head.method == Method::POST && head.uri.path().ends_with("/oauth/token") {
                     logins.renew(&body)
                 } else {
                     (StatusCode::NOT_FOUND, json!({}))
@@ -110,7 +113,8 @@ impl Logins {
         if let Some(status) = inside.outage {
             return (status, json!({"error": "unavailable"}));
         }
-        if asked["grant_type"] != "refresh_token" || asked["client_id"] != "the-client" {
+        let is_known = |client: &&str| asked["client_id"] == **client;
+        if asked["grant_type"] != "refresh_token" || !CLIENTS.iter().any(|client| is_known(&client)) {
             return (StatusCode::BAD_REQUEST, json!({"error": "invalid_request"}));
         }
         if asked["refresh_token"] != self.pairs[inside.generation].1 {
