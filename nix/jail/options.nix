@@ -173,9 +173,7 @@ let
           };
       in
       {
-        token =
-          text "The JSON pointer of the access token: a `file:` or `keyring:` source that ends in it holds such a login, others are used as they are."
-            "/claudeAiOauth/accessToken";
+        token = text "The JSON pointer of the access token: a `file:` or `keyring:` source that ends in it holds such a login, others are used as they are." "/claudeAiOauth/accessToken";
         refresh = text "The JSON pointer of the refresh token." "/claudeAiOauth/refreshToken";
         expiry =
           optional types.str
