@@ -62,7 +62,7 @@ fn many_refusals_at_once_are_one_look() {
     let logins = Logins::new();
     let server = logins.serve();
     let jail = with_command(jail(&logins, &server));
-    let many = vec![ASK; 8].join(" & ");
+    let many = [ASK; 8].join(" & ");
     let mut running = jail.start_script(&format!("echo ready; read go; {many} & wait"));
     running.wait_for("ready");
     logins.turn_over();
@@ -81,7 +81,7 @@ fn a_secret_that_stays_refused_is_not_read_for_every_request() {
     let server = logins.serve();
     let jail = with_command(jail(&logins, &server));
     logins.turn_over();
-    let ended = jail.script(&vec![ASK; 6].join("; "));
+    let ended = jail.script(&[ASK; 6].join("; "));
     ended.succeeds().allowed("api.test:443", 6);
     assert_eq!(ended.text().matches("refused").count(), 6, "{ended}");
     assert!(reads(&jail) <= 3, "{} looks{ended}", reads(&jail));

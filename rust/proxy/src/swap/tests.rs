@@ -392,6 +392,36 @@ fn what_comes_back_is_the_dummy() {
 }
 
 #[test]
+fn a_renewed_secret_goes_out_and_old_and_new_come_back_as_the_dummy() {
+    let mut job = Job::new();
+    let held = |secret: &str| Held { secret: secret.to_owned().into(), refresh: None, expires: None };
+    let first = job.secret.clone();
+    job.vault = job.vault.renewed(0, &held(&made_up(5000))).unwrap();
+    job.secret = made_up(5000);
+    let (headers, _, swapped) = job.ask(URL, &[("x-api-key", "{D}")]).unwrap();
+    assert_eq!(headers["x-api-key"], job.secret);
+    assert!(swapped.redactor.is_some());
+    for secret in [&first, &job.secret] {
+        let mut head = HeaderMap::new();
+        head.insert("x-echo", HeaderValue::from_str(secret).unwrap());
+        let redactor = job.ask(URL, &[]).unwrap().2.redactor.unwrap();
+        redactor.head(StatusCode::OK, &mut head);
+        assert_eq!(head["x-echo"], job.dummy);
+    }
+    // The old one is no credential any more, and what cannot be one does not become one.
+    assert_eq!(job.refused(URL, &[("x-api-key", &first)]), Reason::ForeignCredential);
+    assert!(job.vault.renewed(0, &held("two\nlines-of-it")).is_err());
+    assert!(job.vault.renewed(0, &held(&job.dummy)).is_err());
+    let refresh = made_up(77);
+    // However often it is renewed, memory has a bound.
+    for seed in 6000..6100 {
+        let held = Held { refresh: Some(refresh.clone().into()), ..held(&made_up(seed)) };
+        job.vault = job.vault.renewed(0, &held).unwrap();
+    }
+    assert_eq!(job.vault.credentials[0].past.len(), PAST);
+}
+
+#[test]
 fn needles_are_made_once_per_set_of_credentials() {
     let job = Job::new();
     for _ in 0..3 {

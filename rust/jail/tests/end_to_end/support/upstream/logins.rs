@@ -113,8 +113,9 @@ impl Logins {
         if let Some(status) = inside.outage {
             return (status, json!({"error": "unavailable"}));
         }
-        let is_known = |client: &&str| asked["client_id"] == **client;
-        if asked["grant_type"] != "refresh_token" || !CLIENTS.iter().any(|client| is_known(&client)) {
+        if asked["grant_type"] != "refresh_token"
+            || !CLIENTS.iter().any(|client| asked["client_id"] == *client)
+        {
             return (StatusCode::BAD_REQUEST, json!({"error": "invalid_request"}));
         }
         if asked["refresh_token"] != self.pairs[inside.generation].1 {
