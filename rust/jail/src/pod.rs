@@ -97,12 +97,9 @@ fn serve(operator: &Operator) -> Result<ExitCode, Failure> {
     let insecure_files = true;
     let found = credentials::read(&spec, &policy, insecure_files, operator)?;
     let policy = policy.without_credentials(|name| !found.iter().any(|found| found.name() == name));
-    let credentials = credentials::prepare(found, &policy)?;
+    let credentials = credentials::prepare(found, &policy, insecure_files, operator)?;
     let told = Told {
-        dummies: credentials
-            .iter()
-            .map(|credential| (credential.name.clone(), credential.dummy.clone()))
-            .collect(),
+        dummies: credentials::dummies(&spec, &credentials).into_iter().collect(),
         git: git::configuration(&credentials, &policy),
     };
     let told = serde_json::to_vec(&told).map_err(Failure::no_jail)?;
