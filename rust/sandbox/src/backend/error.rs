@@ -57,7 +57,7 @@ pub enum Error {
     },
     /// systemd made no scope for the stage.
     #[error(
-        "systemd made no scope for the job ({how}; its reason is above); see `systemctl --user status` (without --user for root), or run the job by the native backend without limits on memory, CPUs and processes"
+        "systemd made no scope for the job ({how}; its reason is above, or in the journal); see `systemctl --user status` (without --user for root), or run the job by the native backend without limits on memory, CPUs and processes"
     )]
     Scope {
         /// How its program ended.

@@ -103,8 +103,7 @@ fn enable_controllers(group: &Path) -> io::Result<()> {
 fn reap(parent: &Path) {
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
-        let name = entry.file_name();
-        let launcher = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
+        let launcher = entry.file_name().to_str().and_then(launcher);
         if launcher.is_some_and(|pid| fs::metadata(format!("/proc/{pid}")).is_err()) {
             // Fails if a process is still in it, and then it is not left over.
             let _ = fs::remove_dir(entry.path());
@@ -120,6 +119,14 @@ pub(in crate::backend::native) fn reap_everywhere() {
         .into_iter()
         .flatten()
         .for_each(|parent| reap(&parent));
+}
+
+/// The launcher whose group has this name. A scope's name, `nix-jail-JOB.scope`, is none: its group is systemd's to
+/// remove, and one that is empty may just be being made.
+fn launcher(name: &str) -> Option<u32> {
+    let (pid, number) = name.strip_prefix(PREFIX)?.split_once('-')?;
+    number.parse::<u32>().ok()?;
+    pid.parse().ok()
 }
 
 fn write(path: &Path, value: &str) -> Result<(), Error> {
@@ -144,11 +151,13 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let gone = parent.path().join(format!("{PREFIX}4194304-0"));
         let alive = parent.path().join(format!("{PREFIX}{}-0", std::process::id()));
-        let foreign = parent.path().join("user.slice");
-        for path in [&gone, &alive, &foreign] {
+        let foreign = ["user.slice", "nix-jail-job-1f09c2aa.scope", "nix-jail-4194304-1f09c2aa.scope"]
+            .map(|name| parent.path().join(name));
+        for path in [&gone, &alive].into_iter().chain(&foreign) {
             fs::create_dir(path).unwrap();
         }
         reap(parent.path());
-        assert_eq!([gone.exists(), alive.exists(), foreign.exists()], [false, true, true]);
+        assert_eq!([gone.exists(), alive.exists()], [false, true]);
+        assert!(foreign.iter().all(|path| path.exists()), "a group of somebody else's was removed");
     }
 }
