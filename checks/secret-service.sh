@@ -12,12 +12,15 @@ for program in cargo dbus-run-session gnome-keyring-daemon secret-tool; do
 done
 
 # The programs themselves, not through cargo: rustup would look for its settings in the home made here.
+# program KIND ARGUMENTS: beside the end-to-end tests cargo builds the program that they run.
 program() {
+  local kind=$1
+  shift
   cargo test --quiet --manifest-path rust/Cargo.toml --package nix-jail "$@" --no-run --message-format json |
-    sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
+    sed -n 's/.*"kind":\["'"$kind"'"\].*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
 }
-tests=${SECRET_SERVICE_TESTS:-$(program --bin jail)}
-jobs=${SECRET_SERVICE_JOBS:-$(program --test end_to_end)}
+tests=${SECRET_SERVICE_TESTS:-$(program bin --bin jail)}
+jobs=${SECRET_SERVICE_JOBS:-$(program test --test end_to_end)}
 test -x "$tests"
 test -x "$jobs"
 
