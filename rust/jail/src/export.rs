@@ -36,7 +36,7 @@ const WORKSPACE: &str = "/workspace";
 pub(crate) fn export(arguments: ExportArgs, operator: &Operator) -> Result<ExitCode, Failure> {
     let output =
         operator.path(&arguments.output.clone().unwrap_or_else(|| format!("{}-oci", arguments.name).into()));
-    let program = static_program(arguments.program.as_deref(), operator)?;
+    let program = arguments.program.clone();
     let mut roots = trust::system_bundle().map_err(Failure::no_jail)?;
     for file in &arguments.upstream_ca {
         roots.push_str(&trust::bundle(&operator.path(file)).map_err(Failure::no_jail)?);
@@ -78,6 +78,7 @@ pub(crate) fn export(arguments: ExportArgs, operator: &Operator) -> Result<ExitC
     )?;
     spec.rules = policy.rules().to_vec();
 
+    let program = static_program(program.as_deref(), operator)?;
     let layout = Layout::create(&output.join("oci"))?;
     let ours = layout.layer(&Tree::of(&[own_program(&program)])?)?;
     let job = job_image(&layout, &spec.name, &plan, &ours, operator)?;

@@ -84,6 +84,7 @@ pub(crate) fn files(job_ca: &str, opaque: bool) -> Result<Vec<Entry>, TrustError
 }
 
 /// The places in which programs look, as links to files of these names in another directory.
+#[cfg(target_os = "linux")]
 pub(crate) fn links(directory: &Path) -> Vec<Entry> {
     let places = [(BUNDLE, BUNDLE_LINKS), (TRUSTSTORE, TRUSTSTORE_LINKS)];
     let mut entries = Vec::new();
@@ -101,11 +102,13 @@ pub(crate) fn sees_real_servers(policy: &Policy) -> bool {
 }
 
 /// The host's own bundle.
+#[cfg(target_os = "linux")]
 pub(crate) fn system_bundle() -> Result<String, TrustError> {
     system_roots(SYSTEM_BUNDLES).map(|(_, roots)| roots)
 }
 
 /// The certificates of a file.
+#[cfg(target_os = "linux")]
 pub(crate) fn bundle(path: &Path) -> Result<String, TrustError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| TrustError::Unreadable { path: path.to_owned(), error })?;

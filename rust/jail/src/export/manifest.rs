@@ -198,3 +198,97 @@ fn object_name(name: &str) -> String {
         .trim_end_matches('-')
         .to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use sandbox::plan::Limits;
+
+    use super::super::layout::{Image, Layout};
+    use super::super::secrets;
+    use super::*;
+    use crate::credentials;
+
+    fn manifest(options: &[&str], limits: Limits) -> Value {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::create(&folder.path().join("oci")).unwrap();
+        let image = |name: &str| {
+            let image = Image {
+                name: name.to_owned(),
+                layers: Vec::new(),
+                entrypoint: Vec::new(),
+                environment: Vec::new(),
+                directory: "/".to_owned(),
+                user: 1,
+            };
+            layout.image(&image).unwrap()
+        };
+        let mut spec = JailSpec { name: "My.Agent_1".to_owned(), ..JailSpec::empty() };
+        let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+        credentials::add(&mut spec, &options).unwrap();
+        let secrets = secrets::of_a_cluster(&mut spec).unwrap();
+        let plan = Plan { limits, ..Plan::default() };
+        let (job, proxy) = (image("My.Agent_1"), image("My.Agent_1-proxy"));
+        let pod = Pod {
+            spec: &spec,
+            plan: &plan,
+            secrets: &secrets,
+            job: &job,
+            proxy: &proxy,
+            repository: "r.example",
+        };
+        pod.manifest()
+    }
+
+    #[test]
+    fn one_container_has_a_privilege_and_another_the_secrets() {
+        let pod = manifest(&["A=env:A@a.example", "B=file:/run/secrets/b@a.example"], Limits::default());
+        let (wall, proxy, job) = (
+            &pod["spec"]["initContainers"][0],
+            &pod["spec"]["initContainers"][1],
+            &pod["spec"]["containers"][0],
+        );
+        for container in [wall, proxy, job] {
+            let context = &container["securityContext"];
+            assert_eq!(context["capabilities"]["drop"], json!(["ALL"]));
+            assert_eq!(context["readOnlyRootFilesystem"], true);
+            assert_eq!(context["allowPrivilegeEscalation"], false);
+            let is_wall = container["name"] == "wall";
+            assert_eq!(context["runAsNonRoot"], !is_wall);
+            assert_eq!(
+                context["capabilities"]["add"],
+                if is_wall { json!(["NET_ADMIN"]) } else { Value::Null }
+            );
+            let text = container.to_string();
+            assert_eq!(text.contains("secret"), container["name"] == "proxy", "{text}");
+        }
+        assert_ne!(proxy["securityContext"]["runAsUser"], job["securityContext"]["runAsUser"]);
+        assert_eq!(proxy["restartPolicy"], "Always");
+        let shared =
+            job["volumeMounts"].as_array().unwrap().iter().find(|mount| mount["name"] == "shared").unwrap();
+        assert_eq!(shared["readOnly"], true);
+        let spec = &pod["spec"];
+        assert_eq!(spec["automountServiceAccountToken"], false);
+        assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        assert_eq!((&spec["hostNetwork"], &spec["shareProcessNamespace"]), (&Value::Null, &Value::Null));
+    }
+
+    #[test]
+    fn names_and_limits_are_as_kubernetes_takes_them() {
+        let limits = Limits {
+            memory: Some(1 << 30),
+            cpus: Some(1.5),
+            timeout: Some(Duration::from_secs(90)),
+            ..Limits::default()
+        };
+        let pod = manifest(&[], limits);
+        assert_eq!(pod["metadata"]["name"], "my-agent-1");
+        assert!(pod["spec"]["containers"][0]["image"].as_str().unwrap().starts_with("r.example/my-agent-1:"));
+        assert_eq!(
+            pod["spec"]["containers"][0]["resources"]["limits"],
+            json!({ "memory": "1073741824", "cpu": "1500m" })
+        );
+        assert_eq!(pod["spec"]["activeDeadlineSeconds"], 90);
+    }
+}

@@ -94,3 +94,66 @@ fn mountable(path: &Path) -> Result<(PathBuf, String), String> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(credentials: &[(&str, &[&str])]) -> JailSpec {
+        let mut spec = JailSpec::empty();
+        let options: Vec<String> = credentials
+            .iter()
+            .flat_map(|(variable, sources)| {
+                sources.iter().map(move |source| format!("{variable}={source}@a.example"))
+            })
+            .collect();
+        crate::credentials::add(&mut spec, &options).unwrap();
+        spec
+    }
+
+    #[test]
+    fn what_a_cluster_can_fill_is_kept_and_the_rest_is_left_out() {
+        let mut spec = spec(&[
+            ("A", &["keyring:x", "env:TOKEN_OF_A"]),
+            ("B", &["file:/run/secrets/b#/token"]),
+            ("C", &["env:C", "file:~/c", "file:/run/secrets/c"]),
+        ]);
+        let secrets = of_a_cluster(&mut spec).unwrap();
+        let key = |name: &str, optional: bool| Key { name: name.to_owned(), optional };
+        let variables =
+            [("C".to_owned(), key("C", true)), ("TOKEN_OF_A".to_owned(), key("TOKEN_OF_A", false))];
+        assert_eq!(secrets.variables, BTreeMap::from(variables));
+        let files = [("b".to_owned(), key("B", false)), ("c".to_owned(), key("C", true))];
+        assert_eq!(secrets.files, BTreeMap::from([("/run/secrets".into(), BTreeMap::from(files))]));
+        let left: Vec<String> = spec.credentials[0].sources.iter().map(ToString::to_string).collect();
+        assert_eq!(left, ["env:TOKEN_OF_A"]);
+    }
+
+    #[test]
+    fn a_secret_that_no_container_can_reach_is_an_error_with_its_cure() {
+        for source in ["keyring:x", "command:pass x", "systemd:x", "file:~/x"] {
+            let error = of_a_cluster(&mut spec(&[("A", &[source])])).unwrap_err();
+            assert!(error.contains(source) && error.contains("--credential A=env:A@HOST"), "{error}");
+        }
+        for file in ["file:/token", "file:/etc/token", "file:/run/nix-jail/token"] {
+            let error = of_a_cluster(&mut spec(&[("A", &[file])])).unwrap_err();
+            assert!(error.contains("/run/secrets/NAME"), "{error}");
+        }
+    }
+
+    #[test]
+    fn one_of_the_alternatives_must_be_left() {
+        let mut claude = JailSpec::find("claude", &[]).unwrap();
+        let secrets = of_a_cluster(&mut claude).unwrap();
+        for variable in ["ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"] {
+            assert!(secrets.variables.contains_key(variable), "{variable}");
+        }
+        assert!(secrets.variables.values().all(|key| key.optional));
+
+        let mut unreachable = JailSpec::find("claude", &[]).unwrap();
+        for credential in &mut unreachable.credentials {
+            credential.sources.retain(|source| matches!(source.place, Place::Keyring { .. }));
+        }
+        assert!(of_a_cluster(&mut unreachable).unwrap_err().contains("secrets of claude"));
+    }
+}

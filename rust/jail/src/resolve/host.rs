@@ -224,6 +224,7 @@ const SETS: &[(&str, &[&str])] = &[(
 )];
 
 /// Whether a file is a program that needs no loader and no libraries.
+#[cfg(target_os = "linux")]
 pub(crate) fn is_static(file: &File) -> io::Result<bool> {
     let object = elf::read(file)?;
     Ok(object.is_some_and(|object| object.interpreter.is_none() && object.needed.is_empty()))

@@ -249,3 +249,24 @@ fn a_state_directory_that_cannot_be_written() {
     jail.script(START).exits(125).says("XDG_STATE_HOME");
     assert!(!jail.project().join("started").exists());
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_export_of_what_no_image_can_hold() {
+    let jail = Jail::new();
+    let ended = jail.itself(["export-oci", "no-such-jail"]);
+    is_refused(&jail, &ended, 125, &["no-such-jail"]);
+    // The program of these tests is not a static one.
+    let ended = jail.itself(["export-oci", "shell"]);
+    is_refused(&jail, &ended, 125, &["is not a static program", "--program"]);
+    let ended = jail.itself(["export-oci", "shell", "--program", "/no/such/program"]);
+    is_refused(&jail, &ended, 125, &["/no/such/program"]);
+    let unreachable = "T=keyring:somewhere@a.example";
+    let ended = jail.itself(["export-oci", "shell", "--allow", "a.example", "--credential", unreachable]);
+    is_refused(&jail, &ended, 2, &["keyring:somewhere", "env:T@HOST"]);
+
+    let bound = json!({ "version": 1, "name": "bound", "command": ["sh"], "binds": [{ "source": "/srv" }] });
+    let jail = Jail::named("bound", bound);
+    is_refused(&jail, &jail.itself(["export-oci", "bound"]), 2, &["/srv", "volume"]);
+    assert!(!jail.project().join("bound-oci").exists());
+}
