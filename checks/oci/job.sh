@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # In the job's container.
 set -u
 echo "dummy: $API_TOKEN"
