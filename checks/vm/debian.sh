@@ -79,7 +79,7 @@ lay_disk() {
 
 # The kernel's console goes to the first serial port, the results to the second. Nothing is written to the image.
 boot() {
-  local accel=tcg,thread=multi limit=${JAIL_VM_SECONDS:-600} status=0
+  local accel=tcg,thread=multi limit=${JAIL_VM_SECONDS:-1200} status=0
   [ "${JAIL_VM_ACCEL:-tcg}" = tcg ] || accel=$JAIL_VM_ACCEL
   timeout --kill-after=5 "$limit" qemu-system-x86_64 -accel "$accel" -cpu max -smp 2 -m 1536 -nodefaults -display none -no-reboot \
     -kernel "$1/vmlinuz" -initrd "$1/initrd.img" \

@@ -9,7 +9,7 @@ packages=(
   dbus dbus-user-session libpam-systemd
   apparmor
   # Programs of the scenarios.
-  ca-certificates curl procps
+  ca-certificates curl openssl procps python3
 )
 
 main() {

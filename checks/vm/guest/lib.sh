@@ -6,6 +6,8 @@
 set -u
 cd /
 code=0 name='' wrong='' seen=''
+# Seconds that what is awaited may take.
+patience=30
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
@@ -113,7 +115,7 @@ same() {
   [ "$1" = "$2" ] || wrong+="$1 instead of $2; "
 }
 
-# Within 30 s the command succeeds.
+# In time the command succeeds.
 in_time() {
   eventually "$@" || wrong+="never $*; "
 }
@@ -146,9 +148,9 @@ last_line() {
   tail -n 1 "$scratch/out"
 }
 
-# Waits up to 30 s until the command succeeds.
+# Waits until the command succeeds.
 eventually() {
-  local deadline=$((SECONDS + 30))
+  local deadline=$((SECONDS + patience))
   until "$@" >/dev/null 2>&1; do
     [ "$SECONDS" -lt "$deadline" ] || return 1
     sleep 0.1

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use policy::Policy;
 use sandbox::backend::{JobIds, Reach};
-use sandbox::plan::{Access, Entry, Limits, Listen, Plan};
+use sandbox::plan::{Access, Entry, Limits, Listen, Network, Plan, Protection};
 
 use crate::failure::Failure;
 use crate::operator::Operator;
 use crate::resolve::closure::Closure;
 use crate::resolve::host::HostTree;
-use crate::spec::{BindSpec, JailSpec};
+use crate::spec::{Allowance, BindSpec, JailSpec};
 use crate::workspace::Workspace;
 use crate::{etc, git, trust};
 
@@ -88,8 +88,10 @@ pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Re
         hostname: HOSTNAME.to_owned(),
         tree,
         absent,
+        network: Network::Own,
         listen: listen(parts.policy, parts.reach),
         limits: limits(spec),
+        weakened: spec.hardening.allow.iter().filter_map(|allowance| weakened(*allowance)).collect(),
     })
 }
 
@@ -121,6 +123,15 @@ fn proxy_url(reach: &Reach) -> String {
     match reach {
         Reach::Everywhere => format!("http://127.0.0.1:{PROXY_PORT}"),
         Reach::Port { port, secret } => format!("http://{PROXY_USER}:{secret}@127.0.0.1:{port}"),
+    }
+}
+
+/// The protection of the sandbox itself that an allowance weakens. The others are those of a service's units.
+fn weakened(allowance: Allowance) -> Option<Protection> {
+    match allowance {
+        Allowance::NestedUserNamespaces => Some(Protection::NestedNamespaces),
+        Allowance::SetUserIdFiles => Some(Protection::SetIdFiles),
+        Allowance::WritableExecutableMemory | Allowance::Scheduling => None,
     }
 }
 

@@ -38,6 +38,7 @@ Examples:
        --git 'github.com/me/repo push=agent/*' \\
        --credential 'GITHUB_TOKEN=command:gh auth token@github.com' -- sh
   jail explain --jail claude GET https://api.anthropic.com/v1/models
+  jail units claude                             the systemd units that run a jail as a service
   jail log --follow
   jail ps
   jail stop claude
@@ -74,6 +75,8 @@ pub(crate) enum Command {
     /// Keep secrets in this user's keychain, where `keyring:NAME` reads them.
     #[command(subcommand, after_help = SECRET_EXAMPLES)]
     Secret(SecretCommand),
+    /// Print the systemd units of declared jails, or install them.
+    Units(UnitsArgs),
     /// Print the JSON Schema of a specification.
     Schema,
     /// Print completions for a shell.
@@ -98,6 +101,14 @@ pub(crate) enum Command {
         url: String,
         /// `NAME: VALUE`.
         header: Option<String>,
+    },
+    /// What the units of a declared jail start.
+    #[command(name = "__unit", hide = true)]
+    Unit {
+        /// Which of them.
+        role: UnitRole,
+        /// The jail's name.
+        name: Option<String>,
     },
     /// A jail by its name.
     #[command(external_subcommand)]
@@ -296,20 +307,60 @@ Exit code: the command's own; 128+N if signal N ended it; 124 if its time ran ou
 
 /// Options of `jail explain`.
 #[derive(Debug, Args)]
+#[command(override_usage = "jail explain [OPTIONS] METHOD URL\n       jail explain NAME")]
 pub(crate) struct ExplainArgs {
     /// The jail; without it only the rules given here.
     #[arg(long = "jail", value_name = "NAME")]
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) jail: JailArgs,
-    /// The HTTP method, e.g. GET; `fetch` or `push` for git.
+    /// The HTTP method, e.g. GET; `fetch` or `push` for git; alone, the name of a jail to say everything about.
+    #[arg(value_name = "METHOD|NAME")]
     pub(crate) method: String,
     /// The address, e.g. `https://api.github.com/repos/me/x` or `tcp://db.example.net:5432`; with `fetch` or `push` that
     /// of a repository.
-    pub(crate) url: String,
+    pub(crate) url: Option<String>,
     /// What is pushed: a branch or full ref, with `+` in front by force, with `:` in front deleted.
     #[arg(value_name = "REF")]
     pub(crate) refs: Vec<String>,
+}
+
+/// Options of `jail units`.
+#[derive(Debug, Args)]
+#[command(after_help = UNITS_EXAMPLES)]
+pub(crate) struct UnitsArgs {
+    /// Jails, or files of specifications.
+    #[arg(required = true, value_name = "NAME|FILE")]
+    pub(crate) names: Vec<String>,
+    /// Put them into /etc/systemd/system, the specifications into /etc/nix-jail (root).
+    #[arg(long)]
+    pub(crate) install: bool,
+    /// Stop these jails and take their units away (root).
+    #[arg(long, conflicts_with = "install")]
+    pub(crate) uninstall: bool,
+    /// Write them to this directory.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["install", "uninstall"], value_hint = ValueHint::DirPath)]
+    pub(crate) output: Option<PathBuf>,
+}
+
+const UNITS_EXAMPLES: &str = "\
+Examples:
+  jail units ./agent.json                       look at them
+  sudo jail units --install ./agent.json        then: systemctl start nix-jail@agent
+  sudo systemctl reload nix-jail-proxy@agent    the rules of /etc/nix-jail/agent.json from now on
+  journalctl -u nix-jail-proxy@agent            what it did on the network";
+
+/// What a unit of a declared jail does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum UnitRole {
+    /// Makes every address local.
+    Network,
+    /// Serves.
+    Proxy,
+    /// Makes a proxy take its rules anew.
+    Reload,
+    /// Runs the job.
+    Job,
 }
 
 /// Options of `jail ps`.
@@ -417,7 +468,7 @@ The pod has one container that walls off its network (NET_ADMIN), the proxy, and
 cluster: `env:` and `file:` sources are filled from the Kubernetes secret NAME-credentials, in the proxy only.";
 
 /// Reads `HOST:PORT:ADDRESS:PORT`; an IPv6 address is in brackets.
-fn connect_to(text: &str) -> Result<(Authority, SocketAddr), String> {
+pub(crate) fn connect_to(text: &str) -> Result<(Authority, SocketAddr), String> {
     let cure = "write HOST:PORT:ADDRESS:PORT, e.g. api.example.com:443:127.0.0.1:8443";
     let split = text
         .rfind(":[")
@@ -428,7 +479,7 @@ fn connect_to(text: &str) -> Result<(Authority, SocketAddr), String> {
     Ok((authority, address))
 }
 
-fn upstream_proxy(text: &str) -> Result<Authority, String> {
+pub(crate) fn upstream_proxy(text: &str) -> Result<Authority, String> {
     let text = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
     Authority::parse(text, None).map_err(|error| format!("{error}; write http://HOST:PORT"))
 }

@@ -96,25 +96,9 @@ pub(crate) fn prepare(
     found
         .into_iter()
         .map(|Found { credential, secret, source }| {
-            let (hosts, rules) = places(credential, policy);
-            if let Some(host) = hosts.iter().find_map(|pattern| shut_out(pattern, policy)) {
-                return Err(Failure::usage(format!(
-                    "credential {} is for {host}, but no rule lets the job go there; add --allow {host}",
-                    credential.variable
-                )));
-            }
-            Ok(Credential {
-                name: credential.variable.clone(),
-                dummy: dummy::make(&secret).map_err(Failure::no_jail)?,
-                secret,
-                origin: origin(credential, source, &context, &locks)?,
-                hosts,
-                rules,
-                headers: credential.headers.clone(),
-                query_parameters: credential.query_parameters.clone(),
-                allow_foreign: credential.allow_foreign,
-                redact: credential.redact,
-            })
+            let dummy = dummy::make(&secret).map_err(Failure::no_jail)?;
+            let origin = origin(credential, source, &context, &locks)?;
+            with_secret(credential, secret, origin, dummy, policy)
         })
         .collect()
 }
@@ -131,6 +115,44 @@ pub(crate) fn dummies(spec: &JailSpec, credentials: &[Credential]) -> Vec<(Strin
         }
     }
     dummies
+}
+
+/// A credential of a job at work under another declaration and policy: the same secret, the same dummy.
+#[cfg(target_os = "linux")]
+pub(crate) fn placed(
+    known: &Credential,
+    declared: &CredentialSpec,
+    policy: &Policy,
+) -> Result<Credential, Failure> {
+    with_secret(declared, known.secret.clone(), known.origin.clone(), known.dummy.clone(), policy)
+}
+
+fn with_secret(
+    credential: &CredentialSpec,
+    secret: SecretString,
+    origin: Origin,
+    dummy: String,
+    policy: &Policy,
+) -> Result<Credential, Failure> {
+    let (hosts, rules) = places(credential, policy);
+    if let Some(host) = hosts.iter().find_map(|pattern| shut_out(pattern, policy)) {
+        return Err(Failure::usage(format!(
+            "credential {} is for {host}, but no rule lets the job go there; add --allow {host}",
+            credential.variable
+        )));
+    }
+    Ok(Credential {
+        name: credential.variable.clone(),
+        dummy,
+        secret,
+        origin,
+        hosts,
+        rules,
+        headers: credential.headers.clone(),
+        query_parameters: credential.query_parameters.clone(),
+        allow_foreign: credential.allow_foreign,
+        redact: credential.redact,
+    })
 }
 
 impl Found<'_> {

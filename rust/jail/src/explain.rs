@@ -13,13 +13,22 @@ use crate::operator::Operator;
 use crate::spec::JailSpec;
 use crate::{credentials, rules, run};
 
-/// Says which rule decides, which credential goes along, and what the job would see; exit code 1 for a denial.
+/// Says which rule decides, which credential goes along, and what the job would see; exit code 1 for a denial. Of a
+/// name alone it says what the jail is.
 pub(crate) fn explain(arguments: &ExplainArgs, operator: &Operator) -> Result<ExitCode, Failure> {
+    let Some(url) = &arguments.url else {
+        if arguments.name.is_some() {
+            return Err(Failure::usage("an address is missing: jail explain --jail NAME METHOD URL"));
+        }
+        let (spec, policy) = run::with_jail_arguments(Some(&arguments.method), &arguments.jail, operator)?;
+        crate::print(&portrait(&spec, &policy))?;
+        return Ok(ExitCode::SUCCESS);
+    };
     let (spec, policy) = run::with_jail_arguments(arguments.name.as_deref(), &arguments.jail, operator)?;
     let (method, url) = match &*arguments.method {
-        "fetch" => ("POST", format!("{}/git-upload-pack", arguments.url.trim_end_matches('/'))),
-        "push" => ("POST", format!("{}/git-receive-pack", arguments.url.trim_end_matches('/'))),
-        method => (method, arguments.url.clone()),
+        "fetch" => ("POST", format!("{}/git-upload-pack", url.trim_end_matches('/'))),
+        "push" => ("POST", format!("{}/git-receive-pack", url.trim_end_matches('/'))),
+        method => (method, url.clone()),
     };
     if !arguments.refs.is_empty() && arguments.method != "push" {
         return Err(Failure::usage("only a push has refs: jail explain push https://HOST/REPO REF …"));
@@ -63,6 +72,45 @@ pub(crate) fn check(file: &Path) -> Result<ExitCode, Failure> {
     };
     crate::print(&format!("{}: {found}\n", file.display()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A jail in words.
+fn portrait(spec: &JailSpec, policy: &Policy) -> String {
+    let mut lines = vec![match &*spec.description {
+        "" => spec.name.clone(),
+        description => format!("{}: {description}", spec.name),
+    }];
+    lines.push(format!("command: {}", shell_words::join(&spec.command)));
+    let list =
+        |values: Vec<String>, none: &str| if values.is_empty() { none.to_owned() } else { values.join(", ") };
+    let rules = policy.rules().iter().enumerate();
+    lines.extend(rules.map(|(position, rule)| format!("rule {}: {rule}", position + 1)));
+    if policy.rules().is_empty() {
+        lines.push("no rules: everything is denied".to_owned());
+    }
+    for credential in &spec.credentials {
+        let (hosts, _) = credentials::places(credential, policy);
+        let hosts = list(hosts.iter().map(ToString::to_string).collect(), "nobody");
+        let sources = list(credential.sources.iter().map(ToString::to_string).collect(), "nowhere");
+        lines.push(format!("credential {}: from {sources}; to {hosts}", credential.variable));
+    }
+    let limits = [
+        spec.limits.memory.map(|bytes| format!("memory {bytes}")),
+        spec.limits.cpus.map(|cpus| format!("CPUs {cpus}")),
+        spec.limits.pids.map(|pids| format!("processes {pids}")),
+        spec.limits.timeout.map(|span| format!("time {span}")),
+        spec.limits.io.map(|bytes| format!("disk {bytes}/s")),
+    ];
+    lines.push(format!("limits: {}", list(limits.into_iter().flatten().collect(), "none")));
+    lines.push(match &spec.hardening.allow[..] {
+        [] => "protections: all".to_owned(),
+        allowed => {
+            let words =
+                allowed.iter().map(|allowance| format!("it may have {}", allowance.words())).collect();
+            format!("weakened protections: {}", list(words, ""))
+        }
+    });
+    lines.join("\n") + "\n"
 }
 
 /// An address as people write it.
@@ -204,6 +252,19 @@ mod tests {
         assert!(text.starts_with("denied: method-not-allowed") && text.contains("403"), "{text}");
         let text = explained(&["a.example"], "", "tcp://a.example:22");
         assert!(text.contains("a closed connection"), "{text}");
+    }
+
+    #[test]
+    fn a_jail_is_told_with_what_is_weaker_in_it() {
+        let mut spec = JailSpec::find("claude", &[]).unwrap();
+        let text = |spec: &JailSpec| portrait(spec, &Policy::new(spec.rules.clone()).unwrap());
+        let usual = text(&spec);
+        for part in ["command: claude", "rule 1: ", "credential ANTHROPIC_API_KEY: from ", "protections: all"]
+        {
+            assert!(usual.contains(part), "{part} is not in {usual}");
+        }
+        spec.hardening.allow = vec![crate::spec::Allowance::WritableExecutableMemory];
+        assert!(text(&spec).contains("weakened protections: it may have writable and executable memory"));
     }
 
     #[test]

@@ -136,13 +136,9 @@ impl JobDirectory {
         let _ = fs::remove_dir_all(&self.path);
     }
 
-    /// Removes what the kernel worked with beside an overlay's layer: it leaves a directory that nobody may enter, with
-    /// which a plain `rm -r` of the job's directory would fail.
+    /// Removes what the kernel worked with beside an overlay's layer.
     pub(crate) fn remove_overlay_work(&self) {
-        use std::os::unix::fs::PermissionsExt;
-        let work = self.path.join("work");
-        let _ = fs::set_permissions(work.join("work"), fs::Permissions::from_mode(0o700));
-        let _ = fs::remove_dir_all(work);
+        remove_overlay_work(&self.path);
     }
 
     /// Reads `job.json`.
@@ -177,6 +173,15 @@ impl Record {
     pub(crate) fn is_running(&self) -> bool {
         self.state() == State::Running
     }
+}
+
+/// Removes what the kernel worked with beside an overlay's layer in this directory: it leaves a directory that nobody
+/// may enter, with which a plain `rm -r` would fail.
+pub(crate) fn remove_overlay_work(directory: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let work = directory.join("work");
+    let _ = fs::set_permissions(work.join("work"), fs::Permissions::from_mode(0o700));
+    let _ = fs::remove_dir_all(work);
 }
 
 /// Makes a directory and what is missing above it, for the operator only.

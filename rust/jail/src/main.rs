@@ -33,6 +33,10 @@ mod services;
 mod spec;
 mod stop;
 mod trust;
+#[cfg(target_os = "linux")]
+mod unit;
+#[cfg(target_os = "linux")]
+mod units;
 mod workspace;
 
 use std::ffi::OsString;
@@ -68,6 +72,10 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(command: Command) -> Result<ExitCode, Failure> {
+    #[cfg(target_os = "linux")]
+    if let Command::Unit { role, name } = &command {
+        return unit::run(*role, name.as_deref());
+    }
     let operator = Operator::current().map_err(Failure::no_jail)?;
     match command {
         Command::Run(arguments) => run::run(*arguments, &operator),
@@ -80,6 +88,13 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Stop(arguments) => stop::stop(&arguments, &operator),
         Command::Log(arguments) => log::log(&arguments, &operator),
         Command::Secret(command) => secret::secret(command, &operator),
+        #[cfg(target_os = "linux")]
+        Command::Units(arguments) => units::units(&arguments, &operator),
+        #[cfg(not(target_os = "linux"))]
+        Command::Units(_) => {
+            Err(Failure::usage("there is no systemd on this system; nix-darwin makes agents of jails"))
+        }
+        Command::Unit { .. } => Err(Failure::usage("there is no systemd on this system")),
         Command::Schema => manual::schema(),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { directory } => manual::pages(&directory),

@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
             home: home(&spec, operator)?,
             dummies: credentials::dummies(&spec, &credentials),
             git: git::configuration(&credentials, &policy),
-            own: own_files(&ca, &policy)?,
+            own: own_files(ca.certificate_pem(), &policy)?,
             id: &directory.id,
             ids: backend.job_ids(),
             reach: &reach,
@@ -85,17 +85,12 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     let recorder = Arc::new(Recorder::new(audit, LARGEST_AUDIT, learning));
     let mut record = record(&directory, &spec, &command, workspace.as_ref());
     directory.write(&record).map_err(Failure::no_jail)?;
+    let upstream = upstream(&spec, &arguments, operator)?;
     let config = Config {
         policy,
         mode: if learning { Mode::Learn } else { Mode::Enforce },
         credentials,
-        upstream: Upstream {
-            connect_to: arguments.connect_to.clone(),
-            trust: Trust::System {
-                extra: arguments.upstream_ca.iter().map(|path| operator.path(path)).collect(),
-            },
-            proxy: arguments.upstream_proxy.clone(),
-        },
+        upstream,
         limits: Limits::default(),
         ca,
         audit: recorder.clone(),
@@ -105,6 +100,9 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
         },
     };
 
+    if spec.limits.io.is_some() && !arguments.quiet {
+        tell("the limit on the disk is not enforced: a jail's own units enforce it (jail units)");
+    }
     let ended = jailed(&*backend, &reach, &plan, config, arguments.quiet);
     directory.remove_overlay_work();
 
@@ -125,9 +123,8 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
 }
 
 /// The job's own CA in the places where programs look, and the host's time zone.
-fn own_files(ca: &JobCa, policy: &Policy) -> Result<Vec<Entry>, Failure> {
-    let mut files =
-        trust::files(ca.certificate_pem(), trust::sees_real_servers(policy)).map_err(Failure::no_jail)?;
+pub(crate) fn own_files(certificate: &str, policy: &Policy) -> Result<Vec<Entry>, Failure> {
+    let mut files = trust::files(certificate, trust::sees_real_servers(policy)).map_err(Failure::no_jail)?;
     files.extend(etc::time_zone());
     Ok(files)
 }
@@ -258,6 +255,22 @@ fn workspace(
         .map_err(Failure::no_jail)
 }
 
+/// The way to the outside: what is said now goes before what the jail says.
+pub(crate) fn upstream(
+    spec: &JailSpec,
+    arguments: &RunArgs,
+    operator: &Operator,
+) -> Result<Upstream, Failure> {
+    let connect_to = spec.upstream.connect_to().map_err(Failure::usage)?;
+    let proxy = spec.upstream.proxy().map_err(Failure::usage)?;
+    let files = arguments.upstream_ca.iter().chain(&spec.upstream.ca);
+    Ok(Upstream {
+        connect_to: arguments.connect_to.iter().cloned().chain(connect_to).collect(),
+        trust: Trust::System { extra: files.map(|path| operator.path(path)).collect() },
+        proxy: arguments.upstream_proxy.clone().or(proxy),
+    })
+}
+
 /// A program that is not in the jail is better named here, with the cure, than by a shell inside.
 pub(crate) fn check_command(
     command: &[OsString],
@@ -370,7 +383,7 @@ pub(crate) fn listeners(bound: sandbox::backend::Listeners, reach: &Reach) -> Li
     listeners
 }
 
-fn exit_code(ended: Ended) -> u8 {
+pub(crate) fn exit_code(ended: Ended) -> u8 {
     match ended {
         Ended::Code(code) => code,
         Ended::Signal(signal) => u8::try_from(signal).map_or(u8::MAX, |signal| signal.saturating_add(128)),
@@ -427,6 +440,6 @@ fn report(
     }
 }
 
-fn tell(line: &str) {
+pub(crate) fn tell(line: &str) {
     crate::print_error_line(&format!("jail: {line}"));
 }

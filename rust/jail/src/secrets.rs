@@ -175,7 +175,14 @@ fn bytes(source: &Source, context: &Context) -> Result<Bytes, Miss> {
         Place::Keyring { service, account } => {
             keyring::read(service, account.as_deref().unwrap_or(&context.user), context.time_limit)
         }
-        Place::Systemd(name) => file::read(&file::systemd(name, context)?, true),
+        Place::Systemd(name) => {
+            let bytes = file::read(&file::systemd(name, context)?, true)?;
+            // What a declared jail's unit has in the place of one that is not there.
+            if bytes.trim_ascii().is_empty() {
+                return Err(Miss::Absent("systemd found no such credential, or an empty one".to_owned()));
+            }
+            Ok(bytes)
+        }
     }
 }
 

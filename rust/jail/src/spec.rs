@@ -1,12 +1,14 @@
 //! The specification of one jail: what `NAME.json` holds, what the flags of `jail run` add to, what Nix renders.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use policy::{Authority, HostPattern, Rule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cli;
 use crate::quantity::{Bytes, Span};
 use crate::secrets::Source;
 
@@ -64,6 +66,15 @@ pub(crate) struct JailSpec {
     /// Who makes the jail.
     #[serde(default)]
     pub(crate) backend: BackendName,
+    /// Which protections are weakened.
+    #[serde(default, skip_serializing_if = "HardeningSpec::is_empty")]
+    pub(crate) hardening: HardeningSpec,
+    /// The proxy's way to the outside.
+    #[serde(default, skip_serializing_if = "UpstreamSpec::is_empty")]
+    pub(crate) upstream: UpstreamSpec,
+    /// How it runs as a service of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) service: Option<ServiceSpec>,
 }
 
 /// A secret that the job uses without having it.
@@ -171,6 +182,68 @@ pub(crate) struct ClosureSpec {
     pub(crate) environment: BTreeMap<String, String>,
 }
 
+/// Which protections are weakened, each by its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(crate) struct HardeningSpec {
+    /// What the job may do that jobs usually may not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) allow: Vec<Allowance>,
+}
+
+/// Something that a protection keeps from jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Allowance {
+    /// Memory that is writable and executable, which just-in-time compilers need (Node, Java). Only services forbid it.
+    WritableExecutableMemory,
+    /// User namespaces beneath the jail's, with mounts in them: sandboxes of browsers, bubblewrap. Goes without Landlock.
+    NestedUserNamespaces,
+    /// Priorities and placement of processes (`nice`, `taskset`, real time). Only services forbid it.
+    Scheduling,
+    /// Files with set-user-id or set-group-id bits.
+    SetUserIdFiles,
+}
+
+impl Allowance {
+    /// In words, after "may have".
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Allowance::WritableExecutableMemory => "writable and executable memory",
+            Allowance::NestedUserNamespaces => "user namespaces of its own, with mounts, and no Landlock",
+            Allowance::Scheduling => "priorities and placement of processes",
+            Allowance::SetUserIdFiles => "set-user-id files",
+        }
+    }
+}
+
+/// The proxy's way to the outside.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(crate) struct UpstreamSpec {
+    /// Certificates of upstream servers to trust beside the system's (PEM files).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ca: Vec<PathBuf>,
+    /// The HTTP proxy behind which the outside is, as `[http://]HOST:PORT`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) proxy: Option<String>,
+    /// `HOST:PORT:ADDRESS:PORT`: this host and port is at that address, past resolver and address guard.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) connect_to: Vec<String>,
+}
+
+/// How a jail runs as a service of the system.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub(crate) struct ServiceSpec {
+    /// The directory it works in; none means no workspace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) workspace: Option<PathBuf>,
+    /// The user whom it runs as, for whom the workspace's files are; none means a user that exists for it alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<String>,
+}
+
 /// How the job sees its workspace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -237,6 +310,9 @@ pub(crate) struct LimitsSpec {
     /// Wall-clock time, e.g. `2h`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) timeout: Option<Span>,
+    /// Bytes per second to read, and as many to write, on the workspace's disk, e.g. `20M`. Services only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) io: Option<Bytes>,
 }
 
 /// Why a file is not a specification.
@@ -320,6 +396,9 @@ impl JailSpec {
             binds: Vec::new(),
             limits: LimitsSpec::default(),
             backend: BackendName::default(),
+            hardening: HardeningSpec::default(),
+            upstream: UpstreamSpec::default(),
+            service: None,
         }
     }
 
@@ -426,6 +505,15 @@ impl JailSpec {
             }
         }
         self.credentials.iter().try_for_each(|credential| self.validate_oauth(credential))?;
+        self.upstream.proxy().and_then(|_| self.upstream.connect_to())?;
+        if let Some(service) = &self.service {
+            if let Some(path) = service.workspace.iter().find(|path| !path.is_absolute()) {
+                return Err(format!("service.workspace: {} must be an absolute path", path.display()));
+            }
+            if service.user.as_deref().is_some_and(|user| !is_user(user)) {
+                return Err("service.user must be the name of an ordinary user, not root".to_owned());
+            }
+        }
         if let Some(path) = self.protect.iter().find(|path| !is_inside(path)) {
             return Err(format!("protect: {} must be a relative path without `..`", path.display()));
         }
@@ -494,6 +582,15 @@ pub(crate) fn is_variable(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
+/// What useradd(8) takes by default; a jail never is root's.
+fn is_user(name: &str) -> bool {
+    name != "root"
+        && name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte))
+}
+
 fn is_inside(path: &Path) -> bool {
     use std::path::Component;
     path.components().next().is_some() && path.components().all(|part| matches!(part, Component::Normal(_)))
@@ -510,6 +607,30 @@ fn is_true(value: &bool) -> bool {
 
 fn yes() -> bool {
     true
+}
+
+impl HardeningSpec {
+    fn is_empty(&self) -> bool {
+        *self == HardeningSpec::default()
+    }
+}
+
+impl UpstreamSpec {
+    fn is_empty(&self) -> bool {
+        *self == UpstreamSpec::default()
+    }
+
+    /// What `proxy` says.
+    pub(crate) fn proxy(&self) -> Result<Option<Authority>, String> {
+        let proxy = self.proxy.as_deref().map(cli::upstream_proxy).transpose();
+        proxy.map_err(|error| format!("upstream.proxy: {error}"))
+    }
+
+    /// What `connectTo` says.
+    pub(crate) fn connect_to(&self) -> Result<Vec<(Authority, SocketAddr)>, String> {
+        let connect_to = self.connect_to.iter().map(|text| cli::connect_to(text)).collect::<Result<_, _>>();
+        connect_to.map_err(|error| format!("upstream.connectTo: {error}"))
+    }
 }
 
 impl LimitsSpec {

@@ -18,7 +18,11 @@ use crate::tls;
 
 /// Clocks inside and outside may disagree a little, and verifiers insist.
 const BACKDATED: Duration = Duration::from_secs(60 * 60);
-const VALID: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// The jail's trust is laid once, at its start: longer than any service goes on without one.
+const CA_VALID: Duration = DAY.saturating_mul(10 * 365);
+/// Verifiers insist on leaves that do not live long. At half of it a fresh one is made.
+const LEAF_VALID: Duration = DAY.saturating_mul(7);
 /// Minting costs microseconds: when this many names are held, all are forgotten rather than ranked.
 const LEAVES: usize = 1024;
 
@@ -29,7 +33,12 @@ pub struct JobCa {
     provider: Arc<CryptoProvider>,
     leaf_key: KeyPair,
     template: ServerConfig,
-    leaves: Mutex<HashMap<Host, Arc<ServerConfig>>>,
+    leaves: Mutex<HashMap<Host, Leaf>>,
+}
+
+struct Leaf {
+    minted: SystemTime,
+    config: Arc<ServerConfig>,
 }
 
 /// Why there is no certificate authority.
@@ -42,7 +51,7 @@ impl JobCa {
     pub fn generate() -> Result<JobCa, CaError> {
         let provider = tls::crypto_provider();
         let key = KeyPair::generate().map_err(failed)?;
-        let mut params = parameters("nix-jail job CA", &provider)?;
+        let mut params = parameters("nix-jail job CA", SystemTime::now(), CA_VALID, &provider)?;
         // Path length 0: what it signs can never sign.
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -65,22 +74,28 @@ impl JobCa {
 
     /// How to speak TLS as this host.
     pub(crate) fn server_config(&self, host: &Host) -> Result<Arc<ServerConfig>, CaError> {
+        self.server_config_at(host, SystemTime::now())
+    }
+
+    fn server_config_at(&self, host: &Host, now: SystemTime) -> Result<Arc<ServerConfig>, CaError> {
         let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(config) = leaves.get(host) {
-            return Ok(config.clone());
+        // A leaf of the future is one from before the clock was set back.
+        let fresh = |leaf: &&Leaf| now.duration_since(leaf.minted).is_ok_and(|age| age < LEAF_VALID / 2);
+        if let Some(leaf) = leaves.get(host).filter(fresh) {
+            return Ok(leaf.config.clone());
         }
         let mut config = self.template.clone();
-        config.cert_resolver = Arc::new(SingleCertAndKey::from(self.mint(host)?));
+        config.cert_resolver = Arc::new(SingleCertAndKey::from(self.mint(host, now)?));
         let config = Arc::new(config);
         if leaves.len() >= LEAVES {
             leaves.clear();
         }
-        leaves.insert(host.clone(), config.clone());
+        leaves.insert(host.clone(), Leaf { minted: now, config: config.clone() });
         Ok(config)
     }
 
-    fn mint(&self, host: &Host) -> Result<CertifiedKey, CaError> {
-        let mut params = parameters("nix-jail leaf", &self.provider)?;
+    fn mint(&self, host: &Host, now: SystemTime) -> Result<CertifiedKey, CaError> {
+        let mut params = parameters("nix-jail leaf", now, LEAF_VALID, &self.provider)?;
         params.subject_alt_names = vec![match host {
             Host::Name(name) => SanType::DnsName(name.as_str().try_into().map_err(failed)?),
             Host::Ip(address) => SanType::IpAddress(*address),
@@ -96,7 +111,12 @@ impl JobCa {
     }
 }
 
-fn parameters(common_name: &str, provider: &CryptoProvider) -> Result<CertificateParams, CaError> {
+fn parameters(
+    common_name: &str,
+    now: SystemTime,
+    valid: Duration,
+    provider: &CryptoProvider,
+) -> Result<CertificateParams, CaError> {
     // The default serial is a hash of the key, which all leaves share; some clients refuse a serial seen twice.
     let mut serial = [0u8; 16];
     provider.secure_random.fill(&mut serial).map_err(|_| CaError("no randomness".into()))?;
@@ -104,16 +124,34 @@ fn parameters(common_name: &str, provider: &CryptoProvider) -> Result<Certificat
 
     let mut subject = DistinguishedName::new();
     subject.push(DnType::CommonName, common_name);
-    let now =
-        rcgen::date_time_ymd(1970, 1, 1) + SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = rcgen::date_time_ymd(1970, 1, 1) + now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut params = CertificateParams::default();
     params.serial_number = Some(SerialNumber::from_slice(&serial));
     params.distinguished_name = subject;
     params.not_before = now - BACKDATED;
-    params.not_after = now + VALID;
+    params.not_after = now + valid;
     Ok(params)
 }
 
 fn failed(error: impl std::fmt::Display) -> CaError {
     CaError(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leaf_is_kept_and_renewed_long_before_it_ends() {
+        let ca = JobCa::generate().unwrap();
+        let host: Host = "a.example".parse().unwrap();
+        let start = SystemTime::now();
+        let at = |days: u32| ca.server_config_at(&host, start + DAY * days).unwrap();
+        let first = at(0);
+        assert!(Arc::ptr_eq(&first, &at(3)));
+        let second = at(4);
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert!(Arc::ptr_eq(&second, &at(7)));
+        assert!(!Arc::ptr_eq(&second, &at(0)), "the clock was set back: the leaf would not be valid yet");
+    }
 }

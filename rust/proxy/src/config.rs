@@ -45,6 +45,24 @@ pub struct Config {
     pub password: Option<SecretString>,
 }
 
+impl Listeners {
+    /// Whether connections to this port arrive.
+    pub(crate) fn serve(&self, port: u16) -> bool {
+        // The explicit proxy and the responder have their ports to themselves.
+        let own = [&self.explicit, &self.dns_tcp].into_iter().flatten();
+        self.transparent.iter().any(|(known, _)| *known == port)
+            || own.filter_map(|listener| listener.local_addr().ok()).any(|address| address.port() == port)
+    }
+}
+
+/// What can change while a proxy is at work.
+pub struct Terms {
+    /// What the job may do.
+    pub policy: Policy,
+    /// The job's credentials.
+    pub credentials: Vec<Credential>,
+}
+
 /// What to do with the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {

@@ -24,7 +24,7 @@ pub(crate) struct Job {
     pub(crate) room: Arc<Room>,
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) limits: Limits,
-    pub(crate) ca: JobCa,
+    pub(crate) ca: Arc<JobCa>,
     pub(crate) audit: Arc<dyn Audit>,
     pub(crate) names: Arc<Names>,
     /// The explicit proxy's password, if it asks for one.
@@ -33,7 +33,7 @@ pub(crate) struct Job {
     pub(crate) root: RequestPath,
     /// One place per push that is being read.
     pub(crate) pushes: Arc<Semaphore>,
-    /// Turns true when the proxy shuts down.
+    /// Turns true when the proxy shuts down, or goes on under other terms.
     pub(crate) closing: watch::Receiver<bool>,
 }
 
@@ -78,7 +78,7 @@ impl Job {
         self.record(What::Connection { authority: authority.to_string(), denied: denied.to_owned() });
     }
 
-    /// Waits until the proxy shuts down.
+    /// Waits until this job's terms end: requests under way may end too, what has no end of its own is over.
     pub(crate) async fn closing(&self) {
         // An error means that the sender is gone, which is a shutdown as well.
         let _ = self.closing.clone().wait_for(|closing| *closing).await;

@@ -24,25 +24,20 @@ mod git;
 mod ingress;
 mod job;
 mod keeper;
+mod serving;
 mod tls;
 mod upstream;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use policy::RequestPath;
-use tokio::net::{TcpListener, UdpSocket};
-use tokio::runtime::{self, Runtime};
-use tokio::sync::{Semaphore, oneshot, watch};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::runtime;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
 
-use config::{Config, Listeners};
-use dns::Names;
-use job::Job;
-use keeper::Keeper;
-use upstream::Upstream;
+use config::{Config, Listeners, Terms};
+use serving::Serving;
 
 pub use tls::crypto_provider;
 pub use upstream::system_roots;
@@ -53,9 +48,22 @@ const SWEEP: Duration = Duration::from_secs(15);
 /// A proxy at work on a thread of its own. Dropping it stops the proxy without grace.
 #[derive(Debug)]
 pub struct ProxyHandle {
-    stop: oneshot::Sender<Duration>,
+    orders: mpsc::UnboundedSender<Order>,
     thread: JoinHandle<()>,
 }
+
+/// What the proxy's thread can be told.
+enum Order {
+    /// Other terms from now on; the answer is whether they are.
+    Change(Terms, Answer<Result<(), ServeError>>),
+    /// Say that you are at work.
+    Report(Answer<()>),
+    /// Stop, with this much grace.
+    Stop(Duration),
+}
+
+/// Somebody waits for one answer.
+type Answer<T> = std::sync::mpsc::SyncSender<T>;
 
 /// Why there is no proxy.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +84,14 @@ pub enum ServeError {
     /// The credentials contradict each other.
     #[error("cannot use the credentials: {0}")]
     Vault(#[from] swap::VaultError),
+    /// The new policy wants connections on a port that nobody listens on.
+    #[error(
+        "the new policy needs port {port}, on which nothing listens in the jail; restart the jail instead"
+    )]
+    NoListener {
+        /// The port.
+        port: u16,
+    },
     /// The policy crate does not know the root path; a bug of ours.
     #[error("cannot start the proxy: {0}")]
     Path(#[from] policy::PathError),
@@ -83,103 +99,63 @@ pub enum ServeError {
 
 /// Starts serving; returns when every listener is registered.
 pub fn serve(listeners: Listeners, config: Config) -> Result<ProxyHandle, ServeError> {
-    let policy = Arc::new(config.policy);
-    let upstream = Arc::new(Upstream::new(config.upstream, &config.limits, policy.clone())?);
-    let keeper = Keeper::new(config.credentials, upstream.clone(), policy.clone())?;
-    let (close, closing) = watch::channel(false);
-    let job = Arc::new(Job {
-        policy,
-        mode: config.mode,
-        keeper: Arc::new(keeper),
-        room: Arc::default(),
-        upstream,
-        limits: config.limits,
-        ca: config.ca,
-        audit: config.audit,
-        names: Arc::new(Names::default()),
-        password: config.password,
-        root: RequestPath::parse("/")?,
-        pushes: Arc::new(Semaphore::new(job::PUSHES)),
-        closing,
-    });
     // One thread: a proxy of one job is seldom the bottleneck, and 20 jobs on a machine bring 20 of them.
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let places = Arc::new(Semaphore::new(job.limits.connections.min(Semaphore::MAX_PERMITS)));
-    register(&runtime, listeners, &job, &places)?;
-
-    let (stop, stopped) = oneshot::channel();
+    let serving = {
+        let _inside = runtime.enter();
+        Serving::start(listeners, config)?
+    };
+    let (orders, given) = mpsc::unbounded_channel();
     let thread = thread::Builder::new().name("proxy".into()).spawn(move || {
-        runtime.block_on(work(&job, stopped, close, &places));
+        runtime.block_on(work(serving, given));
         // A name look-up that hangs must not hang us.
         runtime.shutdown_background();
     })?;
-    Ok(ProxyHandle { stop, thread })
+    Ok(ProxyHandle { orders, thread })
 }
 
 impl ProxyHandle {
+    /// Goes on under other terms: new connections and requests at once; requests under way end as they began, tunnels
+    /// and WebSockets end now. After an error everything is as it was.
+    pub fn change(&self, terms: Terms) -> Result<(), ServeError> {
+        let stopped = || ServeError::Io(std::io::Error::other("it is not running any more"));
+        let (answer, answered) = std::sync::mpsc::sync_channel(1);
+        self.orders.send(Order::Change(terms, answer)).map_err(|_| stopped())?;
+        answered.recv().map_err(|_| stopped())?
+    }
+
+    /// Whether the proxy's thread gets to its work within this time.
+    pub fn is_at_work(&self, within: Duration) -> bool {
+        let (answer, answered) = std::sync::mpsc::sync_channel(1);
+        self.orders.send(Order::Report(answer)).is_ok() && answered.recv_timeout(within).is_ok()
+    }
+
     /// Stops accepting, gives requests under way this long, closes everything and joins the thread.
     pub fn shutdown(self, grace: Duration) {
         // An error means that the thread is at its end already.
-        let _ = self.stop.send(grace);
+        let _ = self.orders.send(Order::Stop(grace));
         if self.thread.join().is_err() {
             tracing::error!("the proxy's thread panicked; please report this");
         }
     }
 }
 
-/// Takes over the sockets. Connections that come from here on wait in them until the thread runs.
-fn register(
-    runtime: &Runtime,
-    listeners: Listeners,
-    job: &Arc<Job>,
-    places: &Arc<Semaphore>,
-) -> Result<(), ServeError> {
-    let _inside = runtime.enter();
-    let listener = |listener: std::net::TcpListener| {
-        listener.set_nonblocking(true)?;
-        TcpListener::from_std(listener)
-    };
-    for (port, transparent) in listeners.transparent {
-        runtime.spawn(ingress::serve_transparent(job.clone(), port, listener(transparent)?, places.clone()));
-    }
-    if let Some(explicit) = listeners.explicit {
-        runtime.spawn(ingress::serve_explicit(job.clone(), listener(explicit)?, places.clone()));
-    }
-    if let Some(socket) = listeners.dns_udp {
-        dns::prepare(&socket)?;
-        runtime.spawn(dns::serve_udp(job.clone(), UdpSocket::from_std(socket)?));
-    }
-    if let Some(dns_tcp) = listeners.dns_tcp {
-        runtime.spawn(dns::serve_tcp(job.clone(), listener(dns_tcp)?, places.clone()));
-    }
-    Ok(())
-}
-
-/// Sweeps until it is told to stop, then waits for what is under way.
-async fn work(
-    job: &Job,
-    stopped: oneshot::Receiver<Duration>,
-    close: watch::Sender<bool>,
-    places: &Semaphore,
-) {
-    let sweep = async {
-        let mut ticks = interval(SWEEP);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            job.upstream.sweep();
+/// Does what it is told and sweeps, until it is told to stop; then waits for what is under way.
+async fn work(mut serving: Serving, mut orders: mpsc::UnboundedReceiver<Order>) {
+    let mut ticks = interval(SWEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let grace = loop {
+        tokio::select! {
+            order = orders.recv() => match order {
+                // Whoever asked may have stopped waiting; that changes nothing.
+                Some(Order::Change(terms, answer)) => drop(answer.send(serving.change(terms))),
+                Some(Order::Report(answer)) => drop(answer.send(())),
+                Some(Order::Stop(grace)) => break grace,
+                // The handle was dropped: nobody waits for anything.
+                None => break Duration::ZERO,
+            },
+            _ = ticks.tick() => serving.sweep(),
         }
     };
-    let grace = tokio::select! {
-        // The handle was dropped: nobody waits for anything.
-        told = stopped => told.unwrap_or_default(),
-        () = sweep => Duration::ZERO,
-    };
-    close.send_replace(true);
-    // Every connection holds one place until it is through.
-    let all = u32::try_from(job.limits.connections).unwrap_or(u32::MAX);
-    if timeout(grace, places.acquire_many(all)).await.is_err() {
-        tracing::debug!("requests were under way when the proxy stopped");
-    }
-    job.keeper.settle().await;
+    serving.stop(grace).await;
 }

@@ -16,6 +16,8 @@ pub mod stage;
 mod sys;
 mod terminal;
 #[cfg(target_os = "linux")]
+pub mod unit;
+#[cfg(target_os = "linux")]
 mod wire;
 
 pub use sys::memory::keep_freed_memory;

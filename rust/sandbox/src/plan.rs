@@ -28,10 +28,34 @@ pub struct Plan {
     /// there is nothing to mount on).
     #[serde(with = "crate::bytes::list")]
     pub absent: Vec<PathBuf>,
-    /// The sockets bound inside and handed out.
+    /// Whose network namespace the job is in.
+    pub network: Network,
+    /// The sockets bound inside and handed out; none in a network that somebody else made.
     pub listen: Listen,
     /// What the job may use up.
     pub limits: Limits,
+    /// What is weaker than usual.
+    pub weakened: Vec<Protection>,
+}
+
+/// Whose network namespace a job is in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Network {
+    /// One of its own, made with the jail.
+    #[default]
+    Own,
+    /// The launcher's, which is the jail's already: systemd made it, and the launcher has proven it
+    /// ([`crate::unit`]).
+    Launchers,
+}
+
+/// A protection that can be weakened by its name, where a program cannot live with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Protection {
+    /// No user namespaces, nor others, beneath the jail's; no mounts.
+    NestedNamespaces,
+    /// No files with set-user-id or set-group-id bits.
+    SetIdFiles,
 }
 
 /// One piece of the jail's file tree.

@@ -35,7 +35,7 @@ pub fn exec(
     prctl::set_no_new_privs()
         .map_err(|os| Error::Privileges { step: "set no_new_privs".to_owned(), os: os.into() })?;
     let program = job::Program::new(command, environment)?;
-    filter::apply()?;
+    filter::apply(&[])?;
     Ok(program.start())
 }
 

@@ -321,7 +321,7 @@ fn give_back(
         }
         headers::strip_answer(&mut head.headers);
         headers::confirm_websocket(&mut head.headers);
-        upgrade::join(session.place.clone(), job_side, outside, swapped.redactor);
+        upgrade::join(session.job.clone(), session.place.clone(), job_side, outside, swapped.redactor);
         return Ok(Response::from_parts(head, AnswerBody::empty()));
     }
 

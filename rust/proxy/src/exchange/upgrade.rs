@@ -1,28 +1,39 @@
 //! After `101 Switching Protocols`: bytes both ways, until one side is through.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional, split};
 
-use crate::job::Place;
+use crate::job::{Job, Place};
 use crate::redact::{Redactor, StreamRedactor};
 
-/// Joins both sides once they have upgraded; the job's place is taken until they are through.
-pub(super) fn join(place: Place, job: OnUpgrade, outside: OnUpgrade, redactor: Option<Redactor>) {
+/// Joins both sides once they have upgraded, until they are through or the terms end under which they were opened;
+/// the job's place is taken meanwhile.
+pub(super) fn join(
+    job: Arc<Job>,
+    place: Place,
+    inside: OnUpgrade,
+    outside: OnUpgrade,
+    redactor: Option<Redactor>,
+) {
     tokio::spawn(async move {
-        let ended = async {
-            let (job, outside) = tokio::try_join!(job, outside).map_err(io::Error::other)?;
-            let (mut job, mut outside) = (TokioIo::new(job), TokioIo::new(outside));
+        let copied = async {
+            let (inside, outside) = tokio::try_join!(inside, outside).map_err(io::Error::other)?;
+            let (mut inside, mut outside) = (TokioIo::new(inside), TokioIo::new(outside));
             match redactor {
-                None => copy_bidirectional(&mut job, &mut outside).await.map(|_| ()),
-                Some(redactor) => copy_redacted(job, outside, redactor.stream()).await,
+                None => copy_bidirectional(&mut inside, &mut outside).await.map(|_| ()),
+                Some(redactor) => copy_redacted(inside, outside, redactor.stream()).await,
             }
         };
-        if let Err(error) = ended.await {
-            tracing::debug!(%error, "a websocket ended");
+        tokio::select! {
+            ended = copied => if let Err(error) = ended {
+                tracing::debug!(%error, "a websocket ended");
+            },
+            () = job.closing() => {}
         }
         drop(place);
     });

@@ -35,13 +35,14 @@ pub(super) async fn serve(job: Arc<Job>, destination: Destination, mut stream: P
     let patience =
         if web && job.mode == Mode::Enforce { job.limits.idle } else { SILENCE.min(job.limits.idle) };
     let protocol = tokio::select! {
+        biased;
+        () = job.closing() => return,
         sniffed = timeout(patience, sniff(&mut stream)) => match sniffed {
             Ok(Ok(_)) if stream.seen().is_empty() => return,
             Ok(Ok(protocol)) => protocol,
             Ok(Err(_)) => return,
             Err(_) => Protocol::Unknown,
         },
-        () = job.closing() => return,
     };
     match (protocol, authority) {
         (Protocol::Tls, _) => serve_tls(job, destination, stream, place).await,

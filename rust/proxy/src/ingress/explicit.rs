@@ -20,8 +20,9 @@ use crate::job::{Job, Place};
 /// Serves one connection.
 pub(super) async fn serve(job: Arc<Job>, mut stream: Prefixed, place: Place) {
     let protocol = tokio::select! {
-        sniffed = timeout(job.limits.idle, sniff(&mut stream)) => sniffed,
+        biased;
         () = job.closing() => return,
+        sniffed = timeout(job.limits.idle, sniff(&mut stream)) => sniffed,
     };
     match protocol {
         Ok(Ok(Protocol::Http1)) => {}
@@ -71,7 +72,7 @@ async fn connect(session: &Session, request: Request<Incoming>) -> Response<Answ
         return match tunnel::open(&job, &authority, Some(rule)).await {
             Ok(outside) => {
                 after_upgrade(request, move |stream| async move {
-                    tunnel::join(stream, outside).await;
+                    tunnel::join(&job, stream, outside).await;
                     drop(place);
                 });
                 Response::new(AnswerBody::empty())

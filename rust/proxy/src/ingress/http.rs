@@ -57,11 +57,12 @@ where
             .with_upgrades()
     );
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        biased;
         () = job.closing() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        ended = connection.as_mut() => ended,
     };
     ended_with(job, server, ended);
 }
@@ -99,7 +100,7 @@ where
         }
     };
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        biased;
         () = async { tokio::select! { () = idle => {}, () = job.closing() => {} } } => {
             connection.as_mut().graceful_shutdown();
             // A client that does not even say its preface would not notice.
@@ -108,6 +109,7 @@ where
                 Err(_) => return,
             }
         }
+        ended = connection.as_mut() => ended,
     };
     ended_with(&job, &server(&session), ended);
 }

@@ -60,8 +60,9 @@ pub(crate) async fn accept(
 ) -> Option<(TcpStream, Place)> {
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            biased;
             () = job.closing() => return None,
+            accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,

@@ -29,7 +29,7 @@ pub(super) fn rule(job: &Job, authority: &Authority) -> Option<RuleId> {
 /// Connects and copies until one side is through.
 pub(super) async fn serve(job: &Arc<Job>, authority: &Authority, rule: Option<RuleId>, stream: Prefixed) {
     if let Ok(outside) = open(job, authority, rule).await {
-        join(stream, outside).await;
+        join(job, stream, outside).await;
     }
 }
 
@@ -58,10 +58,13 @@ pub(super) async fn open(
     }
 }
 
-/// Copies until one side is through.
-pub(super) async fn join(mut stream: Prefixed, mut outside: TcpStream) {
-    if let Err(error) = copy_bidirectional(&mut stream, &mut outside).await {
-        tracing::debug!(%error, "a tunnel ended");
+/// Copies until one side is through, or the terms end under which it was opened.
+pub(super) async fn join(job: &Job, mut stream: Prefixed, mut outside: TcpStream) {
+    tokio::select! {
+        ended = copy_bidirectional(&mut stream, &mut outside) => if let Err(error) = ended {
+            tracing::debug!(%error, "a tunnel ended");
+        },
+        () = job.closing() => {}
     }
 }
 

@@ -17,8 +17,8 @@ use std::time::Duration;
 use policy::{Action, Policy, Rule};
 use proxy::audit::{Audit, Event, What};
 use proxy::ca::JobCa;
-use proxy::config::{Config, Credential, Limits, Listeners, Mode, Trust, Upstream};
-use proxy::{ProxyHandle, serve};
+use proxy::config::{Config, Credential, Limits, Listeners, Mode, Terms, Trust, Upstream};
+use proxy::{ProxyHandle, ServeError, serve};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -121,6 +121,17 @@ impl Jail {
     /// Waits until a connection was refused for this reason.
     pub async fn connection_denied(&self, reason: &str) {
         self.wait_for(|what| matches!(what, What::Connection { denied, .. } if denied == reason)).await;
+    }
+
+    /// Goes on under these rules alone.
+    pub fn change(&self, rules: &[&str]) -> Result<(), ServeError> {
+        let rules = rules.iter().map(|rule| Rule::parse(Action::Allow, rule).unwrap()).collect();
+        let terms = Terms { policy: Policy::new(rules).unwrap(), credentials: Vec::new() };
+        self.handle.as_ref().unwrap().change(terms)
+    }
+
+    pub fn is_at_work(&self, within: Duration) -> bool {
+        self.handle.as_ref().unwrap().is_at_work(within)
     }
 
     pub fn shutdown(mut self, grace: Duration) {

@@ -13,6 +13,7 @@ use seccompiler::{
 };
 
 use crate::backend::Error;
+use crate::plan::Protection;
 
 mod allowed;
 
@@ -29,10 +30,8 @@ const NEW_NAMESPACES: [libc::c_int; 8] = [
     0x80,
 ];
 
-/// Refused whatever the arguments: what makes or changes mounts and namespaces, loads code into the kernel, reaches
-/// into other processes past ptrace, opens files by number, or has a long record of kernel bugs.
-const REFUSED: &[libc::c_long] = &[
-    // Mounts.
+/// What works with mounts; refused, unless namespaces may be nested.
+const MOUNTS: &[libc::c_long] = &[
     libc::SYS_mount,
     libc::SYS_umount2,
     libc::SYS_pivot_root,
@@ -44,6 +43,11 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_fsconfig,
     libc::SYS_fsmount,
     libc::SYS_fspick,
+];
+
+/// Refused whatever the arguments: what loads code into the kernel, reaches into other processes past ptrace, opens
+/// files by number, or has a long record of kernel bugs.
+const REFUSED: &[libc::c_long] = &[
     libc::SYS_open_by_handle_at,
     libc::SYS_name_to_handle_at,
     libc::SYS_quotactl,
@@ -139,16 +143,17 @@ const FCHMODAT2: libc::c_long = 452;
 const PERSONALITIES: [u64; 6] = [0, 0x0008, 0x0002_0000, 0x0002_0008, 0x0004_0000, 0xffff_ffff];
 
 /// Restricts this process and what it starts: init, whose work with mounts is done, and with it the job.
-pub(crate) fn apply() -> Result<(), Error> {
-    for program in [allowed_program()?, refused_program()?] {
+pub(crate) fn apply(weakened: &[Protection]) -> Result<(), Error> {
+    for program in [allowed_program(weakened)?, refused_program(weakened)?] {
         apply_filter(&program).map_err(|error| Error::Seccomp(error.to_string()))?;
     }
     Ok(())
 }
 
 /// What is not on the list is not there.
-fn allowed_program() -> Result<BpfProgram, Error> {
-    let calls = allowed::CALLS.iter().chain(allowed::CALLS_HERE);
+fn allowed_program(weakened: &[Protection]) -> Result<BpfProgram, Error> {
+    let nested: &[libc::c_long] = if weakened.contains(&Protection::NestedNamespaces) { MOUNTS } else { &[] };
+    let calls = allowed::CALLS.iter().chain(allowed::CALLS_HERE).chain(nested);
     compile(
         calls.map(|&call| (call, Vec::new())).collect(),
         SeccompAction::Errno(libc::ENOSYS as u32),
@@ -157,18 +162,13 @@ fn allowed_program() -> Result<BpfProgram, Error> {
 }
 
 /// What is refused by name, or by its arguments. The filter installed last gives the error number.
-fn refused_program() -> Result<BpfProgram, Error> {
+fn refused_program(weakened: &[Protection]) -> Result<BpfProgram, Error> {
     let mut rules: BTreeMap<libc::c_long, Vec<SeccompRule>> = BTreeMap::new();
     for &call in REFUSED.iter().chain(REFUSED_HERE) {
         rules.insert(call, Vec::new());
     }
-    for namespace in NEW_NAMESPACES {
-        let bit = namespace as u64;
-        let set = rule(vec![condition(0, Op::MaskedEq(bit), bit)?])?;
-        rules.entry(libc::SYS_unshare).or_default().push(set.clone());
-        if namespace != 0x80 {
-            rules.entry(libc::SYS_clone).or_default().push(set);
-        }
+    if !weakened.contains(&Protection::NestedNamespaces) {
+        refuse_namespaces(&mut rules)?;
     }
     for request in REFUSED_IOCTLS {
         rules.entry(libc::SYS_ioctl).or_default().push(rule(vec![condition(1, Op::Eq, request)?])?);
@@ -181,8 +181,26 @@ fn refused_program() -> Result<BpfProgram, Error> {
     ])?;
     rules.insert(libc::SYS_socket, vec![none_of(0, &domains)?, netlink_beyond_routes]);
     rules.insert(libc::SYS_socketpair, vec![none_of(0, &[libc::AF_UNIX as u64])?]);
-    refuse_setuid_files(&mut rules)?;
+    if !weakened.contains(&Protection::SetIdFiles) {
+        refuse_setuid_files(&mut rules)?;
+    }
     compile(rules, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32))
+}
+
+/// What a new namespace is for (mounts, other namespaces) goes with it.
+fn refuse_namespaces(rules: &mut BTreeMap<libc::c_long, Vec<SeccompRule>>) -> Result<(), Error> {
+    for &call in MOUNTS {
+        rules.insert(call, Vec::new());
+    }
+    for namespace in NEW_NAMESPACES {
+        let bit = namespace as u64;
+        let set = rule(vec![condition(0, Op::MaskedEq(bit), bit)?])?;
+        rules.entry(libc::SYS_unshare).or_default().push(set.clone());
+        if namespace != 0x80 {
+            rules.entry(libc::SYS_clone).or_default().push(set);
+        }
+    }
+    Ok(())
 }
 
 /// A set-user-id file in the workspace would be run later on the host, as the workspace's owner (who may be root)

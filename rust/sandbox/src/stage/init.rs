@@ -19,7 +19,7 @@ use super::sources::{Sources, clone_entry};
 use super::tree::Tree;
 use super::{base, filter, job, network, watch};
 use crate::backend::Error;
-use crate::plan::Plan;
+use crate::plan::{Network, Plan};
 use crate::sys::process::{Forked, SingleThreaded, fork};
 use crate::sys::terminal;
 use crate::wire::{Channel, Exit, FromStage, ToStage};
@@ -43,7 +43,9 @@ pub(crate) fn run(
 ) -> Result<ExitCode, Error> {
     // If the outer stage is killed, so are we. (Set here: a change of ids would have cleared it.)
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|os| watch("tie to the stage", os))?;
-    network::set_up(&plan.listen, channel)?;
+    if plan.network == Network::Own {
+        network::set_up(&plan.listen, channel)?;
+    }
     channel.send(&FromStage::Ready, &[])?;
 
     // The launcher starts its proxy meanwhile. Nothing of the job runs before it says so.
@@ -56,7 +58,7 @@ pub(crate) fn run(
 
     // Also for init, and early: the kernel's look at a filter takes the better part of a millisecond.
     prctl::set_no_new_privs().map_err(|os| watch("set no_new_privs", os))?;
-    filter::apply()?;
+    filter::apply(&plan.weakened)?;
 
     match channel.receive()? {
         Some((ToStage::Release, _)) => {}

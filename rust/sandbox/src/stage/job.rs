@@ -15,7 +15,7 @@ use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, getp
 
 use super::landlock;
 use crate::backend::Error;
-use crate::plan::Plan;
+use crate::plan::{Plan, Protection};
 use crate::sys::{capabilities, fds, signals};
 
 /// Processes and threads, where the plan says nothing: enough for a parallel build, not for a fork bomb to hurt.
@@ -55,7 +55,7 @@ pub(crate) fn exec(plan: &Plan, setting: &Setting) -> Result<ExitCode, Error> {
         .and_then(|()| dup2_stderr(stderr))
         .and_then(|()| fds::close_on_exec_from(3))
         .map_err(|os| privileges("keep standard streams only", os))?;
-    drop_privileges(&setting.writable)?;
+    drop_privileges(plan, &setting.writable)?;
     signals::reset().map_err(|os| privileges("unblock signals", os))?;
     Ok(program.start())
 }
@@ -144,11 +144,14 @@ fn set_limits(plan: &Plan, (soft_files, hard_files): (u64, u64)) -> Result<(), E
     Ok(())
 }
 
-fn drop_privileges(writable: &[PathBuf]) -> Result<(), Error> {
+fn drop_privileges(plan: &Plan, writable: &[PathBuf]) -> Result<(), Error> {
     capabilities::bound().map_err(|os| privileges("empty the bounding set", os))?;
     capabilities::drop_all().map_err(|os| privileges("drop capabilities", os))?;
     prctl::set_no_new_privs().map_err(|os| privileges("set no_new_privs", os))?;
-    landlock::restrict(writable)?;
+    // Whom it restricts may mount nothing, in no namespace.
+    if !plan.weakened.contains(&Protection::NestedNamespaces) {
+        landlock::restrict(writable)?;
+    }
     // A change of privileges may have cleared it.
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|os| privileges("tie to init", os))
 }

@@ -13,6 +13,7 @@ pub(crate) mod filter;
 mod init;
 pub(crate) mod job;
 mod landlock;
+mod lookup;
 pub(crate) mod network;
 mod old;
 mod overlay;
@@ -34,6 +35,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{Gid, Pid, Uid, setgroups, setresgid, setresuid};
 
 use crate::backend::Error;
+use crate::plan::Network;
 use crate::sys::process::{Forked, SingleThreaded, fork, pidfd_open};
 use crate::wire::{Channel, FromStage, Identity, ToStage, read_plan};
 
@@ -54,7 +56,7 @@ pub fn is_wanted(first_argument: Option<&OsStr>) -> bool {
 /// Is the stage. Call it first thing in `main`, before any thread is started; its end is the program's end.
 pub fn main() -> ExitCode {
     if std::env::args_os().nth(2).is_some_and(|argument| argument == PROBE) {
-        let made = unshare(CloneFlags::CLONE_NEWUSER).is_ok() && enter_other_namespaces().is_ok();
+        let made = unshare(CloneFlags::CLONE_NEWUSER).is_ok() && enter_other_namespaces(Network::Own).is_ok();
         return if made { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let (Some(channel), Some(proof)) = (inherited_channel(), SingleThreaded::check()) else {
@@ -90,7 +92,7 @@ fn run(channel: &Channel, proof: SingleThreaded) -> Result<ExitCode, Error> {
         None => None,
     };
     enter_user_namespace(channel, identity)?;
-    enter_other_namespaces()?;
+    enter_other_namespaces(plan.network)?;
 
     match fork(proof).map_err(|os| Error::Fork { os: os.into() })? {
         Forked::Child => init::run(
@@ -164,12 +166,14 @@ fn enter_user_namespace(channel: &Channel, identity: Identity) -> Result<(), Err
         .map_err(|os| Error::TakeIds { uid: inside_uid, os: os.into() })
 }
 
-fn enter_other_namespaces() -> Result<(), Error> {
-    let all = CloneFlags::CLONE_NEWNS
-        | CloneFlags::CLONE_NEWNET
+fn enter_other_namespaces(network: Network) -> Result<(), Error> {
+    let mut all = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWPID;
+    if network == Network::Own {
+        all |= CloneFlags::CLONE_NEWNET;
+    }
     match unshare(all | CloneFlags::CLONE_NEWCGROUP) {
         // A kernel without control groups has nothing to hide there.
         Err(Errno::EINVAL) => unshare(all),

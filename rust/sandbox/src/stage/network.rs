@@ -94,7 +94,8 @@ fn open_for_connections(fd: OwnedFd, kind: SockType) -> nix::Result<OwnedFd> {
     Ok(fd)
 }
 
-fn make_every_address_local() -> Result<(), Error> {
+/// Loopback up, and every address of the world on it.
+pub(crate) fn make_every_address_local() -> Result<(), Error> {
     let netlink =
         socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)
             .map_err(|os| failed("open netlink", os))?;

@@ -13,13 +13,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use nix::sys::wait::waitpid;
 use nix::unistd::pipe2;
 
+use super::lookup;
 use crate::backend::Error;
 use crate::plan::{Access, Entry};
 use crate::sys::mount::{Attributes, open_tree_clone, set_attributes};
@@ -81,19 +82,12 @@ enum Owner {
 }
 
 fn clone(path: &Path, access: Access, owner: Owner, idmaps: Option<&mut IdMaps>) -> Result<Source, Error> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
-        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
-    let opened = openat2(AT_FDCWD, path, how).map_err(|os| match os {
+    let opened = lookup::without_links(path).map_err(|os| match os {
         Errno::ELOOP => Error::SymlinkSource { path: path.to_owned() },
         os => Error::OpenSource { path: path.to_owned(), os: os.into() },
     })?;
     let stat = fstat(&opened).map_err(|os| Error::OpenSource { path: path.to_owned(), os: os.into() })?;
     let is = |kind: SFlag| stat.st_mode & SFlag::S_IFMT.bits() == kind.bits();
-    // With O_PATH and O_NOFOLLOW a link at the end is opened itself.
-    if is(SFlag::S_IFLNK) {
-        return Err(Error::SymlinkSource { path: path.to_owned() });
-    }
     let directory = is(SFlag::S_IFDIR);
 
     let failed = |os: Errno| Error::CloneSource { path: path.to_owned(), os: os.into() };

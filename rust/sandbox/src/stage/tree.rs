@@ -12,15 +12,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, chdir, fchdir, pivot_root, symlinkat, unlinkat};
 
 use super::old::{bind_by_path, remount, restrict_below};
-use super::overlay;
 use super::sources::Source;
+use super::{lookup, overlay};
 use crate::backend::Error;
 use crate::plan::{Access, Entry};
 use crate::sys::mount::{Attributes, move_mount, open_tree_clone, set_attributes};
@@ -111,10 +111,7 @@ impl Tree {
 
     /// Opens what lies at `target`, links resolved inside.
     pub(crate) fn open(&self, target: &Path) -> nix::Result<OwnedFd> {
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        openat2(&self.root, target, how)
+        lookup::in_root(&self.root, target)
     }
 
     /// Mounts a file system on an open directory.
@@ -301,16 +298,13 @@ impl Tree {
         if relative.as_os_str().is_empty() {
             return self.open(Path::new("/"));
         }
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-        match openat2(&self.root, relative, how) {
+        match self.open(relative) {
             Err(Errno::ENOENT) => {}
             other => return other,
         }
         let parent = self.make_directories(relative.parent().unwrap_or(Path::new("")))?;
         mkdirat(&parent, relative.file_name().unwrap_or_default(), Mode::from_bits_truncate(0o755))?;
-        openat2(&self.root, relative, how)
+        self.open(relative)
     }
 }
 

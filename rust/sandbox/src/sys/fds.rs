@@ -63,3 +63,20 @@ pub(crate) fn close_on_exec_from(first: u32) -> nix::Result<()> {
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     Errno::result(result).map(drop)
 }
+
+/// Takes over the descriptors that systemd passes to a service: this many, from 3 on. Only the first call gets them.
+pub(crate) fn take_passed(count: u16) -> Vec<OwnedFd> {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    const FIRST: RawFd = 3;
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return Vec::new();
+    }
+    let passed = FIRST..FIRST + RawFd::from(count);
+    // A number that is no descriptor is left alone.
+    let open = passed.filter(|fd| std::fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_ok());
+    // SAFETY: systemd opened them for this process before it started, nobody else here has taken them over (we do so
+    // once), and each was seen to be open.
+    // JUSTIFICATION: the protocol passes descriptors as plain numbers.
+    open.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).collect()
+}

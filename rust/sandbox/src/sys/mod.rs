@@ -8,6 +8,8 @@ pub(crate) mod memory;
 #[cfg(target_os = "linux")]
 pub(crate) mod mount;
 #[cfg(target_os = "linux")]
+pub(crate) mod network;
+#[cfg(target_os = "linux")]
 pub(crate) mod probe;
 #[cfg(target_os = "linux")]
 pub(crate) mod process;

@@ -85,7 +85,7 @@ pub(in crate::backend) fn start(
             (other, _) => return Err(Error::Message(format!("{other:?} out of turn"))),
         }
     };
-    if let Err(unproven) = proof::isolated(init) {
+    if let Err(unproven) = proof::isolated(init, plan.network) {
         // Init goes on building meanwhile. If it has failed and is gone, that is the reason to tell.
         return Err(stage.last_words().unwrap_or(unproven));
     }

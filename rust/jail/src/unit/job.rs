@@ -1,0 +1,116 @@
+//! The job of a declared jail: our own stage in its unit, in the network that systemd made and the proxy serves.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use policy::Policy;
+use sandbox::backend::native::Native;
+use sandbox::backend::{Backend, Reach};
+use sandbox::plan::{Limits, Listen, Network};
+use sandbox::unit::UnitError;
+
+use super::handover::Handover;
+use super::{directory, nobody, specification, started};
+use crate::assemble::{self, Parts};
+use crate::cli::StoreArgs;
+use crate::failure::Failure;
+use crate::job;
+use crate::resolve::{self, host};
+use crate::run::{check_command, exit_code, own_files, tell};
+use crate::spec::{Home, JailSpec};
+use crate::workspace::Workspace;
+
+/// Runs the command of the jail; the exit code is the command's own.
+pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
+    let handover = Handover::read(&directory("CREDENTIALS_DIRECTORY")?)?;
+    prove_network(&handover).map_err(Failure::no_jail)?;
+    let spec = specification(name)?;
+    let policy = Policy::new(spec.rules.clone()).map_err(Failure::usage)?;
+    let service = spec.service.clone().unwrap_or_default();
+    let operator = nobody(service.workspace.clone().unwrap_or_else(|| "/".into()));
+    let workspace = service
+        .workspace
+        .map(|directory| Workspace::open(&directory, spec.workspace_mode, &spec.protect, false, &operator))
+        .transpose()
+        .map_err(Failure::no_jail)?;
+    let programs = host::programs(&spec.programs, &operator).map_err(Failure::no_jail)?;
+    let closure = resolve::closure(&spec, &StoreArgs::default(), workspace.as_ref(), &operator)?;
+    let command: Vec<_> = spec.command.iter().map(Into::into).collect();
+    check_command(&command, &programs, &closure)?;
+    let state = job::real_path(&directory("STATE_DIRECTORY")?).map_err(Failure::no_jail)?;
+    let backend = Native;
+    let mut plan = assemble::plan(
+        &spec,
+        Parts {
+            command,
+            policy: &policy,
+            programs,
+            closure,
+            workspace: workspace.as_ref(),
+            layer: layer(&state, workspace.as_ref())?,
+            home: home(&state, &spec)?,
+            dummies: handover.dummies,
+            git: handover.git,
+            own: own_files(&handover.certificate, &policy)?,
+            id: &handover.id,
+            ids: backend.job_ids(),
+            reach: &Reach::Everywhere,
+        },
+        &operator,
+    )?;
+    plan.network = Network::Launchers;
+    plan.listen = Listen::default();
+    // The unit's control group has them, around this process too.
+    plan.limits = Limits::default();
+
+    let prepared = backend.prepare(&plan).map_err(Failure::no_jail)?;
+    started("running");
+    let ended = prepared.run().map_err(Failure::no_jail)?;
+    if let Some(workspace) = &workspace {
+        for path in workspace.changed() {
+            tell(&format!(
+                "{} was made or changed by the job and can run on this host later; look at it before you go on",
+                workspace.path.join(path).display()
+            ));
+        }
+    }
+    Ok(ExitCode::from(exit_code(ended)))
+}
+
+/// This process is in the network that the proxy serves, and that is not the host's.
+fn prove_network(handover: &Handover) -> Result<(), UnitError> {
+    let own = sandbox::unit::own_network()?;
+    if own == handover.host {
+        return Err(UnitError::HostsNetwork);
+    }
+    if own != handover.jail {
+        return Err(UnitError::AnotherNetwork);
+    }
+    Ok(())
+}
+
+fn home(state: &Path, spec: &JailSpec) -> Result<Option<PathBuf>, Failure> {
+    if spec.home == Home::Ephemeral {
+        return Ok(None);
+    }
+    let home = state.join("home");
+    job::make_private(&home).map_err(Failure::no_jail)?;
+    Ok(Some(home))
+}
+
+/// An empty directory for the changes to an overlay workspace, which are gone at the next start.
+fn layer(state: &Path, workspace: Option<&Workspace>) -> Result<PathBuf, Failure> {
+    if !workspace.is_some_and(Workspace::is_overlay) {
+        return Ok(PathBuf::new());
+    }
+    let (parent, layer) = (state.join("overlay"), state.join("overlay/workspace"));
+    job::remove_overlay_work(&parent);
+    match fs::remove_dir_all(&parent) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Failure::no_jail(format!("cannot empty {}: {error}", parent.display())))
+        }
+        _ => job::make_private(&layer).map(|()| layer).map_err(Failure::no_jail),
+    }
+}
