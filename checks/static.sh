@@ -39,8 +39,8 @@ build() {
   [ -d "$(rustc --print target-libdir --target "$target")" ] || target=$(uname -m)-unknown-linux-gnu
   RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs" \
     cargo build --quiet --manifest-path rust/Cargo.toml --package nix-jail --no-default-features --features ring \
-    --release --locked --target "$target" >&2
-  realpath "${CARGO_TARGET_DIR:-rust/target}/$target/release/jail"
+    --profile static --locked --target "$target" >&2
+  realpath "${CARGO_TARGET_DIR:-rust/target}/$target/static/jail"
 }
 
 is_static() {
@@ -101,7 +101,7 @@ other_architecture() {
     tool=${target/-unknown/}-gcc
     if [ -d "$(rustc --print target-libdir --target "$target")" ] && command -v "$tool" >/dev/null; then
       RUSTFLAGS="-C target-feature=+crt-static -C linker=$tool" cargo build --quiet --manifest-path rust/Cargo.toml \
-        --package nix-jail --no-default-features --features ring --release --locked --target "$target" >&2
+        --package nix-jail --no-default-features --features ring --profile static --locked --target "$target" >&2
       return
     fi
   done

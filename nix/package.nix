@@ -28,6 +28,7 @@ rustPlatform.buildRustPackage (finalAttrs: {
   cargoLock.lockFile = ../rust/Cargo.lock;
 
   # A static program is one for containers: small, and built by any C compiler.
+  buildType = if stdenv.hostPlatform.isStatic then "static" else "release";
   buildNoDefaultFeatures = stdenv.hostPlatform.isStatic;
   buildFeatures = lib.optional stdenv.hostPlatform.isStatic "ring";
   # Its relative relocations are a third of a megabyte otherwise.
