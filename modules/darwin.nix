@@ -35,6 +35,10 @@ in
         message = "services.nix-jail.jails.${name}.workspaceMode: macOS has no layers over a directory; use ro or rw, or work on a copy.";
       }
       {
+        assertion = jail.service.user == null;
+        message = "services.nix-jail.jails.${name}.service.user: an agent is its user's (system.primaryUser); leave it out.";
+      }
+      {
         assertion = jail.backend != "native";
         message = "services.nix-jail.jails.${name}.backend: native is for Linux; use auto or seatbelt.";
       }

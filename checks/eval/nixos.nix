@@ -18,6 +18,46 @@ let
       rules = [ "example.com" ];
     };
   };
+  servedWith =
+    more:
+    jails {
+      served = {
+        packages = [ pkgs.curl ];
+        command = [
+          "curl"
+          "https://example.com"
+        ];
+        rules = lib.mkDefault [ "example.com" ];
+        service.enable = true;
+        imports = [ more ];
+      };
+    };
+  served = servedWith { };
+
+  # What a change does to the units that run: what the triggers of another system say.
+  changed =
+    more:
+    let
+      triggers =
+        system:
+        unitsOf system "services" (unit: {
+          restarts = unit.restartTriggers;
+          reloads = unit.reloadTriggers;
+        });
+      old = triggers served;
+      new = triggers (servedWith more);
+      differs = unit: trigger: old.${unit}.${trigger} != new.${unit}.${trigger};
+    in
+    lib.concatMap (
+      unit: map (trigger: "${unit} ${trigger}") (lib.filter (differs unit) (lib.attrNames old.${unit}))
+    ) (lib.attrNames old);
+
+  # Something of each of our units of a kind.
+  unitsOf =
+    system: kind: of:
+    lib.mapAttrs (_: of) (
+      lib.filterAttrs (name: _: lib.hasPrefix "nix-jail" name) system.config.systemd.${kind}
+    );
   ours =
     system:
     lib.filter (name: lib.hasPrefix "nix-jail" name) (lib.attrNames system.config.environment.etc);
@@ -93,13 +133,70 @@ in
     expected = [ "nix-jail" ];
   };
 
-  # The service comes with NixOS' units; until then it is refused, not ignored.
-  testServiceSaysSo = {
+  # The units are the program's; the system says when they start, and what a change of the jail does to them.
+  testServiceUnits = {
+    expr = map (package: map toString package.specifications) (
+      lib.filter (package: lib.getName package == "nix-jail-units") served.config.systemd.packages
+    );
+    expected = [
+      [ "${served.config.services.nix-jail.packages.served}/share/nix-jail/served.json" ]
+    ];
+  };
+  testServiceStarts = {
+    expr = unitsOf served "targets" (unit: unit.wantedBy);
+    expected = {
+      nix-jail = [ "multi-user.target" ];
+    };
+  };
+  testServiceDropIns = {
+    expr = unitsOf served "services" (unit: unit.overrideStrategy);
+    expected = {
+      "nix-jail@served" = "asDropin";
+      "nix-jail-proxy@served" = "asDropin";
+    };
+  };
+  testRulesReload = {
+    expr = changed { rules = [ "example.net" ]; };
+    expected = [ "nix-jail-proxy@served reloads" ];
+  };
+  testAllElseRestarts = {
+    expr = changed { environment.EDITOR = "vi"; };
+    expected = [ "nix-jail@served restarts" ];
+  };
+  testServicePasses = {
+    expr = failures served;
+    expected = [ ];
+  };
+  testNoServiceNoUnits = {
+    expr = [
+      (unitsOf twoJails "services" (_: null))
+      (unitsOf twoJails "targets" (_: null))
+    ];
+    expected = [
+      { }
+      { }
+    ];
+  };
+  testServiceNeedsACommand = {
     expr = failures (jails {
       x.service.enable = true;
     });
     expected = [
-      "services.nix-jail.jails.x.service.enable: there are no units on NixOS yet; run `x`, or write a unit that runs it."
+      "services.nix-jail.jails.x.command: a service runs a command, and there is none."
+    ];
+  };
+  testServiceIsNotRoot = {
+    expr = failures (jails {
+      x = {
+        command = [ "true" ];
+        service = {
+          enable = true;
+          user = "root";
+        };
+      };
+    });
+    expected = [
+      "services.nix-jail.jails.x.service.user: a jail is never root's; name another user, or none."
     ];
   };
   testSecretInTheStore = {

@@ -35,6 +35,9 @@ let
   variableName = types.strMatching "[A-Za-z_][A-Za-z0-9_]*" // {
     description = "name of an environment variable";
   };
+  userName = types.strMatching "[a-z_][a-z0-9_-]*" // {
+    description = "name of a user";
+  };
   source = types.strMatching "(command|env|file|keyring|systemd):.+" // {
     description = "string of the form env:VAR, file:PATH, command:PROGRAM ARGUMENTS, keyring:SERVICE[/ACCOUNT] or systemd:NAME";
   };
@@ -346,6 +349,41 @@ in
       cpus = optional types.numbers.positive "CPUs' worth of time." 1.5;
       pids = optional types.ints.positive "Processes and threads." 512;
       timeout = optional span "Wall-clock time." "2h";
+      io =
+        optional bytes
+          "Bytes per second to read, and as many to write, on the workspace's disk; services of systemd only."
+          "20M";
+    };
+
+    hardening.allow =
+      listOf
+        (types.enum [
+          "writable-executable-memory"
+          "nested-user-namespaces"
+          "scheduling"
+          "set-user-id-files"
+        ])
+        ''
+          What the job may do that jobs usually may not: `nested-user-namespaces` is for sandboxes inside (Chromium,
+          bubblewrap), `set-user-id-files` for files with such bits. Only services of systemd forbid the other two:
+          `writable-executable-memory` is for just-in-time compilers (Node, Java), `scheduling` for priorities.
+        ''
+        [ "writable-executable-memory" ];
+
+    upstream = {
+      ca =
+        listOf types.str
+          "PEM files on the host, whose certificates of upstream servers are trusted beside the system's."
+          [
+            "/etc/ssl/company.pem"
+          ];
+      proxy =
+        optional types.str "The HTTP proxy behind which the outside is, as `[http://]HOST:PORT`."
+          "proxy.example.com:3128";
+      connectTo =
+        listOf types.str
+          "`HOST:PORT:ADDRESS:PORT`: this host and port is at that address, past resolver and address guard."
+          [ "api.example.com:443:10.1.2.3:8443" ];
     };
 
     backend = mkOption {
@@ -374,10 +412,14 @@ in
     };
 
     service = {
-      enable = lib.mkEnableOption "the jail as a service that starts by itself (nix-darwin: an agent of the user)";
+      enable = lib.mkEnableOption "the jail as a service that starts by itself (NixOS: units of systemd; nix-darwin: an agent of the user)";
       workspace =
         optional types.str "The directory the service works in; none means no workspace."
           "/srv/project";
+      user =
+        optional userName
+          "NixOS: whom it runs as, for whom the workspace's files are; none means a user that exists for it alone."
+          "builder";
     };
 
     assertions = mkOption {

@@ -53,5 +53,9 @@ says {
   credentials = lib.mapAttrsToList credential config.credentials;
   binds = map (bind: sayTrue (says bind)) config.binds;
   limits = says config.limits;
+  hardening = says config.hardening;
+  upstream = says config.upstream;
+  # `enable` is the system's to know.
+  service = says (removeAttrs config.service [ "enable" ]);
   closure = says closure;
 }

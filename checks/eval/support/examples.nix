@@ -113,6 +113,22 @@ lib.mapAttrs (_: module: jail module) nix-jail.lib.jails
       cpus = 1.5;
       pids = 512;
       timeout = 90;
+      io = "20M";
+    };
+    hardening.allow = [
+      "nested-user-namespaces"
+      "scheduling"
+      "set-user-id-files"
+      "writable-executable-memory"
+    ];
+    upstream = {
+      ca = [ "/etc/ssl/company.pem" ];
+      proxy = "proxy.example.com:3128";
+      connectTo = [ "api.example.com:443:10.1.2.3:8443" ];
+    };
+    service = {
+      workspace = "/srv/project";
+      user = "builder";
     };
     backend = "native";
     closure = {
