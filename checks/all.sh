@@ -27,6 +27,7 @@ main() {
   check jail-user     as_ordinary_user
   check darwin        bash checks/darwin/typecheck.sh
   check demo          cargo run --manifest-path "$manifest" --release --locked --quiet -- demo
+  check docker        bash checks/docker.sh
   check claude-code   bash checks/claude-code.sh
   check secret-service bash checks/secret-service.sh
   check binary-size   binary_size

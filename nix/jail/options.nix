@@ -391,11 +391,13 @@ in
         "auto"
         "native"
         "systemd"
+        "docker"
+        "podman"
         "seatbelt"
       ];
       default = "auto";
       example = "native";
-      description = "Who makes the jail: the platform's default, Linux namespaces of the operator's own user, the same in a unit of systemd, or Apple's sandbox.";
+      description = "Who makes the jail: the platform's default, Linux namespaces of the operator's own user, the same in a unit of systemd, a container of Docker or Podman on this host, or Apple's sandbox.";
     };
 
     closure = {

@@ -5,11 +5,17 @@ use std::process::ExitCode;
 use sandbox::backend::{Backend, Finding};
 
 use crate::failure::Failure;
+use crate::operator::Operator;
 use crate::spec::{BackendName, JailSpec};
+use crate::workspace::Workspace;
 
-/// The backend of that name.
-pub(crate) fn choose(name: BackendName) -> Result<Box<dyn Backend>, Failure> {
-    platform::choose(actual(name)).unwrap_or_else(|| {
+/// The backend of that name, for jobs of this operator in this workspace.
+pub(crate) fn choose(
+    name: BackendName,
+    workspace: Option<&Workspace>,
+    operator: &Operator,
+) -> Result<Box<dyn Backend>, Failure> {
+    platform::choose(actual(name), workspace, operator).unwrap_or_else(|| {
         let default = platform::DEFAULT;
         Err(Failure::usage(format!(
             "the backend {name} is not one of this platform's; use {default}, or auto"
@@ -26,8 +32,8 @@ pub(crate) fn actual(name: BackendName) -> BackendName {
 }
 
 /// What this host offers to each of the platform's backends, the default first.
-pub(crate) fn diagnose() -> Vec<(BackendName, Vec<Finding>)> {
-    platform::diagnose()
+pub(crate) fn diagnose(operator: &Operator) -> Vec<(BackendName, Vec<Finding>)> {
+    platform::diagnose(operator)
 }
 
 /// The command line by which systemd would get a job of this jail.
@@ -40,34 +46,71 @@ pub(crate) fn tidy() {
     platform::tidy();
 }
 
-/// The stage of the native backend, if this process is one: that program is this one again.
+/// Removes what a launcher that was killed has left with an engine: a look at one directory, mostly.
+pub(crate) fn reap(operator: &Operator) {
+    platform::reap(operator);
+}
+
+/// The stage of a jail, if this process is one: that program is this one again.
 pub(crate) fn stage() -> Option<ExitCode> {
     platform::stage()
 }
 
 #[cfg(target_os = "linux")]
 mod platform {
+    use std::ffi::OsString;
+    use std::os::unix::fs::MetadataExt;
+    use std::path::PathBuf;
     use std::process::ExitCode;
 
+    use sandbox::backend::container::{self, Container, Kind, Settings};
     use sandbox::backend::native::{self, Native};
     use sandbox::backend::systemd::{self, Systemd};
-    use sandbox::backend::{Backend, Finding};
+    use sandbox::backend::{Backend, Finding, JobIds};
+    use sandbox::stage;
 
-    use super::{BackendName, Failure, JailSpec};
+    use super::{BackendName, Failure, JailSpec, Operator, Workspace};
     use crate::{assemble, job};
 
     pub(super) const DEFAULT: BackendName = BackendName::Native;
 
-    pub(super) fn choose(name: BackendName) -> Option<Result<Box<dyn Backend>, Failure>> {
+    pub(super) fn choose(
+        name: BackendName,
+        workspace: Option<&Workspace>,
+        operator: &Operator,
+    ) -> Option<Result<Box<dyn Backend>, Failure>> {
         match name {
             BackendName::Native => Some(Ok(Box::new(Native))),
             BackendName::Systemd => Some(Ok(Box::new(Systemd))),
+            BackendName::Docker => Some(container(Kind::Docker, workspace, operator)),
+            BackendName::Podman => Some(container(Kind::Podman, workspace, operator)),
             BackendName::Auto | BackendName::Seatbelt => None,
         }
     }
 
-    pub(super) fn diagnose() -> Vec<(BackendName, Vec<Finding>)> {
-        vec![(BackendName::Native, native::diagnose()), (BackendName::Systemd, systemd::diagnose())]
+    fn container(
+        kind: Kind,
+        workspace: Option<&Workspace>,
+        operator: &Operator,
+    ) -> Result<Box<dyn Backend>, Failure> {
+        let owner = workspace.and_then(|workspace| std::fs::metadata(&workspace.path).ok());
+        let container = Container::new(Settings {
+            kind,
+            environment: &environment(operator),
+            runtime: containers(operator),
+            workspace_owner: owner.map(|owner| JobIds { uid: owner.uid(), gid: owner.gid() }),
+        });
+        Ok(Box::new(container.map_err(Failure::no_jail)?))
+    }
+
+    pub(super) fn diagnose(operator: &Operator) -> Vec<(BackendName, Vec<Finding>)> {
+        let environment = environment(operator);
+        vec![
+            (BackendName::Native, native::diagnose()),
+            (BackendName::Systemd, systemd::diagnose()),
+            (BackendName::Docker, container::diagnose(Kind::Docker, &environment)),
+            (BackendName::Podman, container::diagnose(Kind::Podman, &environment)),
+        ]
     }
 
     /// The command line by which systemd would get a job of this jail, for a shell to read; an id is made up for it.
@@ -82,7 +125,7 @@ mod platform {
         let words = words.iter().map(|word| shell_words::quote(&word.to_string_lossy()).into_owned());
         // One word a line: each is an argument of its own.
         let lines = words.collect::<Vec<_>>().join(" \\\n  ");
-        crate::print(&format!("{lines} \\\n  jail {}\n", sandbox::stage::ARGUMENT))?;
+        crate::print(&format!("{lines} \\\n  jail {}\n", stage::ARGUMENT))?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -90,11 +133,26 @@ mod platform {
         native::tidy();
     }
 
+    pub(super) fn reap(operator: &Operator) {
+        Container::reap(&containers(operator), &environment(operator));
+    }
+
     pub(super) fn stage() -> Option<ExitCode> {
-        std::env::args_os()
-            .nth(1)
-            .is_some_and(|first| first == sandbox::stage::ARGUMENT)
-            .then(sandbox::stage::main)
+        let first = std::env::args_os().nth(1);
+        if stage::is_wanted(first.as_deref()) {
+            return Some(stage::main());
+        }
+        stage::container::is_wanted(first.as_deref()).then(stage::container::main)
+    }
+
+    /// Where containers' files are while their jobs run.
+    fn containers(operator: &Operator) -> PathBuf {
+        operator.runtime().join("containers")
+    }
+
+    /// What an engine's program finds its engine by.
+    fn environment(operator: &Operator) -> Vec<(OsString, OsString)> {
+        operator.environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 }
 
@@ -105,11 +163,15 @@ mod platform {
     use sandbox::backend::seatbelt::{self, Seatbelt};
     use sandbox::backend::{Backend, Finding};
 
-    use super::{BackendName, Failure, JailSpec};
+    use super::{BackendName, Failure, JailSpec, Operator, Workspace};
 
     pub(super) const DEFAULT: BackendName = BackendName::Seatbelt;
 
-    pub(super) fn choose(name: BackendName) -> Option<Result<Box<dyn Backend>, Failure>> {
+    pub(super) fn choose(
+        name: BackendName,
+        _workspace: Option<&Workspace>,
+        _operator: &Operator,
+    ) -> Option<Result<Box<dyn Backend>, Failure>> {
         (name == BackendName::Seatbelt).then(seatbelt)
     }
 
@@ -121,7 +183,7 @@ mod platform {
         Ok(Box::new(Seatbelt::new(secret).map_err(Failure::no_jail)?))
     }
 
-    pub(super) fn diagnose() -> Vec<(BackendName, Vec<Finding>)> {
+    pub(super) fn diagnose(_operator: &Operator) -> Vec<(BackendName, Vec<Finding>)> {
         vec![(BackendName::Seatbelt, seatbelt::diagnose())]
     }
 
@@ -132,6 +194,8 @@ mod platform {
     }
 
     pub(super) fn tidy() {}
+
+    pub(super) fn reap(_operator: &Operator) {}
 
     pub(super) fn stage() -> Option<ExitCode> {
         None

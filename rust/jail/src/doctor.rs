@@ -10,7 +10,7 @@ use crate::{backend, resolve, secrets};
 
 /// Prints every finding; exit code 1 if the default backend cannot make a jail.
 pub(crate) fn doctor(operator: &Operator) -> Result<ExitCode, Failure> {
-    let backends = backend::diagnose();
+    let backends = backend::diagnose(operator);
     let default = backends.first().map(|(_, findings)| findings.as_slice()).unwrap_or_default();
     let usable = !default.iter().any(|finding| finding.state == State::Missing);
     let mut text = String::new();

@@ -180,6 +180,8 @@ impl Record {
 pub(crate) fn remove_overlay_work(directory: &Path) {
     use std::os::unix::fs::PermissionsExt;
     let work = directory.join("work");
+    // An engine's is root's, and empty.
+    let _ = fs::remove_dir(work.join("work"));
     let _ = fs::set_permissions(work.join("work"), fs::Permissions::from_mode(0o700));
     let _ = fs::remove_dir_all(work);
 }

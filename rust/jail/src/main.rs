@@ -77,6 +77,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         return unit::run(*role, name.as_deref());
     }
     let operator = Operator::current().map_err(Failure::no_jail)?;
+    backend::reap(&operator);
     match command {
         Command::Run(arguments) => run::run(*arguments, &operator),
         Command::Named(words) => run::run(named(words)?, &operator),

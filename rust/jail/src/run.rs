@@ -41,8 +41,6 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     if arguments.print_units {
         return backend::print_units(&spec);
     }
-    let backend = backend::choose(spec.backend)?;
-    let reach = backend.reach();
     let learning = arguments.learn.is_some();
     if learning && !credentials::used(&spec, &policy).is_empty() && !arguments.learn_with_credentials {
         return Err(Failure::usage(
@@ -51,6 +49,8 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     }
     backend::tidy();
     let workspace = workspace(&spec, &arguments, operator)?;
+    let backend = backend::choose(spec.backend, workspace.as_ref(), operator)?;
+    let reach = backend.reach();
     let programs = host::programs(&spec.programs, operator).map_err(Failure::no_jail)?;
     let closure = resolve::closure(&spec, &arguments.store, workspace.as_ref(), operator)?;
     check_command(&command, &programs, &closure)?;

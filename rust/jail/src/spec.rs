@@ -279,6 +279,10 @@ pub(crate) enum BackendName {
     Native,
     /// The same in a unit of systemd: the system's for root, the user's own for anybody else.
     Systemd,
+    /// A container of Docker on this host.
+    Docker,
+    /// A container of Podman on this host.
+    Podman,
     /// Apple's sandbox, by a profile made for the job (macOS).
     Seatbelt,
 }
@@ -289,6 +293,8 @@ impl std::fmt::Display for BackendName {
             BackendName::Auto => "auto",
             BackendName::Native => "native",
             BackendName::Systemd => "systemd",
+            BackendName::Docker => "docker",
+            BackendName::Podman => "podman",
             BackendName::Seatbelt => "seatbelt",
         })
     }

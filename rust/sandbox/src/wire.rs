@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -14,7 +15,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::backend::Error;
+use crate::backend::{Error, JobIds};
 use crate::plan::Plan;
 use crate::sys::fds;
 
@@ -50,6 +51,9 @@ pub(crate) enum FromStage {
         /// Ports.
         udp: Vec<u16>,
     },
+    /// Where a container's pid 1 is: its namespaces as file descriptors in the order of [`NAMESPACES`], and a file with
+    /// its mount table.
+    Surroundings,
     /// Every listener has been sent.
     Ready,
     /// The master side of the job's terminal.
@@ -81,6 +85,38 @@ pub(crate) struct Identity {
     /// The unprivileged kernel id that stands for both, if root starts the jail; else the caller's own ids do.
     pub(crate) kernel_id: Option<u32>,
 }
+
+/// What a container's pid 1 is told; its tree is the engine's work.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Furnishing {
+    /// The command and what belongs to it; of the tree what must be made when the mounts are there.
+    pub(crate) plan: Plan,
+    /// Where the job may write, for Landlock.
+    pub(crate) writable: Vec<PathBuf>,
+    /// What is to be the job's own.
+    pub(crate) owned: Vec<PathBuf>,
+    /// What the engine was told to bind, as it was when the launcher looked.
+    pub(crate) bound: Vec<Bound>,
+    /// Who the job is in the user namespace outside of the container's.
+    pub(crate) outside: JobIds,
+    /// The most processes, where the engine may not be able to count them.
+    pub(crate) processes: Option<u64>,
+    /// The operator's file mode mask.
+    pub(crate) file_mask: u32,
+}
+
+/// A file or directory of the host and the place in the jail where it must be.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Bound {
+    #[serde(with = "crate::bytes")]
+    pub(crate) target: PathBuf,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+}
+
+/// The namespaces that a container must have of its own. Its user namespace may be the host's: the job has no
+/// capabilities, and is never root there.
+pub(crate) const NAMESPACES: [&str; 5] = ["net", "mnt", "pid", "ipc", "uts"];
 
 /// One end of the conversation.
 #[derive(Debug)]
@@ -130,7 +166,7 @@ impl AsFd for Channel {
 }
 
 /// Puts a plan into a file that cannot be changed any more.
-pub(crate) fn seal_plan(plan: &Plan) -> Result<File, Error> {
+pub(crate) fn seal_plan(plan: &impl Serialize) -> Result<File, Error> {
     let bytes = postcard::to_stdvec(plan).map_err(|error| Error::Message(error.to_string()))?;
     let write = || -> std::io::Result<File> {
         let mut file =
@@ -145,7 +181,7 @@ pub(crate) fn seal_plan(plan: &Plan) -> Result<File, Error> {
 }
 
 /// Reads a plan from such a file.
-pub(crate) fn read_plan(file: OwnedFd) -> Result<Plan, Error> {
+pub(crate) fn read_plan<P: DeserializeOwned>(file: OwnedFd) -> Result<P, Error> {
     let mut bytes = Vec::new();
     let mut file = File::from(file);
     file.rewind()
@@ -177,7 +213,7 @@ mod tests {
             plan.tree.push(Entry::Bind { source, target: PathBuf::from("/there"), access: Access::ReadOnly });
         }
         plan.tree.push(Entry::File { target: PathBuf::from("/f"), contents: vec![0, 255, 128], mode: 0o600 });
-        let arrived = read_plan(seal_plan(&plan).unwrap().into()).unwrap();
+        let arrived: Plan = read_plan(seal_plan(&plan).unwrap().into()).unwrap();
         assert_eq!(format!("{plan:?}"), format!("{arrived:?}"));
     }
 

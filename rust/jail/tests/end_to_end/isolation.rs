@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 
+use crate::support::backend::is_container;
 use crate::support::{EchoServer, Jail, is_root, without_proxy};
 
 #[test]
@@ -22,7 +23,11 @@ fn the_job_is_an_ordinary_user_without_privileges() {
 
 #[test]
 fn every_namespace_is_its_own() {
-    let kinds = ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"];
+    let mut kinds = vec!["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"];
+    if is_container() {
+        // An engine of root's has the host's; the job is nobody of importance in it.
+        kinds.retain(|kind| *kind != "user");
+    }
     let script: String =
         kinds.iter().map(|kind| format!("echo \"{kind}=$(readlink /proc/self/ns/{kind})\"\n")).collect();
     let ended = Jail::new().script(&script);

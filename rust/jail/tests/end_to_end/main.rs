@@ -18,6 +18,7 @@ mod attacks;
 mod claude_code;
 mod cli;
 mod clients;
+mod containers;
 mod credentials;
 mod curl;
 mod files;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::ContainerError;
+
 /// The operating system's reason, in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Os(pub i32);
@@ -393,4 +395,7 @@ pub enum Error {
         /// What it says.
         text: String,
     },
+    /// There is no container.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
 }

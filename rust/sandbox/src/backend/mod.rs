@@ -2,15 +2,23 @@
 
 use std::net::{TcpListener, UdpSocket};
 
+use serde::{Deserialize, Serialize};
+
 use crate::plan::Plan;
 
+#[cfg(target_os = "linux")]
+pub mod container;
+mod container_error;
 mod error;
 #[cfg(target_os = "linux")]
 pub mod native;
+#[cfg(target_os = "linux")]
+mod run;
 pub mod seatbelt;
 #[cfg(target_os = "linux")]
 pub mod systemd;
 
+pub use container_error::ContainerError;
 pub use error::{Error, Os};
 
 /// Makes jails of one kind.
@@ -37,7 +45,7 @@ pub trait Prepared {
 }
 
 /// The user and group that a job sees as its own, for the jail's /etc/passwd.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobIds {
     /// The user id.
     pub uid: u32,

@@ -2,11 +2,11 @@
 
 pub(super) mod cgroup;
 mod doctor;
-mod identity;
+pub(super) mod identity;
 mod proof;
-mod run;
 pub(super) mod start;
 
+use crate::backend::run;
 use crate::backend::{Backend, Ended, Error, JobIds, Listeners, Prepared};
 use crate::plan::Plan;
 
@@ -33,9 +33,7 @@ pub fn tidy() {
 
 /// A stage that waits to be released. Dropped instead, it ends at the loss of its channel.
 pub(super) struct Waiting {
-    // Declared before the group, which can be removed only when the stage is gone.
     stage: start::Stage,
-    group: Option<cgroup::Group>,
     listeners: Listeners,
     notices: Vec<String>,
     timeout: Option<std::time::Duration>,
@@ -52,8 +50,8 @@ impl Prepared for Waiting {
 
     fn run(self: Box<Self>) -> Result<Ended, Error> {
         // What was not taken is closed, so that a connection to it is refused instead of hanging.
-        let Waiting { stage, group, listeners, timeout, .. } = *self;
+        let Waiting { stage, listeners, timeout, .. } = *self;
         drop(listeners);
-        run::run(stage, group, timeout)
+        run::run(stage, timeout)
     }
 }

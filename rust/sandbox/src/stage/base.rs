@@ -17,12 +17,12 @@ use crate::plan::{Access, Entry};
 use crate::sys::mount::{Attributes, move_mount, open_tree_clone, set_attributes};
 
 /// For everybody, as on every system; together with the home and /dev/shm less than the machine's memory.
-const SCRATCH: [(&str, &str); 3] =
+pub(crate) const SCRATCH: [(&str, &str); 3] =
     [("/tmp", WRITABLE_OPTIONS), ("/run", "size=5%,nr_inodes=64k"), ("/var/tmp", "size=10%,nr_inodes=256k")];
-const SHARED_MEMORY_OPTIONS: &str = "size=15%,nr_inodes=64k";
+pub(crate) const SHARED_MEMORY_OPTIONS: &str = "size=15%,nr_inodes=64k";
 
 /// Harmless devices; everything else of the host's /dev stays outside.
-const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+pub(crate) const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 const DEVICE_LINKS: [(&str, &str); 5] = [
     ("/dev/fd", "/proc/self/fd"),
     ("/dev/stdin", "/proc/self/fd/0"),

@@ -13,7 +13,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::termios::{SetArg, tcgetattr, tcsetattr};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, sethostname, setpgid, setsid};
+use nix::unistd::{Pid, getpid, getsid, sethostname, setpgid, setsid};
 
 use super::sources::{Sources, clone_entry};
 use super::tree::Tree;
@@ -60,14 +60,38 @@ pub(crate) fn run(
     prctl::set_no_new_privs().map_err(|os| watch("set no_new_privs", os))?;
     filter::apply(&plan.weakened)?;
 
+    let processes = Some(plan.limits.pids.unwrap_or(job::DEFAULT_PROCESSES));
+    match serve(channel, proof, plan, job::Setting { streams, terminal, writable, open_files, processes })? {
+        Role::Command(code) | Role::Init(code) => Ok(code),
+    }
+}
+
+/// Who comes back from [`serve`].
+pub(crate) enum Role {
+    /// The command's process, which could not become the command.
+    Command(ExitCode),
+    /// Pid 1, after the command's end or at the launcher's word.
+    Init(ExitCode),
+}
+
+/// Waits for the launcher's word, starts the command, and reaps until it has ended.
+pub(crate) fn serve(
+    channel: &Channel,
+    proof: SingleThreaded,
+    plan: &Plan,
+    setting: job::Setting,
+) -> Result<Role, Error> {
     match channel.receive()? {
         Some((ToStage::Release, _)) => {}
-        _ => return Ok(ExitCode::FAILURE),
+        _ => return Ok(Role::Init(ExitCode::FAILURE)),
     }
     // The job could read our memory and descriptors through /proc otherwise: it has our user id.
     prctl::set_dumpable(false).map_err(|os| watch("become undumpable", os))?;
-    setsid().map_err(|os| watch("start a session", os))?;
-    if let Some(terminal) = &terminal {
+    // A container's pid 1 leads one already.
+    if getsid(None) != Ok(getpid()) {
+        setsid().map_err(|os| watch("start a session", os))?;
+    }
+    if let Some(terminal) = &setting.terminal {
         terminal::take_as_controlling(terminal.as_fd()).map_err(|os| terminal_failed("take it", os))?;
     }
     let children = SigSet::from(Signal::SIGCHLD);
@@ -75,12 +99,13 @@ pub(crate) fn run(
         .map_err(|os| watch("catch the end of processes", os))?;
 
     match fork(proof).map_err(|os| Error::Fork { os: os.into() })? {
-        Forked::Child => job::exec(plan, &job::Setting { streams, terminal, writable, open_files }),
+        Forked::Child => job::exec(plan, &setting).map(Role::Command),
         Forked::Parent(command) => {
+            let job::Setting { streams, terminal, .. } = setting;
             drop(streams);
             // Both sides do it, so that neither depends on who runs first.
             let _ = setpgid(command, command);
-            let code = watch_over(channel, &children, command);
+            let code = watch_over(channel, &children, command).map(Role::Init);
             // Held until the end: a job that closes its terminal for a moment would otherwise have hung it up.
             drop(terminal);
             code
@@ -114,7 +139,11 @@ fn build_tree(
 }
 
 /// Gives the job a terminal of its own in place of the host's, set up like that one; the launcher gets the other side.
-fn adopt_terminal(channel: &Channel, master: &OwnedFd, streams: &mut [OwnedFd; 3]) -> Result<OwnedFd, Error> {
+pub(crate) fn adopt_terminal(
+    channel: &Channel,
+    master: &OwnedFd,
+    streams: &mut [OwnedFd; 3],
+) -> Result<OwnedFd, Error> {
     let slave = terminal::open_slave(master.as_fd()).map_err(|os| terminal_failed("open it", os))?;
     let mut like_outside = true;
     for stream in streams.iter_mut().filter(|stream| stream.is_terminal()) {
@@ -189,6 +218,6 @@ fn pass_on(command: Pid, number: i32) {
     }
 }
 
-fn terminal_failed(step: &str, os: Errno) -> Error {
+pub(crate) fn terminal_failed(step: &str, os: Errno) -> Error {
     Error::Terminal { step: step.to_owned(), os: os.into() }
 }

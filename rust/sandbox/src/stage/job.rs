@@ -19,7 +19,7 @@ use crate::plan::{Plan, Protection};
 use crate::sys::{capabilities, fds, signals};
 
 /// Processes and threads, where the plan says nothing: enough for a parallel build, not for a fork bomb to hurt.
-const DEFAULT_PROCESSES: u64 = 8192;
+pub(crate) const DEFAULT_PROCESSES: u64 = 8192;
 /// Programs that close every possible descriptor take minutes with a higher limit.
 const MOST_OPEN_FILES: u64 = 524_288;
 /// Where programs are looked up in an environment without PATH.
@@ -39,6 +39,9 @@ pub(crate) struct Setting {
     pub(crate) writable: Vec<PathBuf>,
     /// Soft and hard limit on open files.
     pub(crate) open_files: (u64, u64),
+    /// The most processes and threads of the job's user; `None` where root's engine counts them: there the kernel
+    /// would count all of the operator's own.
+    pub(crate) processes: Option<u64>,
 }
 
 /// Becomes the command; returns only what went wrong.
@@ -47,7 +50,7 @@ pub(crate) fn exec(plan: &Plan, setting: &Setting) -> Result<ExitCode, Error> {
 
     chdir(&plan.working_directory)
         .map_err(|os| Error::WorkingDirectory { path: plan.working_directory.clone(), os: os.into() })?;
-    set_limits(plan, setting.open_files)?;
+    set_limits(setting)?;
     lead_group(setting)?;
     let [stdin, stdout, stderr] = &setting.streams;
     dup2_stdin(stdin)
@@ -124,15 +127,15 @@ fn lead_group(setting: &Setting) -> Result<(), Error> {
     Ok(())
 }
 
-fn set_limits(plan: &Plan, (soft_files, hard_files): (u64, u64)) -> Result<(), Error> {
-    let processes = plan.limits.pids.unwrap_or(DEFAULT_PROCESSES);
+fn set_limits(setting: &Setting) -> Result<(), Error> {
+    let (soft_files, hard_files) = setting.open_files;
     let hard_files = hard_files.min(MOST_OPEN_FILES);
-    let limits: [(&str, Resource, rlim_t, rlim_t); 3] = [
+    let mut limits: Vec<(&str, Resource, rlim_t, rlim_t)> = vec![
         // A core file would hold what the job had in memory, and lie where the host's pattern says.
         ("core files", Resource::RLIMIT_CORE, 0, 0),
-        ("processes", Resource::RLIMIT_NPROC, processes, processes),
         ("open files", Resource::RLIMIT_NOFILE, soft_files.min(hard_files), hard_files),
     ];
+    limits.extend(setting.processes.map(|most| ("processes", Resource::RLIMIT_NPROC, most, most)));
     for (what, resource, soft, hard) in limits {
         match setrlimit(resource, soft, hard) {
             // The host's own limit is lower already.

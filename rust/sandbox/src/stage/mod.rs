@@ -8,18 +8,20 @@
 //! init, and the kernel kills everything inside. Init builds the network and the file tree, starts the command and
 //! reaps. Both trust nothing that comes from the job, and hold no secret.
 
-mod base;
+pub(crate) mod base;
+pub mod container;
 pub(crate) mod filter;
 mod init;
 pub(crate) mod job;
 mod landlock;
 mod lookup;
+pub(crate) mod mounted;
 pub(crate) mod network;
 mod old;
 mod overlay;
 pub(crate) mod remedy;
 mod sources;
-mod tree;
+pub(crate) mod tree;
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -81,7 +83,7 @@ fn run(channel: &Channel, proof: SingleThreaded) -> Result<ExitCode, Error> {
     };
     let [plan, stdin, stdout, stderr] = <[OwnedFd; 4]>::try_from(fds)
         .map_err(|fds| Error::Message(format!("{} descriptors instead of 4", fds.len())))?;
-    let plan = read_plan(plan)?;
+    let plan: crate::plan::Plan = read_plan(plan)?;
     let open_files = raise_open_files()?;
     // The job is the first to go when memory runs out, not what else the user runs.
     let _ = std::fs::write("/proc/self/oom_score_adj", "300");

@@ -1,15 +1,14 @@
 //! The mount calls of kernels before 5.12, which cannot restrict a tree before it is attached: mount(2), by paths that
 //! lead to descriptors, one mount after the other.
 
-use std::ffi::OsStr;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 
+use super::mounted;
 use crate::backend::Error;
 use crate::plan::Access;
 
@@ -48,10 +47,10 @@ pub(crate) fn restrict_below(
     if binds.is_empty() {
         return Ok(());
     }
-    let table = std::fs::read_to_string("/proc/self/mountinfo")
-        .map_err(|error| Error::Restrict { path: PathBuf::from("/"), os: error.into() })?;
+    let mounts =
+        mounted::all().map_err(|error| Error::Restrict { path: PathBuf::from("/"), os: error.into() })?;
     // Our tree lies over the old root, whose mounts are listed too, under the same paths.
-    for at in table.lines().filter_map(mount_point) {
+    for at in mounts.into_iter().map(|mount| mount.point) {
         let bind = binds.iter().rev().find(|(target, _)| at.starts_with(target));
         let Some((target, access)) = bind.filter(|(target, _)| *target != at) else { continue };
         match open(&at).and_then(|mounted| remount(&mounted, *access)) {
@@ -61,33 +60,6 @@ pub(crate) fn restrict_below(
         }
     }
     Ok(())
-}
-
-/// The mount point of a line of mountinfo.
-fn mount_point(line: &str) -> Option<PathBuf> {
-    line.split(' ').nth(4).map(|at| PathBuf::from(OsStr::from_bytes(&unescape(at.as_bytes()))))
-}
-
-/// Blanks and the like are written as three octal digits.
-fn unescape(text: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, tail @ ..] = rest {
-        let octal = tail
-            .first_chunk::<3>()
-            .and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok());
-        match (first, octal) {
-            (b'\\', Some(byte)) => {
-                plain.push(byte);
-                rest = tail.get(3..).unwrap_or_default();
-            }
-            _ => {
-                plain.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    plain
 }
 
 /// A path that leads to an open file; works as long as the old root's /proc is there.

@@ -27,18 +27,20 @@ struct Sets {
     inheritable: u32,
 }
 
-/// Empties the bounding set and locks the secure bits: no exec brings a capability back, not even by uid 0.
+/// Empties the bounding set and locks the secure bits: no exec brings a capability back, not even by uid 0. Where both
+/// is so already it needs no privilege.
 pub(crate) fn bound() -> nix::Result<()> {
-    prctl(
-        libc::PR_SET_SECUREBITS,
-        SECURE_NOROOT_LOCKED
-            | SECURE_NO_SETUID_FIXUP_LOCKED
-            | SECURE_KEEP_CAPS_LOCKED_OFF
-            | SECURE_NO_AMBIENT_RAISE_LOCKED,
-    )?;
+    let bits = SECURE_NOROOT_LOCKED
+        | SECURE_NO_SETUID_FIXUP_LOCKED
+        | SECURE_KEEP_CAPS_LOCKED_OFF
+        | SECURE_NO_AMBIENT_RAISE_LOCKED;
+    if prctl(libc::PR_GET_SECUREBITS, 0)? as libc::c_ulong != bits {
+        prctl(libc::PR_SET_SECUREBITS, bits)?;
+    }
     for capability in 0..64 {
-        match prctl(libc::PR_CAPBSET_DROP, capability) {
-            Ok(()) => {}
+        match prctl(libc::PR_CAPBSET_READ, capability) {
+            Ok(0) => {}
+            Ok(_) => drop(prctl(libc::PR_CAPBSET_DROP, capability)?),
             // The first number that the kernel does not know ends the list.
             Err(Errno::EINVAL) => break,
             Err(errno) => return Err(errno),
@@ -58,10 +60,10 @@ pub(crate) fn drop_all() -> nix::Result<()> {
     Errno::result(result).map(drop)
 }
 
-fn prctl(option: libc::c_int, argument: libc::c_ulong) -> nix::Result<()> {
+fn prctl(option: libc::c_int, argument: libc::c_ulong) -> nix::Result<libc::c_int> {
     const NONE: libc::c_ulong = 0;
     // SAFETY: every option used here takes numbers only.
     // JUSTIFICATION: nix wraps neither of these options.
     let result = unsafe { libc::prctl(option, argument, NONE, NONE, NONE) };
-    Errno::result(result).map(drop)
+    Errno::result(result)
 }

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, accept4, recvmsg, sendmsg};
 
 /// How many file descriptors one message may carry; the kernel's own bound is 253.
 pub(crate) const FDS_PER_MESSAGE: usize = 200;
@@ -54,6 +54,14 @@ pub(crate) fn receive(
         }
         return Ok((message.bytes, fds));
     }
+}
+
+/// Accepts a connection.
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+    let fd = accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC)?;
+    // SAFETY: the kernel has just made this descriptor for us; nobody else knows it.
+    // JUSTIFICATION: nix hands an accepted socket out as a plain number.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Marks every descriptor from `first` on close-on-exec, so that a program started next inherits none of them.

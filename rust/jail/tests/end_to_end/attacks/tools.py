@@ -11,6 +11,8 @@ import sys
 
 PATIENCE = 20
 PROXY = ("127.0.0.1", 3128)
+# Made by an engine (its pid 1 is our program, which lies there).
+CONTAINER = os.path.exists("/.jail")
 
 
 def fact(name, result):

@@ -37,6 +37,7 @@
 //!
 //! Nothing sleeps: tests wait for output, requests, ends of processes, always with a bound.
 
+pub(crate) mod backend;
 mod captured;
 mod ended;
 mod jail;

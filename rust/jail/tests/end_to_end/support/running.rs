@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open};
 use tempfile::TempDir;
 
-use super::{Captured, Ended, Jail, PATIENCE};
+use super::{Captured, Ended, Jail, PATIENCE, backend};
 
 /// A job, and its launcher as a child of the test.
 pub(crate) struct Running {
@@ -142,7 +142,7 @@ pub(super) fn end_of(mut child: Child) -> Receiver<ExitStatus> {
     end
 }
 
-/// A handle on every process below `launcher`, itself included: by process file descriptor, which never names another.
+/// A handle on every process below `launcher`, itself and what is in its container included: by process file descriptor, which never names another.
 pub(crate) fn descendants(launcher: Pid) -> Vec<(Pid, OwnedFd)> {
     let mut found = vec![launcher];
     let mut next = 0;
@@ -159,6 +159,7 @@ pub(crate) fn descendants(launcher: Pid) -> Vec<(Pid, OwnedFd)> {
         found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(child, _)| *child));
         next += 1;
     }
+    found.extend(backend::in_container(launcher));
     let open = |pid: Pid| pidfd_open(rustix::process::Pid::from_raw(pid.as_raw())?, PidfdFlags::empty()).ok();
     found.into_iter().filter_map(|pid| Some((pid, open(pid)?))).collect()
 }

@@ -14,7 +14,7 @@ use crate::wire::Identity;
 
 /// What root's job sees as its user and group.
 const ID_OF_ROOTS_JOB: u32 = 1000;
-const FIRST_KERNEL_ID: u32 = 1_879_100_000;
+pub(in crate::backend) const FIRST_KERNEL_ID: u32 = 1_879_100_000;
 
 /// The ids of a job that this process starts.
 pub(super) fn job_ids() -> JobIds {

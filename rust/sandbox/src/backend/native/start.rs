@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 
 use super::cgroup::{self, Enforcement, Scope};
 use super::{Waiting, identity, proof};
+use crate::backend::run::{self, Stage as _};
 use crate::backend::{Error, Listeners};
 use crate::plan::Plan;
 use crate::stage;
@@ -21,14 +22,16 @@ use crate::wire::{Channel, FromStage, ToStage, seal_plan};
 
 /// A stage at work.
 pub(super) struct Stage {
-    pub(super) channel: Channel,
-    pub(super) child: Child,
+    channel: Channel,
+    child: Child,
     /// The job's terminal, which may come before it is asked for.
     early_terminal: Option<OwnedFd>,
     /// Whether systemd's program has still to become the stage.
     awaits_scope: bool,
     /// Whether every process of the jail is gone.
     is_over: bool,
+    // Dropped when the stage is gone, without which it is empty and can be removed.
+    group: Option<cgroup::Group>,
 }
 
 /// Starts a stage for the plan and lets it make everything up to the command.
@@ -50,8 +53,9 @@ pub(in crate::backend) fn start(
     };
     let mut stage = spawn(scope.as_ref())?;
     let pid = Pid::from_raw(stage.child.id() as i32);
-    if let Some(group) = &group {
+    if let Some(group) = group {
         group.take(pid)?;
+        stage.group = Some(group);
     }
     let identity = identity::of_job(pid);
     let [stdin, stdout, stderr] = &streams;
@@ -89,15 +93,10 @@ pub(in crate::backend) fn start(
         // Init goes on building meanwhile. If it has failed and is gone, that is the reason to tell.
         return Err(stage.last_words().unwrap_or(unproven));
     }
-    Ok(Waiting { stage, group, listeners, notices, timeout: plan.limits.timeout })
+    Ok(Waiting { stage, listeners, notices, timeout: plan.limits.timeout })
 }
 
 impl Stage {
-    /// The job's terminal, if it came early.
-    pub(super) fn take_terminal(&mut self) -> Option<OwnedFd> {
-        self.early_terminal.take()
-    }
-
     /// Why the stage has ended, if it says so.
     fn last_words(&mut self) -> Option<Error> {
         let _ = shutdown(self.channel.as_fd().as_raw_fd(), Shutdown::Write);
@@ -109,14 +108,22 @@ impl Stage {
             }
         }
     }
+}
 
-    /// Waits for the stage's own end, not only its jail's.
-    pub(super) fn wait(&mut self) {
-        let _ = self.child.wait();
+impl run::Stage for Stage {
+    fn channel(&self) -> &Channel {
+        &self.channel
     }
 
-    /// What the stage says next; its failure or silent end is an error.
-    pub(super) fn next(&mut self) -> Result<(FromStage, Vec<OwnedFd>), Error> {
+    fn take_terminal(&mut self) -> Option<OwnedFd> {
+        self.early_terminal.take()
+    }
+
+    fn carrier(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn next(&mut self) -> Result<(FromStage, Vec<OwnedFd>), Error> {
         let received = match self.channel.receive() {
             // What it did not read before its end resets the connection.
             Err(Error::Channel { .. }) if self.awaits_scope => None,
@@ -134,6 +141,12 @@ impl Stage {
                     self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
                 Err(if self.awaits_scope { Error::Scope { how } } else { Error::StageEnded { how } })
             }
+        }
+    }
+
+    fn finish(&mut self) {
+        if self.group.is_some() {
+            let _ = self.child.wait();
         }
     }
 }
@@ -198,11 +211,18 @@ fn spawn(scope: Option<&Scope>) -> Result<Stage, Error> {
         .process_group(0)
         .spawn()
         .map_err(failed)?;
-    Ok(Stage { channel, child, early_terminal: None, awaits_scope: scope.is_some(), is_over: false })
+    Ok(Stage {
+        channel,
+        child,
+        early_terminal: None,
+        awaits_scope: scope.is_some(),
+        is_over: false,
+        group: None,
+    })
 }
 
 /// Copies of our standard streams for the job; what is closed here is /dev/null there.
-fn standard_streams() -> Result<[OwnedFd; 3], Error> {
+pub(in crate::backend) fn standard_streams() -> Result<[OwnedFd; 3], Error> {
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     Ok([copy(0, stdin.as_fd())?, copy(1, stdout.as_fd())?, copy(2, stderr.as_fd())?])
 }
@@ -220,7 +240,12 @@ fn copy(number: i32, stream: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
     Ok(copy.into())
 }
 
-fn add(listeners: &mut Listeners, tcp: &[u16], udp: &[u16], fds: Vec<OwnedFd>) -> Result<(), Error> {
+pub(in crate::backend) fn add(
+    listeners: &mut Listeners,
+    tcp: &[u16],
+    udp: &[u16],
+    fds: Vec<OwnedFd>,
+) -> Result<(), Error> {
     if fds.len() != tcp.len() + udp.len() {
         return Err(Error::Message(format!("{} sockets instead of {}", fds.len(), tcp.len() + udp.len())));
     }

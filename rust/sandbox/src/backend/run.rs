@@ -1,43 +1,53 @@
 //! Lets the command run, and passes on what belongs to it until its end: signals, the terminal, job control.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
-use super::cgroup::Group;
-use super::start::Stage;
 use crate::backend::{Ended, Error};
 use crate::sys::signals::Caught;
 use crate::terminal::outside::Outside;
 use crate::terminal::relay::Relay;
-use crate::wire::{Exit, FromStage, ToStage};
+use crate::wire::{Channel, Exit, FromStage, ToStage};
 
 /// Between the polite end of a job that has run out of time and the other one.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// A stage at work, whoever started it. Dropped, it ends with everything in its jail.
+pub(super) trait Stage {
+    /// The conversation with it.
+    fn channel(&self) -> &Channel;
+    /// The job's terminal, if it came before it was asked for.
+    fn take_terminal(&mut self) -> Option<OwnedFd>;
+    /// What becomes readable when who carries the stage is gone, if that is somebody else than us.
+    fn carrier(&self) -> Option<BorrowedFd<'_>>;
+    /// What the stage says next; its failure or silent end is an error.
+    fn next(&mut self) -> Result<(FromStage, Vec<OwnedFd>), Error>;
+    /// Waits for what has to be over before the job is.
+    fn finish(&mut self);
+}
+
 /// Starts the command and returns when every process of the jail is gone.
-pub(super) fn run(stage: Stage, group: Option<Group>, timeout: Option<Duration>) -> Result<Ended, Error> {
+pub(super) fn run(stage: impl Stage, timeout: Option<Duration>) -> Result<Ended, Error> {
     let signals = Caught::start().map_err(|os| watch("catch signals", os))?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut watcher =
-        Watcher { stage, group, signals, relay: None, exit: None, time: Time { deadline, is_up: false } };
+        Watcher { stage, signals, relay: None, exit: None, time: Time { deadline, is_up: false } };
     if let Some(master) = watcher.stage.take_terminal() {
         watcher.join_terminals(master)?;
     }
-    watcher.stage.channel.send(&ToStage::Release, &[])?;
+    watcher.stage.channel().send(&ToStage::Release, &[])?;
     while !watcher.turn()? {}
     watcher.finish()
 }
 
-struct Watcher {
+struct Watcher<S> {
     // The relay before the stage: the terminal is given back before anything is waited for.
     relay: Option<Relay>,
-    stage: Stage,
-    // After the stage, without which it is empty and can be removed.
-    group: Option<Group>,
+    stage: S,
     signals: Option<Caught>,
     exit: Option<Exit>,
     time: Time,
@@ -47,6 +57,7 @@ struct Watcher {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {
     Stage,
+    Carrier,
     Signals,
     Keyboard,
     Job,
@@ -57,10 +68,10 @@ struct Time {
     is_up: bool,
 }
 
-impl Watcher {
+impl<S: Stage> Watcher<S> {
     /// Waits for something and acts on it; whether it was the end.
     fn turn(&mut self) -> Result<bool, Error> {
-        let [stage, signal, keyboard, job] = self.wait()?;
+        let [stage, carrier, signal, keyboard, job] = self.wait()?;
         if self.relay.as_mut().is_some_and(|relay| relay.turn(keyboard, job)) {
             // Nobody sits there any more: the job's terminal hangs up too.
             self.relay = None;
@@ -73,12 +84,14 @@ impl Watcher {
         if self.time.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             self.end_for_time()?;
         }
-        if stage.is_empty() { Ok(false) } else { self.listen() }
+        // Without its carrier the stage ends: what it still says is read to the end.
+        if stage.is_empty() && carrier.is_empty() { Ok(false) } else { self.listen() }
     }
 
-    /// What there is on the stage's channel, among signals, at the keyboard, at the job's terminal.
-    fn wait(&self) -> Result<[PollFlags; 4], Error> {
-        let mut wanted = vec![(Side::Stage, self.stage.channel.as_fd(), PollFlags::POLLIN)];
+    /// What there is on the stage's channel, of its carrier, among signals, at the keyboard, at the job's terminal.
+    fn wait(&self) -> Result<[PollFlags; 5], Error> {
+        let mut wanted = vec![(Side::Stage, self.stage.channel().as_fd(), PollFlags::POLLIN)];
+        wanted.extend(self.stage.carrier().map(|fd| (Side::Carrier, fd, PollFlags::POLLIN)));
         if let Some(signals) = &self.signals {
             wanted.push((Side::Signals, signals.as_fd(), PollFlags::POLLIN));
         }
@@ -97,7 +110,7 @@ impl Watcher {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(os) => return Err(watch("poll", os)),
         }
-        Ok([Side::Stage, Side::Signals, Side::Keyboard, Side::Job].map(|side| {
+        Ok([Side::Stage, Side::Carrier, Side::Signals, Side::Keyboard, Side::Job].map(|side| {
             let mut found = wanted.iter().zip(&events).filter(|((of, _, _), _)| *of == side);
             found.next().and_then(|(_, event)| event.revents()).unwrap_or(PollFlags::empty())
         }))
@@ -172,7 +185,7 @@ impl Watcher {
     }
 
     fn tell(&self, message: &ToStage) -> Result<(), Error> {
-        match self.stage.channel.send(message, &[]) {
+        match self.stage.channel().send(message, &[]) {
             // It has just ended; its last words are still to be read.
             Err(Error::Channel { os }) if os.0 == Errno::EPIPE as i32 || os.0 == Errno::ECONNRESET as i32 => {
                 Ok(())
@@ -185,9 +198,7 @@ impl Watcher {
         if let Some(relay) = self.relay.take() {
             relay.finish();
         }
-        if self.group.is_some() {
-            self.stage.wait();
-        }
+        self.stage.finish();
         match (self.time.is_up, self.exit) {
             (true, _) => Ok(Ended::TimedOut),
             (false, Some(Exit::Code(code))) => Ok(Ended::Code(code)),

@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# The end-to-end suite with jails made by Docker, as an ordinary user in its group, and a part of it with Podman as
+# root; and how long a start takes beside `docker run`. An engine of this check's own: its data, sockets and processes
+# are in a temporary directory and end with it. Exit code 77: it cannot run here.
+set -eu
+cd "$(dirname "$0")/.."
+
+cache=${NIX_JAIL_CACHE:-/var/cache/nix-jail-checks}
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
+# Races and load tests take minutes where every start is a container's; checks of the proxy need no second run.
+skipped_tests=(--skip attacks::exhaustion --skip attacks::http --skip attacks::echo --skip streaming --skip mistakes)
+
+main() {
+  [ "$(id -u)" = 0 ] || skip "an engine of one's own is started by root"
+  [ -x /usr/sbin/dockerd ] || [ -x /usr/bin/dockerd ] || install docker.io || skip "docker.io is not installed and could not be"
+  command -v docker >/dev/null || skip "there is no docker command"
+  getent group docker >/dev/null || skip "there is no group docker"
+  build
+  start_engine
+  suite_of_docker
+  suite_of_podman
+  compare_starts
+}
+
+skip() {
+  echo "skipped: $*"
+  exit 77
+}
+
+install() {
+  command -v apt-get >/dev/null || return 1
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >"$directory/apt.log" 2>&1
+}
+
+build() {
+  suite=$(cargo test --manifest-path rust/Cargo.toml --locked --no-run --message-format=json -p nix-jail --test end_to_end 2>/dev/null |
+    sed -n 's/.*"kind":\["test"\].*"executable":"\([^"]*\)".*/\1/p')
+  jail=$CARGO_TARGET_DIR/debug/jail
+  [ -x "$suite" ] && [ -x "$jail" ]
+}
+
+start_engine() {
+  # Only what a job needs of it: no bridge, no rules in the host's firewall.
+  dockerd --data-root "$directory/data" --exec-root "$directory/exec" --host "unix://$socket" --group docker \
+    --pidfile "$directory/pid" --bridge none --iptables=false --ip6tables=false >"$directory/log" 2>&1 &
+  engine=$!
+  export DOCKER_HOST=unix://$socket
+  timeout 60 bash -c 'until docker version; do kill -0 "$1" || exit 1; done' wait "$engine" >/dev/null 2>&1 && return
+  tail -n 5 "$directory/log"
+  skip "dockerd does not start here"
+}
+
+suite_of_docker() {
+  local user=jailcheck home=$directory/home
+  id "$user" >/dev/null 2>&1 || useradd --system --shell /bin/bash --home-dir "$cache/home" "$user"
+  install -d -o "$user" -m 700 "$home"
+  chmod a+rx "$CARGO_TARGET_DIR" "$CARGO_TARGET_DIR/debug" "$CARGO_TARGET_DIR/debug/deps"
+  echo "--- docker $(docker version --format '{{.Server.Version}}'), as $user"
+  (cd rust/jail && timeout 600 setpriv --reuid "$user" --regid "$user" --groups docker \
+    env -i HOME="$home" PATH=/usr/local/bin:/usr/bin:/bin DOCKER_HOST="$DOCKER_HOST" JAIL_TEST_BACKEND=docker \
+    "$suite" --test-threads=4 "${skipped_tests[@]}")
+}
+
+suite_of_podman() {
+  command -v podman >/dev/null || install podman || { echo "--- podman: skipped, not installed and could not be"; return 0; }
+  echo "--- $(podman --version), as root: what writes to a directory of root's is refused, and left out"
+  (cd rust/jail && env JAIL_TEST_BACKEND=podman timeout 300 "$suite" --test-threads=2 containers::)
+}
+
+# One after the other, so that both see the same machine; the medians' ratio is the figure.
+compare_starts() {
+  local image round
+  image=$(docker images --filter label=nix-jail.root --quiet | head -n 1)
+  for round in $(seq 11); do
+    measure docker docker run --rm --network none --read-only --volume /usr/bin/busybox:/busybox:ro "$image" /busybox true
+    measure jail "$jail" run --quiet --backend docker --workspace none --host true -- true
+  done
+  echo "--- start to exit of true: docker run $(median docker) ms, jail $(median jail) ms"
+}
+
+measure() {
+  local name=$1 before
+  shift
+  before=$(date +%s%N)
+  "$@"
+  echo $((($(date +%s%N) - before) / 1000000)) >>"$directory/$name.ms"
+}
+
+median() {
+  sort -n "$directory/$1.ms" | sed -n 6p
+}
+
+stop() {
+  [ -z "$engine" ] || { kill "$engine" && wait "$engine" || true; }
+  umount "$directory"/data/overlay2 2>/dev/null || true
+  rm -rf "$directory"
+}
+
+engine=
+directory=$(mktemp -d)
+chmod 755 "$directory"
+socket=$directory/docker.sock
+trap stop EXIT
+main

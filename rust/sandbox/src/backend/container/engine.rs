@@ -1,0 +1,265 @@
+//! The engine: which program drives it, whether it is there, and whose ids its containers have.
+//!
+//! It is driven by its own command line, not by its API: the command knows contexts, `DOCKER_HOST` in all its forms and
+//! rootless sockets, podman has no daemon to talk to at all, and what it is told can be looked at in one line. A job
+//! takes one command; everything else crosses the socket that the job's own pid 1 opens.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::Write;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use nix::errno::Errno;
+use nix::sys::socket::{getsockopt, sockopt};
+use nix::unistd::{Gid, Group, User, getegid, geteuid};
+
+use super::image::{Image, LABEL};
+use crate::backend::{ContainerError, Error, JobIds, Os};
+use crate::stage::container::mapped;
+
+/// A program that drives an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Docker.
+    Docker,
+    /// Podman.
+    Podman,
+}
+
+/// An engine, and how its program is to be started.
+#[derive(Clone, Debug)]
+pub(super) struct Engine {
+    pub(super) kind: Kind,
+    /// The program's environment.
+    environment: Vec<(OsString, OsString)>,
+}
+
+/// Whose processes the engine's containers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rights {
+    /// Root's: container ids are the host's.
+    Root,
+    /// The operator's own: the container's root is the operator.
+    Rootless,
+    /// The operator's own, and keeps the operator's ids inside.
+    KeepsIds,
+}
+
+/// Where Docker listens if nothing else is said.
+const DOCKER_SOCKET: &str = "/var/run/docker.sock";
+
+/// Of the operator's environment what engines' programs heed: not the operator's tokens.
+fn is_heeded(name: &OsStr) -> bool {
+    let prefixes = ["DOCKER_", "CONTAINER", "XDG_", "PODMAN_", "REGISTRY_AUTH_FILE"];
+    let whole = ["HOME", "PATH", "USER", "TMPDIR", "LANG", "SSH_AUTH_SOCK", "DBUS_SESSION_BUS_ADDRESS"];
+    name.to_str()
+        .is_some_and(|name| whole.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix)))
+}
+
+impl Kind {
+    pub(super) fn program(self) -> &'static str {
+        match self {
+            Kind::Docker => "docker",
+            Kind::Podman => "podman",
+        }
+    }
+}
+
+impl Engine {
+    pub(super) fn new(kind: Kind, environment: &[(OsString, OsString)]) -> Engine {
+        let heeded = environment.iter().filter(|(name, _)| is_heeded(name));
+        Engine { kind, environment: heeded.cloned().collect() }
+    }
+
+    /// The program, to be given arguments.
+    pub(super) fn command(&self) -> Command {
+        let mut command = Command::new(self.kind.program());
+        let variables = self.environment.iter().map(|(name, value)| (name, value));
+        command.env_clear().envs(variables).stdin(Stdio::null());
+        command
+    }
+
+    /// Whether the engine can be reached and works on this kernel, and with whose rights.
+    pub(super) fn reach(&self) -> Result<Rights, Error> {
+        if self.kind == Kind::Podman {
+            // No daemon: containers are children of the program.
+            return Ok(if own_ids().uid == 0 { Rights::Root } else { Rights::KeepsIds });
+        }
+        let endpoint = self.endpoint()?;
+        let Some(path) = endpoint.strip_prefix("unix://") else {
+            return Err(ContainerError::Elsewhere { endpoint }.into());
+        };
+        let socket = Path::new(path);
+        let stream = UnixStream::connect(socket).map_err(|error| unreachable(socket, error.into()))?;
+        let listener =
+            getsockopt(&stream, sockopt::PeerCredentials).map_err(|os| unreachable(socket, os.into()))?.uid();
+        if listener == 0 {
+            return Ok(Rights::Root);
+        }
+        // Somebody's own engine, or the near end of a way to another machine.
+        let info = self.ask(&[
+            "info",
+            "--format",
+            "{{.KernelVersion}}\n{{.OperatingSystem}}\n{{.SecurityOptions}}",
+        ])?;
+        let mut lines = info.lines();
+        let kernel = nix::sys::utsname::uname().map(|names| names.release().to_owned()).unwrap_or_default();
+        let (release, system) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+        if kernel != release || system.contains("Docker Desktop") {
+            return Err(ContainerError::Elsewhere { endpoint }.into());
+        }
+        Ok(if lines.any(|options| options.contains("rootless")) { Rights::Rootless } else { Rights::Root })
+    }
+
+    /// Where Docker's engine listens, as its program would find it.
+    pub(super) fn endpoint(&self) -> Result<String, Error> {
+        if let Some(host) = self.variable("DOCKER_HOST").filter(|host| !host.is_empty()) {
+            return Ok(host.to_string_lossy().into_owned());
+        }
+        let settings = self
+            .variable("DOCKER_CONFIG")
+            .map(PathBuf::from)
+            .or_else(|| self.variable("HOME").map(|home| Path::new(home).join(".docker")));
+        let settings = settings.and_then(|path| fs::read_to_string(path.join("config.json")).ok());
+        let has_context = self.variable("DOCKER_CONTEXT").is_some()
+            || settings.is_some_and(|settings| settings.contains("\"currentContext\""));
+        if has_context {
+            let host = self.ask(&["context", "inspect", "--format", "{{.Endpoints.docker.Host}}"])?;
+            return Ok(host.trim().to_owned());
+        }
+        Ok(format!("unix://{DOCKER_SOCKET}"))
+    }
+
+    /// Whether the engine has the image.
+    pub(super) fn has(&self, image: &Image) -> Result<bool, Error> {
+        let output = self.output(&["image", "inspect", "--format", "{{.Id}}", &image.name])?;
+        Ok(output.status.success())
+    }
+
+    /// Gives the engine the image.
+    pub(super) fn import(&self, image: &Image) -> Result<(), Error> {
+        let mut command = self.command();
+        command.args(["import", "--change", LABEL, "-", &image.name]);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| self.not_started(error))?;
+        // Its own words tell more than a pipe that nobody reads.
+        let _ = child.stdin.take().map(|mut pipe| pipe.write_all(&image.archive));
+        let output = child.wait_with_output().map_err(|error| self.not_started(error))?;
+        if output.status.success() { Ok(()) } else { Err(self.refused(&output.stderr)) }
+    }
+
+    /// Removes a container, if it is there; whether it is gone.
+    pub(super) fn remove(&self, container: &str) -> bool {
+        let Ok(output) = self.output(&["rm", "--force", "--volumes", container]) else { return false };
+        let said = String::from_utf8_lossy(&output.stderr).to_lowercase();
+        output.status.success() || said.contains("no such container") || said.contains("no container with")
+    }
+
+    /// What the program prints.
+    pub(super) fn ask(&self, words: &[&str]) -> Result<String, Error> {
+        let output = self.output(words)?;
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        } else {
+            Err(self.refused(&output.stderr))
+        }
+    }
+
+    pub(super) fn not_started(&self, error: std::io::Error) -> Error {
+        ContainerError::Program { program: self.kind.program().to_owned(), os: error.into() }.into()
+    }
+
+    /// The engine's no, in its own words.
+    pub(super) fn refused(&self, said: &[u8]) -> Error {
+        ContainerError::Refused { program: self.kind.program().to_owned(), said: words(said) }.into()
+    }
+
+    /// What a later `jail` command needs in order to find this engine again.
+    pub(super) fn remember(&self) -> Vec<u8> {
+        let mut lines = self.kind.program().as_bytes().to_vec();
+        for (name, value) in
+            self.environment.iter().filter(|(name, _)| name.as_bytes().starts_with(b"DOCKER_"))
+        {
+            lines.extend([b"\0", name.as_bytes(), b"=", value.as_bytes()].concat());
+        }
+        lines
+    }
+
+    /// The engine that was remembered.
+    pub(super) fn remembered(bytes: &[u8], environment: &[(OsString, OsString)]) -> Option<Engine> {
+        let mut parts = bytes.split(|&byte| byte == 0);
+        let kind = match parts.next()? {
+            b"docker" => Kind::Docker,
+            b"podman" => Kind::Podman,
+            _ => return None,
+        };
+        let mut engine = Engine::new(kind, environment);
+        engine.environment.retain(|(name, _)| !name.as_bytes().starts_with(b"DOCKER_"));
+        for part in parts {
+            let at = part.iter().position(|&byte| byte == b'=')?;
+            let (name, value) = part.split_at(at);
+            let value = value.get(1..).unwrap_or_default();
+            engine.environment.push((OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec())));
+        }
+        Some(engine)
+    }
+
+    fn variable(&self, name: &str) -> Option<&OsStr> {
+        self.environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str())
+    }
+
+    fn output(&self, words: &[&str]) -> Result<Output, Error> {
+        self.command().args(words).output().map_err(|error| self.not_started(error))
+    }
+}
+
+/// An engine's words on one line, cut to what a person reads.
+pub(super) fn words(said: &[u8]) -> String {
+    const MOST: usize = 600;
+    let text = String::from_utf8_lossy(said);
+    // Its advice to read the help is no advice here.
+    let lines =
+        text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("See 'docker"));
+    let text: String = lines.collect::<Vec<_>>().join("; ").chars().take(MOST).collect();
+    if text.is_empty() { "it did not say why".to_owned() } else { text }
+}
+
+fn unreachable(socket: &Path, os: Os) -> Error {
+    let cure = match Errno::from_raw(os.0) {
+        Errno::EACCES | Errno::EPERM => permission(socket),
+        Errno::ENOENT => {
+            "start the engine (systemctl start docker), or say where it is (DOCKER_HOST, `docker context use`)".to_owned()
+        }
+        _ => "start the engine (systemctl start docker)".to_owned(),
+    };
+    ContainerError::Unreachable { socket: socket.to_owned(), os, cure }.into()
+}
+
+/// Who may use a socket that this user may not.
+pub(super) fn permission(socket: &Path) -> String {
+    let user = User::from_uid(geteuid()).ok().flatten().map_or_else(|| "USER".to_owned(), |user| user.name);
+    match fs::metadata(socket)
+        .ok()
+        .and_then(|found| Group::from_gid(Gid::from_raw(found.gid())).ok().flatten())
+    {
+        Some(group) if group.name != "root" => format!(
+            "it is for the group {0}; as root: usermod -aG {0} {user}, then log in again (who is in that group can become root), or use a rootless engine",
+            group.name
+        ),
+        _ => "it is root's only; use a rootless engine, or start the jail as root".to_owned(),
+    }
+}
+
+/// The operator's own ids, as the engine sees them: a launcher in a user namespace may be root to itself.
+pub(super) fn own_ids() -> JobIds {
+    let outside =
+        |file: &str, id: u32| fs::read_to_string(file).ok().and_then(|map| mapped(&map, id)).unwrap_or(id);
+    JobIds {
+        uid: outside("/proc/self/uid_map", geteuid().as_raw()),
+        gid: outside("/proc/self/gid_map", getegid().as_raw()),
+    }
+}

@@ -1,0 +1,305 @@
+//! Starts a container, takes its listeners, and looks whether it is one.
+
+use std::fs::{self, File};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{
+    AddressFamily, Backlog, Shutdown, SockFlag, SockType, UnixAddr, bind, listen, shutdown, socket,
+};
+use nix::sys::stat::Mode;
+use nix::unistd::Pid;
+
+use super::engine::{self, Engine, Rights, words};
+use super::image::{self, Image};
+use super::layout;
+use super::place::Place;
+use super::program;
+use super::proof::{self, Visible};
+use super::{Identified, Waiting, arguments};
+use crate::backend::native::start::{add, standard_streams};
+use crate::backend::run::Stage;
+use crate::backend::{ContainerError, Error, Listeners};
+use crate::plan::{Limits, Network, Plan};
+use crate::stage::job::DEFAULT_PROCESSES;
+use crate::sys::fds;
+use crate::sys::process::pidfd_open;
+use crate::wire::{Channel, FromStage, Furnishing, Identity, ToStage, seal_plan};
+
+/// How long the engine may take to remove a container that has ended.
+const REMOVAL: u16 = 20_000;
+
+/// The engine has no such image, or whatever else went wrong before the container existed.
+const NOT_MADE: i32 = 125;
+
+/// Starts a container for the plan and lets its pid 1 make everything up to the command.
+pub(super) fn start(who: &Identified, runtime: &Path, plan: &Plan) -> Result<Waiting, Error> {
+    if plan.command.is_empty() {
+        return Err(Error::NoCommand);
+    }
+    if plan.network != Network::Own {
+        let cure = "leave the network to the engine".to_owned();
+        return Err(Error::Unsupported { what: "a jail in a network that it did not make".to_owned(), cure });
+    }
+    let streams = standard_streams()?;
+    let layout = layout::of(&plan.tree, engine::own_ids().uid == 0)?;
+    let program = program::own()?;
+    let place = Place::create(runtime, &plan.job, &who.engine)?;
+    place.furnish(&layout.own, &program)?;
+    for mount in &layout.mounts {
+        if let layout::Mount::Overlay { upper, .. } = mount {
+            make_work(upper)?;
+        }
+    }
+    let image = image::with(&layout.root_links);
+    let arguments = arguments::run(who, plan, &layout, &place, &program, &image.name)?;
+    let listener = listen_at(&place)?;
+    let visible = Visible::of(&layout, &place, &program)?;
+    let furnishing = seal_plan(&Furnishing {
+        plan: Plan { tree: layout.late, ..plan.clone() },
+        writable: layout.writable,
+        owned: layout.owned,
+        bound: layout.bound,
+        outside: who.outside,
+        processes: (who.rights != Rights::Root).then(|| plan.limits.pids.unwrap_or(DEFAULT_PROCESSES)),
+        file_mask: file_mask(),
+    })?;
+
+    let mut stage = call(who, place, &image, &arguments, &listener)?;
+    drop(listener);
+    let identity = Identity { inside_uid: who.inside.uid, inside_gid: who.inside.gid, kernel_id: None };
+    let [stdin, stdout, stderr] = &streams;
+    let fds = [furnishing.as_fd(), stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+    stage.channel.send(&ToStage::Begin { identity }, &fds)?;
+
+    let mut listeners = Listeners::default();
+    let mut isolated = false;
+    loop {
+        match stage.next()? {
+            (FromStage::Listeners { tcp, udp }, fds) => add(&mut listeners, &tcp, &udp, fds)?,
+            (FromStage::Surroundings, fds) => {
+                proof::isolated(fds, &visible)?;
+                isolated = true;
+            }
+            (FromStage::Ready, _) if isolated => break,
+            (other, _) => return Err(Error::Message(format!("{other:?} out of turn"))),
+        }
+    }
+    let notices = notices(who, plan, &stage.place)?;
+    Ok(Waiting { stage, listeners, notices, timeout: plan.limits.timeout })
+}
+
+/// An engine without the control groups for a limit goes on without it. Some say so; a rootless Docker has to be asked.
+fn notices(who: &Identified, plan: &Plan, place: &Place) -> Result<Vec<String>, Error> {
+    let Limits { memory, pids, cpus, .. } = &plan.limits;
+    if memory.is_none() && pids.is_none() && cpus.is_none() {
+        return Ok(Vec::new());
+    }
+    if who.rights == Rights::Rootless
+        && who.engine.ask(&["info", "--format", "{{.CgroupDriver}}"])?.trim() == "none"
+    {
+        let notice = "the limits on memory and CPUs are not enforced: this rootless engine has no control groups (boot with those of version 2)";
+        return Ok(vec![notice.to_owned()]);
+    }
+    let said = fs::read_to_string(place.said()).unwrap_or_default();
+    let of_limits =
+        |line: &&str| ["discarded", "not supported", "ignored"].iter().any(|word| line.contains(word));
+    Ok(said.lines().filter(of_limits).map(|line| format!("a limit is not enforced: {line}")).collect())
+}
+
+/// The container's pid 1, and the engine's program that carries it.
+#[derive(Debug)]
+pub(super) struct Carried {
+    channel: Channel,
+    carrier: Carrier,
+    engine: Engine,
+    /// The job's terminal, which may come before it is asked for.
+    early_terminal: Option<OwnedFd>,
+    /// Whether every process of the job is gone.
+    is_over: bool,
+    // Dropped when the container is gone.
+    place: Place,
+}
+
+/// `docker run`, which ends with its container, or when it loses the engine.
+#[derive(Debug)]
+struct Carrier {
+    child: Child,
+    ended: OwnedFd,
+}
+
+impl Stage for Carried {
+    fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    fn take_terminal(&mut self) -> Option<OwnedFd> {
+        self.early_terminal.take()
+    }
+
+    fn carrier(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.carrier.ended.as_fd())
+    }
+
+    fn next(&mut self) -> Result<(FromStage, Vec<OwnedFd>), Error> {
+        // Last words count more than the end, which they may have come before.
+        if !either(self.channel.as_fd(), self.carrier.ended.as_fd())? {
+            return Err(self.lost());
+        }
+        // If pid 1 has ended with a message of ours unread, that is told first, once, and then what it had said.
+        let received = self.channel.receive()?;
+        let received = if received.is_none() { self.channel.receive()? } else { received };
+        match received {
+            Some((FromStage::Failed(error), _)) => Err(error),
+            Some((FromStage::Gone, fds)) => {
+                self.is_over = true;
+                Ok((FromStage::Gone, fds))
+            }
+            Some(message) => Ok(message),
+            None => {
+                let _ = self.carrier.child.wait();
+                Err(self.lost())
+            }
+        }
+    }
+
+    fn finish(&mut self) {
+        self.carrier.wait(&self.engine);
+    }
+}
+
+impl Carried {
+    fn lost(&self) -> Error {
+        let said = words(&fs::read(self.place.said()).unwrap_or_default());
+        ContainerError::Ended { program: self.engine.kind.program().to_owned(), said }.into()
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        // The end of the conversation is the end of the container.
+        let _ = shutdown(self.channel.as_fd().as_raw_fd(), Shutdown::Both);
+        self.carrier.wait(&self.engine);
+    }
+}
+
+impl Carrier {
+    /// Waits until the container is removed, as long as a living engine may take.
+    fn wait(&mut self, engine: &Engine) {
+        let mut events = [PollFd::new(self.ended.as_fd(), PollFlags::POLLIN)];
+        let ended = loop {
+            match poll(&mut events, PollTimeout::from(REMOVAL)) {
+                Err(Errno::EINTR) => {}
+                other => break other.is_ok_and(|ready| ready > 0),
+            }
+        };
+        if !ended {
+            eprintln!(
+                "jail: {} does not end; the next jail command removes what is left",
+                engine.kind.program()
+            );
+            let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL);
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts the container and waits for its pid 1's call; imports the image if that is what is missing.
+fn call(
+    who: &Identified,
+    place: Place,
+    image: &Image,
+    arguments: &[std::ffi::OsString],
+    listener: &OwnedFd,
+) -> Result<Carried, Error> {
+    let mut may_import = true;
+    loop {
+        let mut carrier = spawn(&who.engine, &place, arguments)?;
+        if either(listener.as_fd(), carrier.ended.as_fd())? {
+            let caller = fds::accept(listener.as_fd()).map_err(|os| Error::Channel { os: os.into() })?;
+            let channel = Channel::inherited(caller);
+            let _ = fs::remove_file(place.socket());
+            let engine = who.engine.clone();
+            return Ok(Carried { channel, carrier, engine, early_terminal: None, is_over: false, place });
+        }
+        let status = carrier.child.wait().map_err(|error| who.engine.not_started(error))?;
+        if status.code() == Some(NOT_MADE) && may_import && !who.engine.has(image)? {
+            who.engine.import(image)?;
+            may_import = false;
+            continue;
+        }
+        return Err(who.engine.refused(&fs::read(place.said()).unwrap_or_default()));
+    }
+}
+
+fn spawn(engine: &Engine, place: &Place, arguments: &[std::ffi::OsString]) -> Result<Carrier, Error> {
+    let failed = |error: std::io::Error| ContainerError::Place { path: place.said(), os: error.into() };
+    let said = File::create(place.said()).map_err(failed)?;
+    let mut command = engine.command();
+    command.args(arguments).stdout(said.try_clone().map_err(failed)?).stderr(said).stdin(Stdio::null());
+    // Of the terminal's signals and stops it wants none: the job gets them by message.
+    let child = command.process_group(0).spawn().map_err(|error| match error.raw_os_error() {
+        Some(number) if number == Errno::E2BIG as i32 => {
+            let count = arguments.iter().filter(|word| *word == "--mount").count();
+            ContainerError::TooMany { count }.into()
+        }
+        _ => engine.not_started(error),
+    })?;
+    let ended =
+        pidfd_open(Pid::from_raw(child.id() as i32)).map_err(|os| Error::StartStage { os: os.into() })?;
+    Ok(Carrier { child, ended })
+}
+
+/// Waits for the first to become readable, or else the second; whether it was the first.
+fn either(first: BorrowedFd<'_>, second: BorrowedFd<'_>) -> Result<bool, Error> {
+    let mut events = [PollFd::new(first, PollFlags::POLLIN), PollFd::new(second, PollFlags::POLLIN)];
+    loop {
+        match poll(&mut events, PollTimeout::NONE) {
+            Ok(_) => return Ok(events.first().and_then(PollFd::any).unwrap_or(false)),
+            Err(Errno::EINTR) => {}
+            Err(os) => return Err(Error::Watch { step: "poll".to_owned(), os: os.into() }),
+        }
+    }
+}
+
+/// A socket that only this container can reach: the directories above it are the operator's alone.
+fn listen_at(place: &Place) -> Result<OwnedFd, Error> {
+    let failed = |os: Errno| ContainerError::Place { path: place.socket(), os: os.into() };
+    // By the directory's descriptor: the path of a socket is short.
+    let directory = open(&place.entry(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed)?;
+    let path = format!("/proc/self/fd/{}/{}", directory.as_raw_fd(), program::SOCKET);
+    let fd =
+        socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).map_err(failed)?;
+    UnixAddr::new(path.as_str()).and_then(|address| bind(fd.as_raw_fd(), &address)).map_err(failed)?;
+    // The container's root is without the right to pass over modes.
+    fs::set_permissions(place.socket(), fs::Permissions::from_mode(0o666))
+        .map_err(|error| ContainerError::Place { path: place.socket(), os: error.into() })?;
+    Backlog::new(1).and_then(|backlog| listen(&fd, backlog)).map_err(failed)?;
+    Ok(fd)
+}
+
+/// What an overlay works with, beside its changes.
+fn make_work(upper: &Path) -> Result<(), Error> {
+    let work = upper.parent().unwrap_or(Path::new("/")).join("work");
+    match fs::create_dir(&work) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Error::WriteFile { path: work, os: error.into() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The operator's file mode mask; reading it without setting it takes Linux 4.7.
+fn file_mask() -> u32 {
+    const USUAL: u32 = 0o022;
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(USUAL)
+}
