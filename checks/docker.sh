@@ -12,7 +12,7 @@ skipped_tests=(--skip attacks::exhaustion --skip attacks::http --skip attacks::e
 
 main() {
   [ "$(id -u)" = 0 ] || skip "an engine of one's own is started by root"
-  [ -x /usr/sbin/dockerd ] || [ -x /usr/bin/dockerd ] || install docker.io || skip "docker.io is not installed and could not be"
+  [ -x /usr/sbin/dockerd ] || [ -x /usr/bin/dockerd ] || get_package docker.io || skip "docker.io is not installed and could not be"
   command -v docker >/dev/null || skip "there is no docker command"
   getent group docker >/dev/null || skip "there is no group docker"
   build
@@ -27,7 +27,7 @@ skip() {
   exit 77
 }
 
-install() {
+get_package() {
   command -v apt-get >/dev/null || return 1
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >"$directory/apt.log" 2>&1
 }
@@ -62,7 +62,7 @@ suite_of_docker() {
 }
 
 suite_of_podman() {
-  command -v podman >/dev/null || install podman || { echo "--- podman: skipped, not installed and could not be"; return 0; }
+  command -v podman >/dev/null || get_package podman || { echo "--- podman: skipped, not installed and could not be"; return 0; }
   echo "--- $(podman --version), as root: what writes to a directory of root's is refused, and left out"
   (cd rust/jail && env JAIL_TEST_BACKEND=podman timeout 300 "$suite" --test-threads=2 containers::)
 }

@@ -39,7 +39,7 @@ pub(super) fn run(stage: impl Stage, timeout: Option<Duration>) -> Result<Ended,
     if let Some(master) = watcher.stage.take_terminal() {
         watcher.join_terminals(master)?;
     }
-    watcher.stage.channel().send(&ToStage::Release, &[])?;
+    watcher.tell(&ToStage::Release)?;
     while !watcher.turn()? {}
     watcher.finish()
 }
@@ -186,7 +186,7 @@ impl<S: Stage> Watcher<S> {
 
     fn tell(&self, message: &ToStage) -> Result<(), Error> {
         match self.stage.channel().send(message, &[]) {
-            // It has just ended; its last words are still to be read.
+            // It has ended, perhaps before it was released; its last words are still to be read.
             Err(Error::Channel { os }) if os.0 == Errno::EPIPE as i32 || os.0 == Errno::ECONNRESET as i32 => {
                 Ok(())
             }
