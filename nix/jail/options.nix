@@ -41,6 +41,11 @@ let
   source = types.strMatching "(command|env|file|keyring|systemd):.+" // {
     description = "string of the form env:VAR, file:PATH, command:PROGRAM ARGUMENTS, keyring:SERVICE[/ACCOUNT] or systemd:NAME";
   };
+  place =
+    types.strMatching "well-known|(header|query|cookie):.+|basic:(user|password)|aws:(access-key-id|secret-access-key|session-token)(/.*)?"
+    // {
+      description = "string of the form well-known, header:NAME, `header:NAME: Token token={}`, basic:user, basic:password, query:NAME, cookie:NAME, aws:access-key-id, aws:secret-access-key or aws:session-token";
+    };
   bytes = types.coercedTo types.ints.positive toString (types.strMatching "[0-9]+[KMGT]?") // {
     description = "number of bytes, or a string like 512M or 2G";
   };
@@ -142,6 +147,13 @@ let
         listOf types.str "Header names that carry it, beside `Authorization`, `x-api-key` and their like."
           [ "x-figma-token" ];
       queryParameters = listOf types.str "Query parameters that carry it." [ "access_token" ];
+      inject =
+        listOf place
+          "Where it stands in a request, in place of `Authorization`, `x-api-key` and their like (`well-known`)."
+          [
+            "header:authorization: Token token={}"
+            "cookie:session"
+          ];
       group =
         optional types.str
           "Credentials of one group are alternatives: in the order of their variables' names, the first that is found is used."

@@ -78,6 +78,7 @@ lib.mapAttrs (_: module: jail module) nix-jail.lib.jails
         hosts = [ "api.example.com" ];
         headers = [ "x-example-key" ];
         queryParameters = [ "key" ];
+        inject = [ "header:authorization: Token token={}" ];
         group = "api";
         oauth = {
           token = "/key";

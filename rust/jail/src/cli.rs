@@ -179,6 +179,12 @@ pub(crate) struct JailArgs {
     /// `systemd:NAME`. Given again with the same VAR it is another place to look.
     #[arg(long, value_name = "VAR=SOURCE@HOST[,HOST…]", help_heading = "Credentials")]
     pub(crate) credential: Vec<String>,
+    /// Where the credential VAR stands in a request; default: the well-known headers (`Authorization`, `x-api-key` …).
+    ///
+    /// PLACE is `header:NAME`, `header:NAME: Token token={}`, `basic:user`, `basic:password`, `query:NAME`, `cookie:NAME`,
+    /// or a part of AWS keys: `aws:access-key-id`, `aws:secret-access-key`, `aws:session-token`. May be given again.
+    #[arg(long, value_name = "VAR=PLACE", help_heading = "Credentials")]
+    pub(crate) inject: Vec<String>,
     /// Read secrets also from files that others can read.
     #[arg(long, help_heading = "Credentials")]
     pub(crate) insecure_file: bool,

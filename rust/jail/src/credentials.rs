@@ -45,6 +45,32 @@ pub(crate) fn check_names(spec: &JailSpec, policy: &Policy) -> Result<(), String
     }
 }
 
+/// Says where credentials stand in a request, `VAR=PLACE`; what the jail says of the same variable is replaced.
+pub(crate) fn inject(spec: &mut JailSpec, texts: &[String]) -> Result<(), String> {
+    let mut told: Vec<&str> = Vec::new();
+    for text in texts {
+        let (variable, place) = text.split_once('=').ok_or_else(|| {
+            format!(
+                "--inject {text}: write VAR=PLACE, e.g. TOKEN=query:key or 'TOKEN=header:x-key: Key {{}}'"
+            )
+        })?;
+        let place =
+            place.parse::<proxy::swap::Place>().map_err(|error| format!("--inject {variable}: {error}"))?;
+        let credential =
+            spec.credentials.iter_mut().find(|known| known.variable == variable).ok_or_else(|| {
+                format!("--inject {variable}: there is no such credential; add --credential {variable}=SOURCE@HOST")
+            })?;
+        if !told.contains(&variable) {
+            told.push(variable);
+            credential.inject.clear();
+            credential.headers.clear();
+            credential.query_parameters.clear();
+        }
+        credential.inject.push(place);
+    }
+    Ok(())
+}
+
 /// A credential whose secret was found.
 pub(crate) struct Found<'a> {
     credential: &'a CredentialSpec,
@@ -148,8 +174,7 @@ fn with_secret(
         origin,
         hosts,
         rules,
-        headers: credential.headers.clone(),
-        query_parameters: credential.query_parameters.clone(),
+        places: credential.places().map_err(Failure::usage)?,
         allow_foreign: credential.allow_foreign,
         redact: credential.redact,
     })
@@ -180,6 +205,7 @@ fn parse(text: &str) -> Result<CredentialSpec, String> {
         hosts,
         headers: Vec::new(),
         query_parameters: Vec::new(),
+        inject: Vec::new(),
         group: None,
         optional: false,
         oauth: None,
@@ -321,6 +347,24 @@ mod tests {
         for text in ["T=hunter2hunter2", "T=hunter2@a.example", "T=hunter2@", "hunter2"] {
             let error = add(&mut JailSpec::empty(), &[text.to_owned()]).unwrap_err();
             assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_place_on_the_command_line_replaces_those_of_the_jail() {
+        let mut spec = JailSpec::find("claude", &[]).unwrap();
+        add(&mut spec, &["T=env:T@a.example".to_owned()]).unwrap();
+        spec.credentials.last_mut().unwrap().headers.push("x-before".to_owned());
+        let texts = ["T=header:authorization: Token token={}", "T=cookie:session"].map(str::to_owned);
+        inject(&mut spec, &texts).unwrap();
+        let places = spec.credentials.last().unwrap().places().unwrap();
+        assert_eq!(
+            places.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["header:authorization: Token token={}", "cookie:session"]
+        );
+        assert_eq!(spec.credentials[0].places().unwrap(), [proxy::swap::Place::WellKnown]);
+        for wrong in ["T", "T=", "T=somewhere", "U=query:key", "T=header:host"] {
+            assert!(inject(&mut spec, &[wrong.to_owned()]).is_err(), "{wrong}");
         }
     }
 

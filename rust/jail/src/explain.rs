@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use policy::{
     Authority, Change, Decision, Policy, PushDecision, RefUpdate, Request, RequestPath, RuleId, Scheme,
 };
+use proxy::swap::{AwsPart, Place};
 
 use crate::cli::ExplainArgs;
 use crate::failure::Failure;
 use crate::operator::Operator;
-use crate::spec::JailSpec;
+use crate::spec::{CredentialSpec, JailSpec};
 use crate::{credentials, rules, run};
 
 /// Says which rule decides, which credential goes along, and what the job would see; exit code 1 for a denial. Of a
@@ -92,7 +93,11 @@ fn portrait(spec: &JailSpec, policy: &Policy) -> String {
         let (hosts, _) = credentials::places(credential, policy);
         let hosts = list(hosts.iter().map(ToString::to_string).collect(), "nobody");
         let sources = list(credential.sources.iter().map(ToString::to_string).collect(), "nowhere");
-        lines.push(format!("credential {}: from {sources}; to {hosts}", credential.variable));
+        lines.push(format!(
+            "credential {}: from {sources}; to {hosts} in {}",
+            credential.variable,
+            where_it_stands(credential)
+        ));
     }
     let limits = [
         spec.limits.memory.map(|bytes| format!("memory {bytes}")),
@@ -200,7 +205,7 @@ fn text(spec: &JailSpec, policy: &Policy, request: &Request<'_>, decision: Decis
         Decision::Allow { rule: id } => {
             let mut text = format!("allowed by {}\n", rule(id));
             let tls = request.scheme == Scheme::Https;
-            let given: Vec<&str> = spec
+            let given: Vec<&CredentialSpec> = spec
                 .credentials
                 .iter()
                 .filter(|credential| {
@@ -208,12 +213,15 @@ fn text(spec: &JailSpec, policy: &Policy, request: &Request<'_>, decision: Decis
                     tls && hosts.iter().any(|host| host.matches(&request.authority.host))
                         && rules.is_none_or(|rules| rules.contains(&id))
                 })
-                .map(|credential| credential.variable.as_str())
                 .collect();
-            text.push_str(&match given[..] {
-                [] => "no credential goes there\n".to_owned(),
-                _ => format!("swapped on the way out, if the job sends the dummy: {}\n", given.join(", ")),
-            });
+            if given.is_empty() {
+                text.push_str("no credential goes there\n");
+            } else {
+                text.push_str("swapped on the way out, where the job sends the dummy:\n");
+            }
+            for credential in given {
+                text.push_str(&format!("  {} in {}\n", credential.variable, where_it_stands(credential)));
+            }
             text
         }
         Decision::Deny { reason, rule: id } => {
@@ -225,6 +233,18 @@ fn text(spec: &JailSpec, policy: &Policy, request: &Request<'_>, decision: Decis
             format!("denied: {reason}{by}\nthe job sees: {seen}\n{}\n", reason.hint())
         }
     }
+}
+
+/// The places of a credential, in words where their text form is none.
+fn where_it_stands(credential: &CredentialSpec) -> String {
+    // A specification with other places has been refused before.
+    let places = credential.places().unwrap_or_default();
+    let words = places.iter().map(|place| match place {
+        Place::WellKnown => "Authorization, x-api-key and their like".to_owned(),
+        Place::Aws { part: AwsPart::SecretAccessKey, .. } => "the AWS signature".to_owned(),
+        place => place.to_string(),
+    });
+    words.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -248,6 +268,7 @@ mod tests {
             "https://api.anthropic.com/v1/messages?beta=true",
         );
         assert!(text.starts_with("allowed by rule 2: ") && text.contains("ANTHROPIC_API_KEY"), "{text}");
+        assert!(text.contains("  ANTHROPIC_API_KEY in Authorization, x-api-key"), "{text}");
         let text = explained(&["GET a.example"], "POST", "https://a.example");
         assert!(text.starts_with("denied: method-not-allowed") && text.contains("403"), "{text}");
         let text = explained(&["a.example"], "", "tcp://a.example:22");
@@ -265,6 +286,15 @@ mod tests {
         }
         spec.hardening.allow = vec![crate::spec::Allowance::WritableExecutableMemory];
         assert!(text(&spec).contains("weakened protections: it may have writable and executable memory"));
+    }
+
+    #[test]
+    fn the_places_of_a_credential_are_told() {
+        let mut spec = JailSpec::find("claude", &[]).unwrap();
+        let key = &mut spec.credentials[0];
+        key.inject = vec!["header:authorization: Token token={}".parse().unwrap()];
+        key.query_parameters = vec!["key".to_owned()];
+        assert_eq!(where_it_stands(key), "header:authorization: Token token={}, query:key");
     }
 
     #[test]

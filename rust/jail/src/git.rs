@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use policy::{Authority, Host, HostPattern, PathGlob, Policy, Rule, Scheme};
 use proxy::config::Credential;
+use proxy::swap::{BasicPart, Place};
 
 /// Hosts whose credentials git can use, without a git rule that says so.
 const FORGES: [&str; 4] = ["github.com", "gitlab.com", "codeberg.org", "bitbucket.org"];
@@ -21,7 +22,7 @@ pub(crate) fn configuration(credentials: &[Credential], policy: &Policy) -> Vec<
     let git_rules = || policy.rules().iter().filter_map(Rule::git).flat_map(|git| &git.repos);
     let mut hosts: BTreeSet<Authority> =
         git_rules().map(|repository| repository.authority().clone()).collect();
-    for credential in credentials {
+    for credential in credentials.iter().filter(|credential| can_be_password(credential)) {
         for (authority, path) in places(credential, policy) {
             hosts.insert(authority.clone());
             let url = format!("https://{}{path}", written(&authority));
@@ -56,6 +57,15 @@ pub(crate) fn variables(configuration: &[(String, String)], count: usize) -> Vec
         variables.push((format!("GIT_CONFIG_VALUE_{number}"), value.clone()));
     }
     variables
+}
+
+/// Whether git's way of sending it is one of the credential's own: in any other the dummy would be refused.
+fn can_be_password(credential: &Credential) -> bool {
+    credential.places.iter().any(|place| match place {
+        Place::WellKnown | Place::Basic(BasicPart::Password) => true,
+        Place::Header { name, template: None } => name.as_str() == "authorization",
+        _ => false,
+    })
 }
 
 /// Where git sends a credential: below these addresses, as git compares them. Where rules name it, nowhere else, since
@@ -144,8 +154,7 @@ mod tests {
             secret: "the-secret".to_owned().into(),
             hosts: vec![host.parse().unwrap()],
             rules: rules.map(|rules| rules.into_iter().map(RuleId).collect()),
-            headers: Vec::new(),
-            query_parameters: Vec::new(),
+            places: vec![Place::WellKnown],
             origin: proxy::config::Origin::Fixed,
             allow_foreign: false,
             redact: true,
@@ -186,6 +195,22 @@ mod tests {
             let expected: Vec<String> =
                 expected.iter().map(|url| format!("http.{url}.extraHeader")).collect();
             assert_eq!(headers(credential(host, named), rules), expected, "{rules:?}");
+        }
+    }
+
+    #[test]
+    fn a_credential_that_is_no_password_is_not_sent() {
+        for (place, sent) in [
+            ("well-known", true),
+            ("basic:password", true),
+            ("header:authorization", true),
+            ("basic:user", false),
+            ("header:private-token", false),
+            ("query:key", false),
+        ] {
+            let credential =
+                Credential { places: vec![place.parse().unwrap()], ..credential("github.com", None) };
+            assert_eq!(!headers(credential, &["github.com"]).is_empty(), sent, "{place}");
         }
     }
 

@@ -215,6 +215,7 @@ pub(crate) fn with_jail_arguments(
     layers.push(spec.rules.clone());
     let policy = Policy::layered(layers).map_err(Failure::usage)?;
     credentials::add(&mut spec, &arguments.credential).map_err(Failure::usage)?;
+    credentials::inject(&mut spec, &arguments.inject).map_err(Failure::usage)?;
     credentials::check_names(&spec, &policy).map_err(Failure::usage)?;
     Ok((spec, policy))
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use policy::{Authority, HostPattern, Rule};
+use proxy::swap::{Place, PlaceError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +97,12 @@ pub(crate) struct CredentialSpec {
     /// Query parameters that carry it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) query_parameters: Vec<String>,
+    /// Where it stands in a request, in place of the well-known headers: `header:NAME`, `header:NAME: Token token={}`,
+    /// `basic:user`, `basic:password`, `query:NAME`, `cookie:NAME`, `aws:access-key-id`, `aws:secret-access-key`,
+    /// `aws:session-token`, and `well-known` for those headers.
+    #[schemars(with = "Vec<String>")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) inject: Vec<Place>,
     /// Credentials of one group are alternatives: the first that is found is used, the others' variables stay unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) group: Option<String>,
@@ -501,6 +508,7 @@ impl JailSpec {
                     "{variable} is a credential and also a plain variable: the real value would be in the jail; remove the variable"
                 ));
             }
+            credential.places().map_err(|error| format!("credential {variable}: {error}"))?;
             let by_rule = self.rules.iter().any(|rule| rule.credential() == Some(variable));
             // An optional one may wait for a rule of the command line.
             let goes_nowhere = credential.hosts.is_empty() && !by_rule && !credential.optional;
@@ -564,6 +572,25 @@ impl JailSpec {
             ));
         }
         Ok(())
+    }
+}
+
+impl CredentialSpec {
+    /// Where it stands in a request.
+    pub(crate) fn places(&self) -> Result<Vec<Place>, PlaceError> {
+        let mut places = match &self.inject[..] {
+            [] => vec![Place::WellKnown],
+            declared => declared.to_vec(),
+        };
+        let more = self.headers.iter().map(|name| Place::header(name));
+        let parameters = self.query_parameters.iter().map(|name| format!("query:{name}").parse());
+        for place in more.chain(parameters) {
+            let place = place?;
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        Ok(places)
     }
 }
 

@@ -35,6 +35,11 @@ impl HostPattern {
         }
     }
 
+    /// Whether some host is one of both.
+    pub fn overlaps(&self, other: &HostPattern) -> bool {
+        self.covers(other) || other.covers(self)
+    }
+
     /// Whether the pattern is about addresses by their number, and so may open private ones.
     pub(crate) fn names_addresses(&self) -> bool {
         matches!(self, HostPattern::Exact(Host::Ip(_)) | HostPattern::Network(_))

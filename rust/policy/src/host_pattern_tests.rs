@@ -105,3 +105,27 @@ proptest! {
         prop_assert!(!(wide.covers(&narrow) && narrow.matches(&name)) || wide.matches(&name));
     }
 }
+
+#[test]
+fn patterns_overlap_where_one_host_is_in_both() {
+    let overlap = |one: &str, other: &str| {
+        let (one, other): (HostPattern, HostPattern) = (one.parse().unwrap(), other.parse().unwrap());
+        assert_eq!(one.overlaps(&other), other.overlaps(&one), "{one} {other}");
+        one.overlaps(&other)
+    };
+    for (one, other) in [
+        ("a.test", "a.test"),
+        ("*", "a.test"),
+        ("*.test", "a.test"),
+        ("*.test", "*.a.test"),
+        ("10.0.0.0/8", "10.1.0.0/16"),
+        ("10.0.0.0/8", "10.1.2.3"),
+    ] {
+        assert!(overlap(one, other), "{one} {other}");
+    }
+    for (one, other) in
+        [("a.test", "b.test"), ("*.a.test", "a.test"), ("*.a.test", "*.b.test"), ("10.0.0.0/8", "a.test")]
+    {
+        assert!(!overlap(one, other), "{one} {other}");
+    }
+}

@@ -10,6 +10,7 @@ use secrecy::SecretString;
 
 use crate::audit::Audit;
 use crate::ca::JobCa;
+use crate::swap::Place;
 
 /// The sockets that a proxy serves; all bound and listening.
 #[derive(Debug, Default)]
@@ -88,10 +89,8 @@ pub struct Credential {
     pub hosts: Vec<HostPattern>,
     /// The rules whose requests may carry it; `None` is any request to these hosts that the policy allows.
     pub rules: Option<Vec<RuleId>>,
-    /// Header names that carry it, beside the well-known slots.
-    pub headers: Vec<String>,
-    /// Query parameters that carry it.
-    pub query_parameters: Vec<String>,
+    /// Where in a request it stands. In any other place the dummy stays a dummy.
+    pub places: Vec<Place>,
     /// Whether another value than the dummy may pass in a slot towards `hosts`.
     pub allow_foreign: bool,
     /// Whether the real token is swapped back in answers.

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::exchange::AnswerBody;
 use crate::keeper::Unrenewed;
+use crate::swap::Refusal;
 use crate::upstream::UpstreamError;
 
 /// A request that does not go on.
@@ -35,6 +36,12 @@ impl From<Reason> for Denial {
             _ => StatusCode::FORBIDDEN,
         };
         Denial { status, reason, hint: None }
+    }
+}
+
+impl From<Refusal> for Denial {
+    fn from(refusal: Refusal) -> Denial {
+        Denial { hint: refusal.hint, ..refusal.reason.into() }
     }
 }
 

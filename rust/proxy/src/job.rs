@@ -33,12 +33,17 @@ pub(crate) struct Job {
     pub(crate) root: RequestPath,
     /// One place per push that is being read.
     pub(crate) pushes: Arc<Semaphore>,
+    /// One place per body that is read whole before it is signed.
+    pub(crate) whole_bodies: Arc<Semaphore>,
     /// Turns true when the proxy shuts down, or goes on under other terms.
     pub(crate) closing: watch::Receiver<bool>,
 }
 
 /// How many pushes of a job are read at once.
 pub(crate) const PUSHES: usize = 2;
+
+/// How many bodies of a job are read whole at once.
+pub(crate) const WHOLE_BODIES: usize = 4;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use crate::audit::Audit;
 use crate::ca::JobCa;
 use crate::config::{self, Config, Limits, Listeners, Mode, Terms};
 use crate::dns::{self, Names};
-use crate::job::{Job, PUSHES};
+use crate::job::{Job, PUSHES, WHOLE_BODIES};
 use crate::keeper::Keeper;
 use crate::upstream::Upstream;
 use crate::{ServeError, ingress};
@@ -107,6 +107,7 @@ impl Current {
             password: lasting.password.clone(),
             root: RequestPath::parse("/")?,
             pushes: Arc::new(Semaphore::new(PUSHES)),
+            whole_bodies: Arc::new(Semaphore::new(WHOLE_BODIES)),
             closing,
         });
         Ok(Current { job, close })

@@ -7,7 +7,10 @@
 //! key in a part of the request that no credential declares, such as the body, a cookie, the user name in front of a
 //! dummy password.
 
+pub(crate) mod aws;
+mod cookie;
 mod error;
+mod place;
 mod query;
 mod slot;
 mod stray;
@@ -16,14 +19,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use policy::{Authority, Reason, RuleId};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::{Credential, Held, Origin};
 use crate::redact::{Needles, Redactor, SHORTEST, plain_answers};
 
-pub use error::VaultError;
+use aws::{About, KeySet, Signing};
+pub use error::{Refusal, VaultError};
+pub use place::{AwsPart, BasicPart, Place, PlaceError, Template};
 pub(crate) use query::decode as decode_form;
 use slot::SlotNames;
 use stray::Dummies;
@@ -34,6 +39,8 @@ pub struct Vault {
     dummies: Dummies,
     /// Every slot of every credential.
     slots: SlotNames,
+    /// The keys that AWS requests are signed with.
+    keys: Vec<KeySet>,
     /// What is searched for in answers, by the credentials that a host has. Made when a host is first asked.
     needles: Mutex<HashMap<Vec<usize>, Arc<Needles>>>,
 }
@@ -42,25 +49,45 @@ pub struct Vault {
 #[derive(Clone)]
 struct Sealed {
     credential: Credential,
-    headers: Vec<HeaderName>,
     /// Secrets that it had before, and refresh tokens: a server may still send them back. The newest last.
     past: Vec<(SecretString, String)>,
 }
 
 /// What was swapped into a request.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Swapped {
     /// The names of the credentials that went out with it.
     pub names: Vec<String>,
     /// Writes the dummies back into the answer; `None` when no credential of this host wants it. It is there for
     /// requests without a credential too, as the host may have kept what an earlier one brought.
     pub redactor: Option<Redactor>,
+    /// What is left to do about the body of a request that is signed.
+    pub(crate) signing: Option<Signing>,
+}
+
+/// A request whose dummies are to be swapped, beside its headers and its URI.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// The server.
+    pub authority: &'a Authority,
+    /// The rule that allowed it.
+    pub rule: Option<RuleId>,
+    /// Whether it goes out over TLS.
+    pub tls: bool,
 }
 
 impl Vault {
     /// Checks the credentials and makes them ready.
     pub fn new(credentials: Vec<Credential>) -> Result<Vault, VaultError> {
-        Vault::of(credentials.into_iter().map(Sealed::new).collect::<Result<_, _>>()?)
+        let sealed: Vec<Sealed> = credentials.into_iter().map(Sealed::new).collect::<Result<_, _>>()?;
+        for (index, one) in sealed.iter().enumerate() {
+            for other in &sealed[index + 1..] {
+                one.refuse_place_of(other)?;
+            }
+        }
+        Vault::of(sealed)
     }
 
     /// The same vault with another secret in one credential. The dummies stay, and the secret that was is still swapped
@@ -82,21 +109,21 @@ impl Vault {
         Ok(Vault {
             dummies: Dummies::new(sealed.iter().map(|sealed| sealed.dummy())),
             slots: SlotNames::new(&sealed.iter().collect::<Vec<_>>()),
+            keys: KeySet::all(&sealed)?,
             credentials: sealed,
             needles: Mutex::default(),
         })
     }
 
-    /// Swaps the dummies of a request that the policy allowed by `rule`, or says why it must not go out. On a refusal
+    /// Swaps the dummies of a request that the policy allowed, or says why it must not go out. On a refusal
     /// the request may be half changed: drop it. On success headers and URI hold secrets: do not log them.
     pub fn outgoing(
         &self,
-        authority: &Authority,
-        rule: Option<RuleId>,
-        tls: bool,
+        asking: &Asking<'_>,
         headers: &mut HeaderMap,
         uri: &mut Uri,
-    ) -> Result<Swapped, Reason> {
+    ) -> Result<Swapped, Refusal> {
+        let Asking { method, authority, rule, tls } = *asking;
         // Meant for the proxy itself, never for the outside.
         headers.remove(header::PROXY_AUTHORIZATION);
         let own = self.own(authority);
@@ -104,21 +131,30 @@ impl Vault {
             own.iter().copied().filter(|&index| self.credentials[index].may_go_by(rule)).collect();
         self.dummies.refuse_strays(headers, uri, &usable)?;
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-            return Err(Reason::ForeignCredential);
+            return Err(Reason::ForeignCredential.into());
         }
         if own.is_empty() {
             return Ok(Swapped::default());
         }
         let credentials: Vec<&Sealed> = own.iter().map(|&index| &self.credentials[index]).collect();
+        let about = About { method, authority, tls };
+        let signed = aws::take(&about, headers, uri, &self.credentials, &self.keys, &own, &usable)?;
         let mut names = slot::swap(headers, &credentials, tls)?;
+        names.extend(signed.iter().flat_map(|signed| signed.used().to_vec()));
         names.extend(query::swap(uri, &credentials, tls)?);
+        names.extend(cookie::swap(headers, &credentials, tls)?);
         names.sort();
         names.dedup();
         let redactor = self.redactor(own);
         if redactor.is_some() {
             plain_answers(headers);
         }
-        Ok(Swapped { names, redactor })
+        // The signature is about what goes out: it comes last.
+        let signing = match signed {
+            Some(signed) => signed.sign_again(&about, headers, uri)?,
+            None => None,
+        };
+        Ok(Swapped { names, redactor, signing })
     }
 
     /// Whether trailers of a request may go out: they hold neither a credential slot nor a dummy.
@@ -184,13 +220,10 @@ impl Sealed {
         if secret.contains(dummy) || dummy.contains(secret) {
             return Err(VaultError::DummyIsSecret(name()));
         }
-        let headers = credential.headers.iter().map(|header| {
-            let invalid = || VaultError::InvalidHeader { credential: name(), header: header.clone() };
-            let header = HeaderName::from_bytes(header.as_bytes()).map_err(|_| invalid())?;
-            if STRUCTURAL.contains(&header) { Err(invalid()) } else { Ok(header) }
-        });
-        let headers = headers.collect::<Result<_, _>>()?;
-        Ok(Sealed { headers, credential, past: Vec::new() })
+        if let Some(place) = credential.places.iter().find(|place| !place.can_carry(secret)) {
+            return Err(VaultError::UnfittingSecret { credential: name(), place: place.to_string() });
+        }
+        Ok(Sealed { credential, past: Vec::new() })
     }
 
     /// Two credentials whose dummies cannot be told apart, or whose stand-ins would write a secret, are refused
@@ -232,6 +265,37 @@ impl Sealed {
         std::iter::once((self.secret(), self.dummy())).chain(past)
     }
 
+    /// Two secrets that one request could carry in one place are refused. Only at the start: what are two names of one
+    /// secret then are renewed one after the other.
+    fn refuse_place_of(&self, other: &Sealed) -> Result<(), VaultError> {
+        // Two names for one secret are usual, and it does not matter which of them a request means.
+        if self.secret() != other.secret()
+            && let Some(place) = self.place_shared_with(other)
+        {
+            let (one, other) = (self.credential.name.clone(), other.credential.name.clone());
+            return Err(VaultError::SharedPlace { one, other, place: place.to_string() });
+        }
+        Ok(())
+    }
+
+    /// The place at one host where a request could carry either.
+    fn place_shared_with(&self, other: &Sealed) -> Option<&Place> {
+        let hosts = &self.credential.hosts;
+        let meet = hosts.iter().any(|host| other.credential.hosts.iter().any(|other| host.overlaps(other)));
+        let rules = match (&self.credential.rules, &other.credential.rules) {
+            (Some(own), Some(others)) => own.iter().any(|rule| others.contains(rule)),
+            _ => true,
+        };
+        let shared = |place: &&Place| other.own_places().any(|other| place.is_same(other));
+        self.own_places().find(shared).filter(|_| meet && rules)
+    }
+
+    /// The places that are this credential's more than others': those that it declares, if it declares any.
+    fn own_places(&self) -> impl Iterator<Item = &Place> {
+        let declares = self.places().iter().any(|place| *place != Place::WellKnown);
+        self.places().iter().filter(move |place| !declares || **place != Place::WellKnown)
+    }
+
     /// Whether a request that this rule allowed may carry it.
     fn may_go_by(&self, rule: Option<RuleId>) -> bool {
         self.credential.rules.as_ref().is_none_or(|rules| rule.is_some_and(|rule| rules.contains(&rule)))
@@ -241,12 +305,22 @@ impl Sealed {
         &self.credential.name
     }
 
+    fn places(&self) -> &[Place] {
+        &self.credential.places
+    }
+
     fn dummy(&self) -> &str {
         &self.credential.dummy
     }
 
     fn secret(&self) -> &str {
         self.credential.secret.expose_secret()
+    }
+}
+
+impl fmt::Debug for Swapped {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Swapped").field("names", &self.names).finish_non_exhaustive()
     }
 }
 
@@ -262,19 +336,6 @@ const LONGEST: usize = 8 * 1024;
 
 /// How many earlier secrets of a credential are kept in mind.
 const PAST: usize = 32;
-
-/// Headers that say how a message is framed or to whom it goes: never a slot.
-const STRUCTURAL: [HeaderName; 9] = [
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::EXPECT,
-    header::HOST,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
 
 /// Visible ASCII with spaces inside: what every header, query and JSON text can carry.
 fn is_token(text: &str) -> bool {

@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, Channel, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use proxy::audit::What;
 use proxy::config::{Credential, Origin};
+use proxy::swap::Place;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -26,8 +27,7 @@ fn credential() -> Credential {
         secret: SECRET.to_owned().into(),
         hosts: vec!["a.test".parse().unwrap()],
         rules: None,
-        headers: Vec::new(),
-        query_parameters: Vec::new(),
+        places: vec![Place::WellKnown],
         origin: Origin::Fixed,
         allow_foreign: false,
         redact: true,

@@ -230,3 +230,73 @@ fn without_its_secret_no_job_starts() {
     jail.script("touch started").succeeds();
     assert!(jail.project().join("started").exists());
 }
+
+#[test]
+fn the_real_token_stands_where_the_operator_says_and_nowhere_else() {
+    needs!("curl");
+    let (server, token) = (Server::https("api.test"), random("sk-"));
+    let said = |places: &[&str], curl: &str| {
+        let mut jail = jail(&server, &token);
+        for place in places {
+            jail = jail.options(["--inject", &format!("T={place}")]);
+        }
+        jail.script(&format!(r#"echo "dummy=$T"; curl -sS -i {curl}"#))
+    };
+    let template = "header:authorization: Token token={}";
+    said(&[template], r#"-H "authorization: Token token=$T" https://api.test/echo"#)
+        .swapped("T", "api.test:443");
+    assert_eq!(server.last().header("authorization").unwrap(), format!("Token token={token}"));
+    said(&["cookie:session"], r#"-b "a=b; session=$T" https://api.test/echo"#).swapped("T", "api.test:443");
+    assert_eq!(server.last().header("cookie").unwrap(), format!("a=b; session={token}"));
+    said(&["basic:user"], r#"-u "$T:" https://api.test/echo"#).swapped("T", "api.test:443");
+    assert_eq!(
+        server.last().header("authorization").unwrap(),
+        format!("Basic {}", STANDARD.encode(format!("{token}:")))
+    );
+    said(&["query:key", "header:x-own"], r#"-H "x-own: $T" "https://api.test/echo?key=$T""#)
+        .swapped("T", "api.test:443");
+    assert_eq!(
+        (server.last().query, server.last().header("x-own")),
+        (format!("key={token}"), Some(token.clone()))
+    );
+    let before = server.requests().len();
+    for (place, curl) in [
+        (template, r#"-H "authorization: Bearer $T" https://api.test/echo"#),
+        ("cookie:session", r#"-H "x-api-key: $T" https://api.test/echo"#),
+        ("basic:user", r#"-u "me:$T" https://api.test/echo"#),
+    ] {
+        said(&[place], curl).prints("jail explain").denied("api.test:443", "foreign-credential");
+    }
+    assert_eq!(server.requests().len(), before);
+}
+
+#[test]
+fn two_credentials_for_one_host_and_place_are_refused_at_the_start() {
+    let (server, token) = (Server::https("api.test"), random("sk-"));
+    let jail = jail(&server, &token).secret("MORE", &random("sk-")).credential("U=env:MORE@api.test");
+    let ended = jail.script("echo started");
+    ended.exits(125).never_prints("started").says("the credentials T and U are for the same host");
+    // With places of their own both are fine.
+    jail.options(["--inject", "U=query:key"]).script("echo started").succeeds().prints("started");
+}
+
+#[test]
+fn a_token_that_a_program_exchanges_a_key_for_is_used() {
+    needs!("curl");
+    let (server, token, key) = (Server::https("api.test"), random("ghs_"), random("key-"));
+    let base = Jail::new().host("curl").allow("api.test").upstream(&server).guards(&token).guards(&key);
+    // What a GitHub App's helper does: a long-lived key in, a short-lived token out.
+    let (helper, stored) = (base.home().join("exchange"), base.home().join("app.pem"));
+    fs::write(&stored, &key).unwrap();
+    let text = format!(
+        "#!/bin/sh\n[ \"$1\" = --app ] && grep -q '{key}' \"$3\" && echo '{{\"token\": \"{token}\", \"expires_at\": 1}}'\n"
+    );
+    fs::write(&helper, text).unwrap();
+    fs::set_permissions(&helper, fs::Permissions::from_mode(0o700)).unwrap();
+    let source = format!("command:{} --app 1234 {}#/token", helper.display(), stored.display());
+    let ended = base
+        .credential(&format!("T={source}@api.test"))
+        .script(r#"curl -sS -H "authorization: Bearer $T" https://api.test/echo"#);
+    ended.succeeds().swapped("T", "api.test:443");
+    assert_eq!(server.last().header("authorization").unwrap(), format!("Bearer {token}"));
+}

@@ -15,6 +15,7 @@
 mod support;
 
 mod attacks;
+mod aws;
 mod claude_code;
 mod cli;
 mod clients;

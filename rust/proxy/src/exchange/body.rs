@@ -19,6 +19,7 @@ use super::copy::{Copy, Room};
 use super::headers;
 use crate::redact::{self, BoxError, Coding, Decoder};
 use crate::swap::Vault;
+use crate::swap::aws::Chunks;
 
 const DISCARDED: usize = 4 * 1024 * 1024;
 /// Bytes of one step of decoding.
@@ -39,6 +40,8 @@ pub(crate) struct RequestBody {
     pieces: VecDeque<Bytes>,
     /// What has gone through, if it may be sent again.
     copy: Option<Copy>,
+    /// Signs the chunks of the body again.
+    chunks: Option<Box<Chunks>>,
 }
 
 /// Whether there is more of a body to come.
@@ -49,7 +52,16 @@ impl RequestBody {
     pub(crate) fn new(body: Option<Incoming>, vault: Arc<Vault>) -> RequestBody {
         let inner = body.filter(|body| !body.is_end_stream());
         let unread = Unread(inner.is_some().then(|| Arc::new(AtomicBool::new(true))));
-        RequestBody { inner, unread, vault, held: None, decoding: None, pieces: VecDeque::new(), copy: None }
+        RequestBody {
+            inner,
+            unread,
+            vault,
+            held: None,
+            decoding: None,
+            pieces: VecDeque::new(),
+            copy: None,
+            chunks: None,
+        }
     }
 
     /// A body of these pieces.
@@ -66,6 +78,12 @@ impl RequestBody {
         (self, copy)
     }
 
+    /// The same body with its chunks signed again.
+    pub(super) fn signing(mut self, chunks: Box<Chunks>) -> RequestBody {
+        self.chunks = Some(chunks);
+        self
+    }
+
     /// A body that is given plain.
     pub(crate) fn decoded(body: Incoming, coding: Coding, vault: Arc<Vault>) -> RequestBody {
         let decoding = Decoder::new(coding).map(|decoder| Box::new((decoder, Bytes::new())));
@@ -76,7 +94,7 @@ impl RequestBody {
 
     /// Puts back what was read ahead; `place` is given up when it has gone on.
     pub(crate) fn put_back(&mut self, read: Bytes, place: OwnedSemaphorePermit) {
-        self.held = Some((read, place));
+        self.held = Some((read, place)).filter(|(read, _)| !read.is_empty());
     }
 
     /// The rest, as it came.
@@ -115,19 +133,32 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(self.poll_next(context));
-        if let (Some(copy), None | Some(Ok(_))) = (&self.copy, &frame) {
-            let is_end = frame.is_none() || self.is_end_stream();
-            copy.add(frame.as_ref().and_then(|frame| frame.as_ref().ok()), is_end);
+        loop {
+            let frame = ready!(self.poll_next(context));
+            if let (Some(copy), None | Some(Ok(_))) = (&self.copy, &frame) {
+                // Before it is signed again: another time it may be with another key.
+                let is_end = frame.is_none() || self.is_over();
+                copy.add(frame.as_ref().and_then(|frame| frame.as_ref().ok()), is_end);
+            }
+            let Some(chunks) = &mut self.chunks else { return Poll::Ready(frame) };
+            let Some(frame) = frame.transpose()? else {
+                let ended = self.chunks.take().map_or(Ok(()), |chunks| chunks.finish());
+                return Poll::Ready(ended.err().map(|error| Err(error.into())));
+            };
+            let data = match frame.into_data() {
+                Ok(data) => chunks.feed(&data)?,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            };
+            // There may be nothing to give yet.
+            if !data.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
         }
-        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.held.is_none()
-            && self.decoding.is_none()
-            && self.pieces.is_empty()
-            && self.inner.as_ref().is_none_or(Body::is_end_stream)
+        // With chunks only the last poll says whether they were complete.
+        self.chunks.is_none() && self.is_over()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -136,6 +167,7 @@ impl Body for RequestBody {
         }
         let held = self.held.iter().map(|(held, _)| held).chain(&self.pieces);
         let held: u64 = held.map(|piece| piece.len() as u64).sum();
+        let held = held + self.chunks.as_ref().map_or(0, |chunks| chunks.pending() as u64);
         let rest = self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower().saturating_add(held));
@@ -147,8 +179,15 @@ impl Body for RequestBody {
 }
 
 impl RequestBody {
+    fn is_over(&self) -> bool {
+        self.held.is_none()
+            && self.decoding.is_none()
+            && self.pieces.is_empty()
+            && self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if let Some((held, _)) = self.held.take().filter(|(held, _)| !held.is_empty()) {
+        if let Some((held, _)) = self.held.take() {
             return Poll::Ready(Some(Ok(Frame::data(held))));
         }
         loop {

@@ -4,6 +4,7 @@ mod body;
 mod copy;
 mod headers;
 mod record;
+mod signed;
 mod upgrade;
 
 use body::Unread;
@@ -28,7 +29,7 @@ use crate::denial::{self, Denial};
 use crate::git::{self, Discovery};
 use crate::job::{Job, Place, Verdict};
 use crate::keeper::{OwnRefusal, Unrenewed, own_refresh};
-use crate::swap::{Swapped, Vault};
+use crate::swap::{Asking, Swapped, Vault};
 use crate::upstream::{Ahead, Guard, Outgoing, Protocol, UpstreamError};
 
 /// One connection of the job on which requests arrive.
@@ -212,9 +213,8 @@ impl Outbound<'_> {
     ) -> Result<Answered, Refused> {
         let job = &self.session.job;
         let tls = self.asked.scheme == Scheme::Https;
-        let swapped = vault
-            .outgoing(self.asked.authority, self.rule, tls, &mut headers, &mut uri)
-            .map_err(Denial::from)?;
+        let asking = Asking { method: &self.method, authority: self.asked.authority, rule: self.rule, tls };
+        let mut swapped = vault.outgoing(&asking, &mut headers, &mut uri).map_err(Denial::from)?;
         record.credentials(&swapped.names);
         if self.asked.websocket {
             headers::ask_for_websocket(&mut headers, swapped.redactor.is_some());
@@ -223,6 +223,10 @@ impl Outbound<'_> {
             ahead.finished().await?;
         }
         let unread = body.unread();
+        let body = match swapped.signing.take() {
+            Some(signing) => signed::signed(job, body, signing, &mut headers, &mut uri).await?,
+            None => body,
+        };
         let outgoing =
             Outgoing { method: self.method.clone(), target: uri, headers, body, protocol: self.protocol };
         let guard = Guard { policy: &job.policy, request: self.asked };

@@ -1,4 +1,27 @@
-//! Why credentials cannot be used.
+//! Why credentials cannot be used, and why a request with one does not go out.
+
+use policy::Reason;
+
+/// Why a request does not go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reason.
+    pub reason: Reason,
+    /// What to do, where more can be said than for the reason in general.
+    pub hint: Option<&'static str>,
+}
+
+impl Refusal {
+    pub(super) fn with_hint(reason: Reason, hint: &'static str) -> Refusal {
+        Refusal { reason, hint: Some(hint) }
+    }
+}
+
+impl From<Reason> for Refusal {
+    fn from(reason: Reason) -> Refusal {
+        Refusal { reason, hint: None }
+    }
+}
 
 /// Why credentials cannot be used. Names the credential, never its secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,14 +55,34 @@ pub enum VaultError {
     /// One cannot say which credential is meant.
     #[error("the dummies of the credentials {0} and {1} hold each other; make them at random")]
     ConfusableDummies(String, String),
-    /// Not a header name, or one that frames the message.
+    /// Its bytes would break the place that it is declared for.
     #[error(
-        "credential {credential} declares the header {header:?}, which cannot carry a credential; name another"
+        "the secret of credential {credential} holds characters that cannot stand in {place}; store it again, or name \
+         another place"
     )]
-    InvalidHeader {
+    UnfittingSecret {
         /// The credential.
         credential: String,
-        /// What it declares.
-        header: String,
+        /// The place, in its text form.
+        place: String,
     },
+    /// At one host one place carries either of two secrets.
+    #[error(
+        "the credentials {one} and {other} are for the same host and the same place ({place}); leave one out, put them \
+         into one group, give each a rule of its own, or say where each goes (`inject`)"
+    )]
+    SharedPlace {
+        /// One credential.
+        one: String,
+        /// The other.
+        other: String,
+        /// The place, in its text form.
+        place: String,
+    },
+    /// Requests cannot be signed with a part of the keys.
+    #[error(
+        "the AWS keys {0:?} need exactly one credential in aws:access-key-id, one in aws:secret-access-key, and at most \
+         one in aws:session-token (each with /PROFILE, where there are several sets)"
+    )]
+    IncompleteKeys(String),
 }

@@ -4,12 +4,12 @@ use http::Uri;
 use http::uri::PathAndQuery;
 use policy::Reason;
 
-use super::Sealed;
 use super::stray::decode_percent;
+use super::{Place, Refusal, Sealed};
 use crate::redact::percent;
 
 /// Puts the secrets into the parameters that hold a dummy; gives the names of the credentials that were used.
-pub(super) fn swap(uri: &mut Uri, own: &[&Sealed], tls: bool) -> Result<Vec<String>, Reason> {
+pub(super) fn swap(uri: &mut Uri, own: &[&Sealed], tls: bool) -> Result<Vec<String>, Refusal> {
     let Some(query) = uri.query() else { return Ok(Vec::new()) };
     let mut names = Vec::new();
     let mut seen: Vec<String> = Vec::new();
@@ -17,10 +17,12 @@ pub(super) fn swap(uri: &mut Uri, own: &[&Sealed], tls: bool) -> Result<Vec<Stri
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let declares = |name: &str, exactly: bool| -> Vec<&Sealed> {
-            let same = |parameter: &String| {
-                if exactly { parameter == name } else { parameter.eq_ignore_ascii_case(name) }
+            let same = |place: &Place| match place {
+                Place::Query(parameter) if exactly => parameter == name,
+                Place::Query(parameter) => parameter.eq_ignore_ascii_case(name),
+                _ => false,
             };
-            own.iter().copied().filter(|sealed| sealed.credential.query_parameters.iter().any(same)).collect()
+            own.iter().copied().filter(|sealed| sealed.places().iter().any(same)).collect()
         };
         // Some servers take `;` for `&`, some take any case.
         let hidden = pair.split(';').skip(1).map(|part| part.split('=').next().unwrap_or_default());
@@ -34,7 +36,7 @@ pub(super) fn swap(uri: &mut Uri, own: &[&Sealed], tls: bool) -> Result<Vec<Stri
         seen.push(decode(name).to_ascii_lowercase());
         let dummy = decode(value);
         match declares(&decode(name), true).into_iter().find(|sealed| sealed.dummy() == dummy) {
-            Some(_) if !tls => return Err(Reason::StrayCredential),
+            Some(_) if !tls => return Err(Reason::StrayCredential.into()),
             Some(sealed) if !repeated => {
                 names.push(sealed.name().to_owned());
                 pairs.push(format!("{name}={}", percent(sealed.secret())));
@@ -42,7 +44,7 @@ pub(super) fn swap(uri: &mut Uri, own: &[&Sealed], tls: bool) -> Result<Vec<Stri
             None if for_them.iter().all(|sealed| sealed.credential.allow_foreign) => {
                 pairs.push(pair.to_owned())
             }
-            _ => return Err(Reason::ForeignCredential),
+            _ => return Err(Reason::ForeignCredential.into()),
         }
     }
     if !names.is_empty() {
@@ -56,7 +58,7 @@ pub(crate) fn decode(text: &str) -> String {
     String::from_utf8_lossy(&decode_percent(text.replace('+', " ").as_bytes())).into_owned()
 }
 
-fn replace_query(uri: &mut Uri, query: &str) -> Result<(), Reason> {
+pub(super) fn replace_query(uri: &mut Uri, query: &str) -> Result<(), Reason> {
     // Errors are refusals without detail: their texts could hold the secret.
     let refused = Reason::ForeignCredential;
     let mut parts = uri.clone().into_parts();

@@ -6,7 +6,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use policy::Reason;
 
-use super::{Sealed, sensitive};
+use super::place::BasicPart;
+use super::{Place, Refusal, Sealed, sensitive};
 
 /// The slots that count for some credentials.
 pub(super) struct SlotNames(Vec<HeaderName>);
@@ -24,6 +25,10 @@ const WELL_KNOWN: [HeaderName; 6] = [
 /// The passwords that servers take beside a token as user name: they are no credentials themselves.
 const NO_PASSWORDS: [&str; 5] = ["", "x", "X", "x-oauth-basic", "api_token"];
 
+/// What to do where a dummy stands in a place that is not its own.
+const NOT_SO: &str =
+    "The credential does not go there, or not in this form; `jail explain URL` says where it goes.";
+
 /// Clients pad or do not.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -31,7 +36,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Puts the secrets into the slots that hold a dummy; gives the names of the credentials that were used.
-pub(super) fn swap(headers: &mut HeaderMap, own: &[&Sealed], tls: bool) -> Result<Vec<String>, Reason> {
+pub(super) fn swap(headers: &mut HeaderMap, own: &[&Sealed], tls: bool) -> Result<Vec<String>, Refusal> {
     let slots = SlotNames::new(own);
     slots.refuse_look_alikes(headers)?;
     let mut names = Vec::new();
@@ -39,18 +44,18 @@ pub(super) fn swap(headers: &mut HeaderMap, own: &[&Sealed], tls: bool) -> Resul
         let mut values = headers.get_all(slot).iter();
         let Some(value) = values.next() else { continue };
         let single = values.next().is_none();
-        match filled(value, own) {
-            Some(_) if !tls => return Err(Reason::StrayCredential),
+        match filled(slot, value, own) {
+            Some(_) if !tls => return Err(Reason::StrayCredential.into()),
             Some(filled) if single => {
                 headers.insert(slot, sensitive(&filled.value)?);
                 names.extend(filled.names);
             }
             // Two values, one of them perhaps the dummy: which one a server reads is anybody's guess.
-            _ if headers.get_all(slot).iter().any(|value| filled_or_partly(value, own)) => {
-                return Err(Reason::ForeignCredential);
+            _ if headers.get_all(slot).iter().any(|value| holds_dummy(slot, value, own)) => {
+                return Err(Refusal::with_hint(Reason::ForeignCredential, NOT_SO));
             }
             _ if allows_foreign(slot, own) => {}
-            _ => return Err(Reason::ForeignCredential),
+            _ => return Err(Reason::ForeignCredential.into()),
         }
     }
     Ok(names)
@@ -60,9 +65,10 @@ impl SlotNames {
     /// The well-known slots and those that the credentials declare.
     pub(super) fn new(credentials: &[&Sealed]) -> SlotNames {
         let mut names = WELL_KNOWN.to_vec();
-        for header in credentials.iter().flat_map(|sealed| &sealed.headers) {
-            if !names.contains(header) {
-                names.push(header.clone());
+        for place in credentials.iter().flat_map(|sealed| sealed.places()) {
+            match place {
+                Place::Header { name, .. } if !names.contains(name) => names.push(name.clone()),
+                _ => {}
             }
         }
         SlotNames(names)
@@ -98,29 +104,69 @@ struct Filled {
     names: Vec<String>,
 }
 
-/// The slot's value with the secret in place of the dummy; `None` if it holds anything but the dummy.
-fn filled(value: &HeaderValue, own: &[&Sealed]) -> Option<Filled> {
+/// The slot's value with the secret in place of the dummy; `None` if it holds anything but the dummy, or the dummy of a
+/// credential that does not stand there, or not so.
+fn filled(slot: &HeaderName, value: &HeaderValue, own: &[&Sealed]) -> Option<Filled> {
     let text = value.to_str().ok()?;
-    if let Some(sealed) = by_dummy(text, own) {
-        return Some(Filled { value: sealed.secret().to_owned(), names: vec![sealed.name().to_owned()] });
+    if let Some(filled) = own.iter().find_map(|sealed| in_template(slot, text, sealed)) {
+        return Some(filled);
+    }
+    let free: Vec<&Sealed> = own.iter().copied().filter(|sealed| stands_freely(sealed, slot)).collect();
+    if let Some(sealed) = by_dummy(text, &free) {
+        return Some(Filled::new(sealed.secret().to_owned(), sealed));
     }
     let (scheme, rest) = text.split_once(' ')?;
     let rest = rest.trim_matches(' ');
     if scheme.eq_ignore_ascii_case("basic") {
-        let filled = basic(rest, own)?;
+        let filled = basic(slot, rest, own)?;
         return Some(Filled { value: format!("{scheme} {}", filled.value), names: filled.names });
     }
     let is_word =
         !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    let sealed = by_dummy(rest, own).filter(|_| is_word)?;
-    Some(Filled { value: format!("{scheme} {}", sealed.secret()), names: vec![sealed.name().to_owned()] })
+    let sealed = by_dummy(rest, &free).filter(|_| is_word)?;
+    Some(Filled::new(format!("{scheme} {}", sealed.secret()), sealed))
+}
+
+impl Filled {
+    fn new(value: String, sealed: &Sealed) -> Filled {
+        Filled { value, names: vec![sealed.name().to_owned()] }
+    }
+}
+
+/// The dummy exactly as a template of the credential says.
+fn in_template(slot: &HeaderName, text: &str, sealed: &Sealed) -> Option<Filled> {
+    sealed.places().iter().find_map(|place| match place {
+        Place::Header { name, template: Some(template) }
+            if name == slot && template.credential_in(text) == Some(sealed.dummy()) =>
+        {
+            Some(Filled::new(template.with(sealed.secret()), sealed))
+        }
+        _ => None,
+    })
+}
+
+/// Whether the credential may stand in this header alone, behind any scheme, and in Basic.
+fn stands_freely(sealed: &Sealed, slot: &HeaderName) -> bool {
+    sealed.places().iter().any(|place| match place {
+        Place::WellKnown => WELL_KNOWN.contains(slot),
+        Place::Header { name, template: None } => name == slot,
+        _ => false,
+    })
 }
 
 /// The dummy as user name (then the password must be a known placeholder or a dummy too) or as password.
-fn basic(encoded: &str, own: &[&Sealed]) -> Option<Filled> {
+fn basic(slot: &HeaderName, encoded: &str, own: &[&Sealed]) -> Option<Filled> {
+    let standing_as = |part: BasicPart| -> Vec<&Sealed> {
+        let stands = |sealed: &Sealed| {
+            stands_freely(sealed, slot)
+                || (slot == header::AUTHORIZATION && sealed.places().contains(&Place::Basic(part)))
+        };
+        own.iter().copied().filter(|sealed| stands(sealed)).collect()
+    };
     let decoded = String::from_utf8(BASE64.decode(encoded).ok()?).ok()?;
     let (user, password) = decoded.split_once(':')?;
-    let (as_user, as_password) = (by_dummy(user, own), by_dummy(password, own));
+    let as_user = by_dummy(user, &standing_as(BasicPart::User));
+    let as_password = by_dummy(password, &standing_as(BasicPart::Password));
     let (user, password) = match (as_user, as_password) {
         (_, Some(as_password)) => (as_user.map_or(user, Sealed::secret), as_password.secret()),
         (Some(as_user), None) if NO_PASSWORDS.contains(&password) => (as_user.secret(), password),
@@ -138,15 +184,23 @@ fn by_dummy<'a>(text: &str, own: &[&'a Sealed]) -> Option<&'a Sealed> {
     own.iter().copied().find(|sealed| sealed.dummy() == text)
 }
 
-fn filled_or_partly(value: &HeaderValue, own: &[&Sealed]) -> bool {
-    filled(value, own).is_some()
-        || own.iter().any(|sealed| String::from_utf8_lossy(value.as_bytes()).contains(sealed.dummy()))
+/// Whether a dummy is somewhere in the value, in Basic too.
+fn holds_dummy(slot: &HeaderName, value: &HeaderValue, own: &[&Sealed]) -> bool {
+    let text = String::from_utf8_lossy(value.as_bytes());
+    let decoded = text.split_once(' ').and_then(|(_, encoded)| BASE64.decode(encoded.trim_matches(' ')).ok());
+    let decoded = decoded.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let holds = |sealed: &&Sealed| text.contains(sealed.dummy()) || decoded.contains(sealed.dummy());
+    filled(slot, value, own).is_some() || own.iter().any(holds)
 }
 
 /// Whether every credential that the slot could be for lets foreign values pass.
 fn allows_foreign(slot: &HeaderName, own: &[&Sealed]) -> bool {
     let is_well_known = WELL_KNOWN.contains(slot);
     own.iter()
-        .filter(|sealed| is_well_known || sealed.headers.contains(slot))
+        .filter(|sealed| is_well_known || declares(sealed, slot))
         .all(|sealed| sealed.credential.allow_foreign)
+}
+
+fn declares(sealed: &Sealed, slot: &HeaderName) -> bool {
+    sealed.places().iter().any(|place| matches!(place, Place::Header { name, .. } if name == slot))
 }

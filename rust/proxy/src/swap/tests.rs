@@ -1,6 +1,6 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 use secrecy::SecretString;
 
 use super::*;
@@ -34,12 +34,19 @@ fn credential(name: &str, seed: u64, host: &str) -> Credential {
         secret: SecretString::from(format!("tok-{}", made_up(seed + 1000))),
         hosts: vec![host.parse().unwrap()],
         rules: None,
-        headers: Vec::new(),
-        query_parameters: Vec::new(),
+        places: vec![Place::WellKnown],
         origin: Origin::Fixed,
         allow_foreign: false,
         redact: true,
     }
+}
+
+fn asking(authority: &Authority, rule: Option<RuleId>, tls: bool) -> Asking<'_> {
+    Asking { method: &Method::GET, authority, rule, tls }
+}
+
+fn place(text: &str) -> Place {
+    text.parse().unwrap()
 }
 
 impl Job {
@@ -49,8 +56,7 @@ impl Job {
 
     fn with(change: impl FnOnce(&mut Credential)) -> Job {
         let mut own = credential("OWN", 1, OWN);
-        own.headers = vec!["X-Own-Token".to_owned()];
-        own.query_parameters = vec!["key".to_owned()];
+        own.places.extend([place("header:X-Own-Token"), place("query:key")]);
         change(&mut own);
         let other = credential("OTHER", 2, OTHER);
         Job {
@@ -85,7 +91,10 @@ impl Job {
         let tls = uri.scheme_str() == Some("https");
         let host = uri.host().unwrap().to_owned();
         let authority = Authority::parse(&host, Some(443)).unwrap();
-        let swapped = self.vault.outgoing(&authority, Some(RuleId(0)), tls, &mut headers, &mut uri)?;
+        let swapped = self
+            .vault
+            .outgoing(&asking(&authority, Some(RuleId(0)), tls), &mut headers, &mut uri)
+            .map_err(|refusal| refusal.reason)?;
         Ok((headers, uri, swapped))
     }
 
@@ -96,6 +105,12 @@ impl Job {
         }
     }
 }
+
+#[path = "start_tests.rs"]
+mod start;
+
+#[path = "places_tests.rs"]
+mod places;
 
 const URL: &str = "https://api.own.test/v1?a=b";
 
@@ -168,7 +183,7 @@ fn a_declared_parameter_gets_the_secret() {
     // Origin form, as in requests over TLS.
     let mut uri: Uri = format!("/v1?key={}", job.dummy).parse().unwrap();
     let authority = Authority::parse(OWN, Some(443)).unwrap();
-    job.vault.outgoing(&authority, None, true, &mut HeaderMap::new(), &mut uri).unwrap();
+    job.vault.outgoing(&asking(&authority, None, true), &mut HeaderMap::new(), &mut uri).unwrap();
     assert_eq!(uri, "/v1?key=a%2Bb%2Fc%3Dd%26e%20f%25g");
 }
 
@@ -335,7 +350,7 @@ fn foreign_values_pass_where_they_are_allowed() {
 fn one_credential_that_forbids_foreign_values_decides() {
     let mut lax = credential("LAX", 1, OWN);
     lax.allow_foreign = true;
-    lax.headers = vec!["x-lax".to_owned()];
+    lax.places.push(place("header:x-lax"));
     let strict = credential("STRICT", 2, OWN);
     let dummies = [lax.dummy.clone(), strict.dummy.clone()];
     let secrets = [&lax, &strict].map(|credential| credential.secret.expose_secret().to_owned());
@@ -344,9 +359,11 @@ fn one_credential_that_forbids_foreign_values_decides() {
     let ask = |name: &'static str, value: &str| {
         let mut headers = HeaderMap::new();
         headers.insert(name, HeaderValue::from_str(value).unwrap());
-        vault.outgoing(&authority, None, true, &mut headers, &mut Uri::from_static("/")).map(|_| headers)
+        vault
+            .outgoing(&asking(&authority, None, true), &mut headers, &mut Uri::from_static("/"))
+            .map(|_| headers)
     };
-    assert_eq!(ask("x-api-key", "elsewhere").unwrap_err(), Reason::ForeignCredential);
+    assert_eq!(ask("x-api-key", "elsewhere").unwrap_err().reason, Reason::ForeignCredential);
     ask("x-lax", "elsewhere").unwrap();
     for (dummy, secret) in dummies.iter().zip(&secrets) {
         assert_eq!(ask("x-api-key", dummy).unwrap()["x-api-key"], *secret);
@@ -458,68 +475,8 @@ fn trailers_hold_neither_slots_nor_dummies() {
 }
 
 #[test]
-fn unusable_credentials_are_refused_by_name() {
-    let refused = |change: &dyn Fn(&mut Credential)| {
-        let mut credential = credential("NAMED", 1, OWN);
-        change(&mut credential);
-        let secret = credential.secret.expose_secret().to_owned();
-        let error = Vault::new(vec![credential]).unwrap_err();
-        assert!(error.to_string().contains("NAMED"), "{error}");
-        assert!(secret.is_empty() || !format!("{error} {error:?}").contains(secret.trim()), "{error}");
-        error
-    };
-    let name = || "NAMED".to_owned();
-    let secret =
-        |text: &'static str| move |credential: &mut Credential| credential.secret = SecretString::from(text);
-    assert_eq!(refused(&secret("")), VaultError::EmptySecret(name()));
-    for text in
-        ["long-enough\n", "long\r\nx-evil: 1", "long\0enough", " long-enough", "lóng-enough", "long\tenough"]
-    {
-        assert_eq!(refused(&secret(text)), VaultError::UnsendableSecret(name()), "{text:?}");
-    }
-    assert_eq!(refused(&secret("short77")), VaultError::ShortSecret(name()));
-    let long = |credential: &mut Credential| credential.secret = SecretString::from("x".repeat(9000));
-    assert_eq!(refused(&long), VaultError::LongSecret(name()));
-    for dummy in ["", "short77", "with\nbreak-in-it", "non-äscii-dummy"] {
-        assert_eq!(
-            refused(&|credential| credential.dummy = dummy.to_owned()),
-            VaultError::UnusableDummy(name()),
-            "{dummy:?}"
-        );
-    }
-    let itself =
-        |credential: &mut Credential| credential.dummy = credential.secret.expose_secret().to_owned();
-    assert_eq!(refused(&itself), VaultError::DummyIsSecret(name()));
-    let around =
-        |credential: &mut Credential| credential.dummy = format!("x{}", credential.secret.expose_secret());
-    assert_eq!(refused(&around), VaultError::DummyIsSecret(name()));
-    for header in ["", "x y", "x:y", "Host", "content-length", "Connection"] {
-        let expected = VaultError::InvalidHeader { credential: name(), header: header.to_owned() };
-        assert_eq!(refused(&|credential| credential.headers = vec![header.to_owned()]), expected);
-    }
-}
-
-#[test]
-fn dummies_that_cannot_be_told_apart_are_refused() {
-    let pair = |change: &dyn Fn(&mut Credential, &mut Credential)| {
-        let (mut one, mut two) = (credential("ONE", 1, OWN), credential("TWO", 2, OTHER));
-        change(&mut one, &mut two);
-        Vault::new(vec![one, two]).map(|_| ())
-    };
-    let confusable = Err(VaultError::ConfusableDummies("ONE".to_owned(), "TWO".to_owned()));
-    assert_eq!(pair(&|_, _| {}), Ok(()));
-    assert_eq!(pair(&|one, two| one.dummy = two.dummy.clone()), confusable);
-    assert_eq!(pair(&|one, two| one.dummy = format!("{}x", two.dummy)), confusable);
-    assert_eq!(pair(&|one, two| two.dummy = format!("x{}", one.dummy)), confusable);
-    let leaks = Err(VaultError::DummyIsSecret("ONE".to_owned()));
-    assert_eq!(pair(&|one, two| one.dummy = two.secret.expose_secret().to_owned()), leaks);
-    // Two names for one secret are usual.
-    assert_eq!(pair(&|one, two| one.secret = two.secret.clone()), Ok(()));
-}
-
-#[test]
 fn nothing_prints_a_secret() {
-    let job = Job::with(|own| own.query_parameters.clear());
+    let job = Job::with(|own| own.places.truncate(1));
     let (headers, _, mut swapped) = job.ask(URL, &[("authorization", &job.basic("user:{D}"))]).unwrap();
     let redactor = swapped.redactor.take().unwrap();
     let body = Job::new()

@@ -58,7 +58,7 @@ pub(crate) use running::{Running, descendants, gone};
 pub(crate) use search::{Place, places};
 pub(crate) use secret::random;
 pub(crate) use terminal::Terminal;
-pub(crate) use upstream::{ConnectProxy, EchoServer, GitServer, Logins, Server, anthropic};
+pub(crate) use upstream::{ConnectProxy, EchoServer, GitServer, Logins, Seen, Server, anthropic};
 
 /// The variables that name the proxy; programs that ignore them are captured all the same.
 pub(crate) const PROXY_VARIABLES: [&str; 6] =

@@ -68,6 +68,8 @@ pub(crate) struct Seen {
     pub(crate) headers: Vec<(String, String)>,
     /// Bytes of the body that were read.
     pub(crate) body: usize,
+    /// The body, if it is not longer than 1 MiB.
+    pub(crate) content: Bytes,
 }
 
 /// What the connections of a server share.
@@ -215,6 +217,7 @@ impl Seen {
             query: request.uri().query().unwrap_or_default().to_owned(),
             headers,
             body: 0,
+            content: Bytes::new(),
         }
     }
 }

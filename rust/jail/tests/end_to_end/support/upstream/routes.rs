@@ -44,7 +44,11 @@ pub(super) fn answer(state: Arc<State>, request: Request<Incoming>, number: usiz
         }
         let headers = request.headers().clone();
         let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-        state.requests.lock().unwrap()[number].body = body.len();
+        {
+            let seen = &mut state.requests.lock().unwrap()[number];
+            seen.body = body.len();
+            seen.content = if body.len() <= 1 << 20 { body } else { Bytes::new() };
+        }
         match path.as_str() {
             "/echo" => echo(&headers, credential),
             "/gzip" => gzipped(echo(&headers, credential)).await,
