@@ -39,6 +39,18 @@ in_time grep -qF "/file Bearer $token" "$upstream/log"
 systemctl stop nix-jail@strict
 so 'a file that only root may read is read by systemd for the proxy'
 
+check credential-encrypted
+mkdir -p /etc/credstore.encrypted
+try root systemd-creds encrypt --with-key=host --name=sealed /etc/credstore/token /etc/credstore.encrypted/sealed
+exits 0
+describe strict "${with_token/systemd:token/systemd:sealed}" "curl -sS -H \"Authorization: Bearer \$TOKEN\" https://api.example.test/sealed; sleep 1000"
+install_jails strict
+try root systemctl start nix-jail@strict
+exits 0
+in_time grep -qF "/sealed Bearer $token" "$upstream/log"
+systemctl stop nix-jail@strict
+so 'an encrypted one is opened by systemd, for the proxy alone'
+
 # Nobody makes a network for it: not even the host's loopback may be touched.
 check no-private-network
 mkdir -p /run/systemd/system/nix-jail-{network,proxy}@strict.{service,socket}.d /run/systemd/system/nix-jail@strict.service.d

@@ -58,19 +58,33 @@ fn proxy(spec: &JailSpec) -> Result<String, String> {
                 Place::File(path) if path.is_absolute() => {
                     (format!("{}-{position}", credential.variable), path.as_path())
                 }
-                Place::Systemd(name) => (name.clone(), Path::new(name)),
+                Place::Systemd(name) => (credential_name(name)?, Path::new(name)),
                 _ => continue,
             };
             if loaded.contains(&id) {
                 continue;
             }
             line(&mut text, "LoadCredential", format!("{id}:{}", path(from)?));
+            if matches!(source.place, Place::Systemd(_)) {
+                // An encrypted one, or one that the machine was started with: since systemd 254, older ones pass over it.
+                line(&mut text, "ImportCredential", &id);
+            }
             // In the place of one that is missing: the proxy says so, in words, or does without.
             line(&mut text, "SetCredential", format!("{id}:\\n"));
             loaded.push(id);
         }
     }
     Ok(text)
+}
+
+/// As it can stand in a unit, where `*` and `%` mean something else.
+fn credential_name(name: &str) -> Result<String, String> {
+    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.@".contains(&byte)) {
+        return Ok(name.to_owned());
+    }
+    Err(format!(
+        "systemd:{name} cannot stand in a unit; name a credential of letters, digits, `-`, `_`, `.` and `@`"
+    ))
 }
 
 fn jail(spec: &JailSpec) -> Result<String, String> {

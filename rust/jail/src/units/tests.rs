@@ -49,7 +49,7 @@ fn a_jail_says_what_is_special_about_it() {
     assert_eq!(
         rendered(&spec, "nix-jail-proxy@web.service.d/jail.conf"),
         format!(
-            "{MARK}\n[Service]\nUser=njp-web\nLoadCredential=a:a\nSetCredential=a:\\n\n\
+            "{MARK}\n[Service]\nUser=njp-web\nLoadCredential=a:a\nImportCredential=a\nSetCredential=a:\\n\n\
              LoadCredential=A-1:/run/secrets/a\nSetCredential=A-1:\\n\n"
         )
     );
@@ -84,6 +84,15 @@ fn what_a_service_cannot_have_is_refused() {
     assert!(render(&[set_id], Path::new("/bin/jail")).unwrap_err().contains("service.user"));
     let colon = jail(r#""service": { "workspace": "/srv/a:b" }"#);
     assert!(render(&[colon], Path::new("/bin/jail")).unwrap_err().contains("colons"));
+    for name in ["a*", "a b", "%n", "a:b", "a\\nExecStart=x"] {
+        let spec = jail(&format!(
+            r#""credentials": [{{ "variable": "A", "sources": ["systemd:{name}"], "hosts": ["example.com"] }}]"#
+        ));
+        assert!(
+            render(&[spec], Path::new("/bin/jail")).unwrap_err().contains("cannot stand in a unit"),
+            "{name}"
+        );
+    }
     let spec = jail(
         r#""credentials": [{ "variable": "A", "sources": ["keyring:x", "file:~/x"], "hosts": ["example.com"] }]"#,
     );
