@@ -218,6 +218,16 @@ flake() {
     (cd "$scratch/workspace" && "$greets") | grep -qx 'hello from the store' || fail "$name"
   done
 
+  echo "--- units of a service are those of jail units"
+  local units served
+  units=$(build units)
+  served=$(build served)
+  "$scratch/package/bin/jail" units --output "$scratch/units" "$served/share/nix-jail/served.json"
+  grep -rq '^ListenStream=5432$' "$scratch/units" || fail "there are no units"
+  # But for the path of the program.
+  sed -i "s|$scratch/package/|$(nix-store --add "$scratch/package")/|" "$scratch"/units/*.service
+  diff -r "$units/lib/systemd/system" "$scratch/units" || fail "the units of the module are others"
+
   echo "--- what must not build does not, and says why"
   build within-limits >/dev/null
   does_not_build bad-rule 'rules\[0\]'

@@ -41,6 +41,15 @@ let
       touch $out
     '';
 
+  machines = lib.optionalAttrs pkgs.stdenv.hostPlatform.isLinux (
+    lib.mapAttrs' (
+      file: _:
+      lib.nameValuePair (lib.removeSuffix ".nix" file) (
+        pkgs.testers.runNixOSTest (../checks/vm + "/${file}")
+      )
+    ) (lib.filterAttrs (file: _: lib.hasSuffix ".nix" file) (builtins.readDir ../checks/vm))
+  );
+
   # One agent less in the checks is one download less: their specifications are compared in checks/eval.
   built = {
     inherit (packages) docs nix-jail shell;
@@ -50,6 +59,7 @@ prefixed "package" built
 // prefixed "package-nix-jail" packages.nix-jail.tests
 // prefixed "devshell" self.devShells.${system}
 // prefixed "eval" (lib.mapAttrs nothingFailed failures)
+// prefixed "vm" machines
 // prefixed "jail" {
   bad-rule = doesNotBuild "rules[0]" { rules = [ "https://" ]; };
   undeclared-credential = doesNotBuild "not declared" {

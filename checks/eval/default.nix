@@ -19,6 +19,7 @@ let
   # Why a file of tests cannot run here.
   obstacles = lib.filterAttrs (_: obstacle: obstacle != null) {
     "darwin.nix" = if nix-darwin == null then "no <nix-darwin> in NIX_PATH" else null;
+    "machines.nix" = if nixos == null then "no <nixos> in NIX_PATH" else null;
     "nixos.nix" = if nixos == null then "no <nixos> in NIX_PATH" else null;
     # nixpkgs' lib tells files from directories by it.
     "package.nix" = if builtins ? readFileType then null else "Nix is older than 2.14";

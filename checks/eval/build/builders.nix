@@ -75,6 +75,7 @@ let
         )
         // attributes.passthru or { };
 
+      stdenv.hostPlatform.isLinux = true;
       pkgsStatic = pkgs;
       # The one package that is called is ours.
       callPackage =

@@ -27,6 +27,14 @@ let
       "-c"
     ];
   };
+
+  # A service.
+  served = sees // {
+    name = "served";
+    command = [ "sh" ];
+    rules = [ "tcp://db.example.com:5432" ];
+    service.workspace = "/srv/project";
+  };
 in
 {
   sees = jail sees;
@@ -40,6 +48,12 @@ in
     name = "named";
     command = [ "${toy.hello}/bin/hello" ];
   };
+
+  units = import ../../../nix/jail/units.nix {
+    inherit pkgs package;
+    jails = [ (jail served) ];
+  };
+  served = jail served;
 
   # None of these builds.
   bad-rule = jail (sees // { rules = [ "https://" ]; });

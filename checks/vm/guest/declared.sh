@@ -26,7 +26,9 @@ start_upstream() {
 }
 
 # describe NAME MORE SCRIPT: a jail that runs a script with curl at hand, and may read api.example.test; MORE is JSON.
+# A NixOS host has them by its configuration, and their units too.
 describe() {
+  [ -z "${JAIL_VM_NIXOS:-}" ] || return 0
   python3 - "$@" >"/etc/nix-jail/$1.json" <<'PYTHON'
 import json, sys
 name, more, script = sys.argv[1:]
@@ -50,6 +52,7 @@ with_token='"credentials": [{ "variable": "TOKEN", "sources": ["systemd:token"],
 
 # install NAME…: their units.
 install_jails() {
+  [ -z "${JAIL_VM_NIXOS:-}" ] || return 0
   as root jail units --install "$@" 2>&1 | sed 's/^/NOTE /'
 }
 

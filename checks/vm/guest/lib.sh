@@ -13,7 +13,7 @@ trap 'rm -rf "$scratch"' EXIT
 
 # as WHO COMMAND…: WHO is root, agent (as in a session), service (of agent's user manager) or loner.
 as() {
-  local who=$1 path=/usr/local/bin:/usr/bin:/bin
+  local who=$1 path=${JAIL_VM_PATH:-/usr/local/bin:/usr/bin:/bin}
   shift
   case $who in
     root) env -i PATH="/usr/local/sbin:/usr/sbin:/sbin:$path" HOME=/root "$@" ;;

@@ -7,27 +7,11 @@ source "$CHECKS/guest/lib.sh"
 source "$CHECKS/guest/declared.sh"
 : "${scratch:?}" "${upstream:?}" "${with_token:?}"
 
-# shellcheck disable=SC2016 # the job's shell is to read it
-asks='
-  answer() { curl -sS --max-time 20 "$@" 2>&1 | tr "\n" " "; echo; }
-  echo "dummy=$TOKEN"
-  echo "allowed: $(answer -H "Authorization: Bearer $TOKEN" https://api.example.test/read)"
-  echo "captured: $(answer --noproxy "*" -H "Authorization: Bearer $TOKEN" https://api.example.test/captured)"
-  echo "method: $(answer -X POST https://api.example.test/write)"
-  echo "host: $(answer https://evil.example.test/)"
-  echo "other: $(answer https://other.example.test/)"
-  echo "foreign: $(answer -H "Authorization: Bearer somebody-elses-key" https://api.example.test/)"
-  echo "port: $(answer --noproxy "*" http://192.0.2.1:81/)"
-  echo "loopback: $(answer --noproxy "*" -k https://127.0.0.1:8443/)"
-  echo "interfaces: $(cut -d : -f 1 -s /proc/net/dev | tr -d " \n")"
-  echo "processes: $(cat /proc/[0-9]*/comm | tr "\n" " ")"
-  echo "host files: $(ls -d /run/credentials /run/nix-jail-proxy /etc/credstore /etc/nix-jail/web.json /var/lib/nix-jail /srv/checks 2>/dev/null)"
-  echo finished; exec sleep 1000'
-
 start_upstream
 : "${token:?}"
-describe web "$with_token" "$asks"
-describe two '"rules": [{ "hosts": ["other.example.test"] }]' "${asks/api.example.test\/read/other.example.test\/read}"
+asks=$(cat "$CHECKS/guest/asks.sh")
+describe web "$with_token" "set -- https://api.example.test/read; $asks"
+describe two '"rules": [{ "hosts": ["other.example.test"] }]' "set -- https://other.example.test/read; $asks"
 install_jails web two
 
 try root systemctl start nix-jail@web nix-jail@two
@@ -61,9 +45,11 @@ for process in $(processes_of nix-jail@web); do
   ! grep -qsF "$token" "/proc/$process/environ" "/proc/$process/cmdline" || wrong+="process $process has the token; "
 done
 grep -qF "$dummy" "/proc/$(job_of web)/environ" || wrong+='the environment of the job is not where it was looked; '
-found=$(nsenter --target "$(job_of web)" --mount grep -rlsF "$token" / --exclude-dir=proc --exclude-dir=sys --exclude-dir=dev)
+# Its path in the jail, where its name may be a link to elsewhere.
+grep=$(readlink -f "$(command -v grep)")
+found=$(nsenter --target "$(job_of web)" --mount "$grep" -rlsF "$token" / --exclude-dir=proc --exclude-dir=sys --exclude-dir=dev)
 same "$found" ''
-nsenter --target "$(job_of web)" --mount grep -qsF BEGIN /etc/ssl/certs/ca-certificates.crt || wrong+='the files of the jail are not where they were looked; '
+nsenter --target "$(job_of web)" --mount "$grep" -qsF BEGIN /etc/ssl/certs/ca-certificates.crt || wrong+='the files of the jail are not where they were looked; '
 so 'not in the environment, the arguments or the files of any process of the unit; its proxy has it'
 
 check declared-alone

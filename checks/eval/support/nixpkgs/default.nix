@@ -233,7 +233,15 @@ let
       symlinkJoin = arguments: package arguments.name;
       linkFarm = name: _: package name;
       nixosOptionsDoc = _: { optionsCommonMark = package "options.md"; };
-      testers.testBuildFailure = failing: derive "failure" { inherit failing; };
+      testers = {
+        testBuildFailure = failing: derive "failure" { inherit failing; };
+        runNixOSTest =
+          file:
+          let
+            test = import file { inherit lib; };
+          in
+          derive "vm-test-${test.name}" { inherit (test) testScript; };
+      };
       callPackage = _: _: derive "called" { passthru.tests = { }; };
       pkgsStatic = pkgs;
       substituteAll = arguments: package (arguments.name or "substituted");

@@ -1,0 +1,16 @@
+# `jail` by hand on a NixOS host, as root and as ordinary users: the scenarios that checks/vm/debian.sh runs on Debian.
+{ lib, ... }:
+{
+  name = "nix-jail-ad-hoc";
+  globalTimeout = 900;
+
+  nodes.machine = {
+    imports = [ ./guest/host.nix ];
+    services.nix-jail.enable = true;
+  };
+
+  testScript = lib.readFile ./guest/scenario.py + ''
+    for name in ["10-demo", "20-limits", "30-groups", "50-namespaces", "60-doctor"]:
+        scenario(name)
+  '';
+}
