@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The end-to-end suite with jails made by Docker, as an ordinary user in its group, and a part of it with Podman as
 # root; and how long a start takes beside `docker run`. An engine of this check's own: its data, sockets and processes
-# are in a temporary directory and end with it. Exit code 77: it cannot run here.
+# are in a temporary directory and end with it. Last, that engine is killed under a job. Exit code 77: it cannot run here.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -20,6 +20,7 @@ main() {
   suite_of_docker
   suite_of_podman
   compare_starts
+  engine_dies
 }
 
 skip() {
@@ -45,6 +46,7 @@ start_engine() {
     --pidfile "$directory/pid" --bridge none --iptables=false --ip6tables=false >"$directory/log" 2>&1 &
   engine=$!
   export DOCKER_HOST=unix://$socket
+  # shellcheck disable=SC2016 # for the inner shell
   timeout 60 bash -c 'until docker version; do kill -0 "$1" || exit 1; done' wait "$engine" >/dev/null 2>&1 && return
   tail -n 5 "$directory/log"
   skip "dockerd does not start here"
@@ -69,13 +71,45 @@ suite_of_podman() {
 
 # One after the other, so that both see the same machine; the medians' ratio is the figure.
 compare_starts() {
-  local image round
+  local image
   image=$(docker images --filter label=nix-jail.root --quiet | head -n 1)
-  for round in $(seq 11); do
+  for _ in $(seq 11); do
     measure docker docker run --rm --network none --read-only --volume /usr/bin/busybox:/busybox:ro "$image" /busybox true
     measure jail "$jail" run --quiet --backend docker --workspace none --host true -- true
   done
   echo "--- start to exit of true: docker run $(median docker) ms, jail $(median jail) ms"
+}
+
+# The job ends with its engine, and the next command removes what the engine has kept of it.
+engine_dies() {
+  local project=$directory/dies code=0 launcher
+  echo "--- the engine is killed while a job is at work"
+  install -d -o jailcheck -m 700 "$project" "$project/runtime"
+  mkfifo "$project/said"
+  as_jailcheck run --quiet --backend docker --host @shell -- sh -c 'echo ready; exec sleep 600' >"$project/said" 2>"$project/errors" &
+  launcher=$!
+  timeout 30 grep -q --max-count 1 ready "$project/said" || fail "the job does not start: $(cat "$project/errors")"
+  kill -KILL "$engine"
+  wait "$engine" || true
+  timeout 60 tail --pid="$launcher" -f /dev/null || fail "the job goes on without its engine"
+  wait "$launcher" || code=$?
+  start_engine
+  as_jailcheck ps >/dev/null
+  [ "$code" = 125 ] || fail "exit code $code: $(cat "$project/errors")"
+  grep -q 'docker stopped working' "$project/errors" || fail "its end says: $(cat "$project/errors")"
+  [ -z "$(docker ps --all --quiet)$(docker volume ls --quiet)" ] || fail "left: $(docker ps --all)"
+  [ -z "$(find "$project/runtime" -type f)" ] || fail "left: $(find "$project/runtime" -type f)"
+}
+
+as_jailcheck() {
+  (cd "$directory/dies" && exec setpriv --reuid jailcheck --regid jailcheck --groups docker \
+    env -i HOME="$directory/home" XDG_RUNTIME_DIR="$directory/dies/runtime" PATH=/usr/local/bin:/usr/bin:/bin \
+    DOCKER_HOST="$DOCKER_HOST" "$jail" "$@")
+}
+
+fail() {
+  echo "failed: $*"
+  exit 1
 }
 
 measure() {
@@ -91,7 +125,7 @@ median() {
 }
 
 stop() {
-  [ -z "$engine" ] || { kill "$engine" && wait "$engine" || true; }
+  [ -z "$engine" ] || { kill "$engine"; wait "$engine"; } || true
   umount "$directory"/data/overlay2 2>/dev/null || true
   rm -rf "$directory"
 }

@@ -34,4 +34,4 @@ pub use jail::Seatbelt;
 /// Why Apple's program may refuse, and the way around it.
 pub(crate) const FORBIDDEN: &str = "a device management profile may forbid sandbox-exec, and inside of another sandbox \
                                     (a terminal of an app from the App Store, another jail) it cannot make one: start the \
-                                    jail outside of it, ask whoever manages this Mac, or use --backend docker";
+                                    jail outside of it, ask whoever manages this Mac, or run the job on Linux";

@@ -119,7 +119,7 @@ impl Layout {
             Entry::Overlay { target, .. } => {
                 return Err(Error::Unsupported {
                     what: format!("a layer over {} (workspace mode overlay)", target.display()),
-                    cure: "use --workspace-mode ro or rw, work on a copy, or use --backend docker".to_owned(),
+                    cure: "use --workspace-mode ro or rw, work on a copy, or run the job on Linux (a virtual machine will do)".to_owned(),
                 });
             }
             Entry::Symlink { target, .. } if target == Path::new("/bin/sh") => self.shell = true,
@@ -163,7 +163,7 @@ impl Layout {
                     target.display(),
                     around.display()
                 ),
-                cure: "leave it out, or use --backend docker".to_owned(),
+                cure: "leave it out, or run the job on Linux (a virtual machine will do)".to_owned(),
             });
         }
         let path = host.private.join("root").join(inside);

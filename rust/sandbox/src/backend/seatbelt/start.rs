@@ -99,7 +99,7 @@ fn find(layout: &Layout) -> Result<Option<PathBuf>, Error> {
     if cfg!(target_os = "macos") && is_elf(&path) {
         return Err(Error::Unsupported {
             what: format!("{}, which is a program for Linux", path.display()),
-            cure: "build the jail for this system (e.g. aarch64-darwin), or use --backend docker".to_owned(),
+            cure: "build the jail for this system (e.g. aarch64-darwin), or run the job on Linux (a virtual machine will do)".to_owned(),
         });
     }
     Ok(Some(path))
