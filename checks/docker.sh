@@ -93,6 +93,8 @@ engine_dies() {
   wait "$engine" || true
   timeout 60 tail --pid="$launcher" -f /dev/null || fail "the job goes on without its engine"
   wait "$launcher" || code=$?
+  # Its containerd has died with it; the new one would wait for that process as long as nobody has reaped it.
+  rm -f "$directory/exec/containerd/containerd.pid"
   start_engine
   as_jailcheck ps >/dev/null
   [ "$code" = 125 ] || fail "exit code $code: $(cat "$project/errors")"
@@ -126,7 +128,8 @@ median() {
 
 stop() {
   [ -z "$engine" ] || { kill "$engine"; wait "$engine"; } || true
-  umount "$directory"/data/overlay2 2>/dev/null || true
+  # Killed engines leave these, one each.
+  umount --recursive "$directory/data" 2>/dev/null || true
   rm -rf "$directory"
 }
 
