@@ -2,6 +2,7 @@
 //! descriptor of a process is not.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -60,21 +61,24 @@ impl Process {
         // Held first and looked at then, as above.
         numbers
             .filter_map(Process::of_number)
-            .filter(|process| stat_field(process.pid, PARENT) == Some(u64::from(self.pid)))
+            .filter(|process| stat_field(process.pid, PARENT) == Some(self.pid))
             .collect()
     }
 }
 
 /// Where fields stand behind the name in /proc/PID/stat (proc_pid_stat(5) counts from 1, and two stand before).
+const STATE: usize = 0;
 const PARENT: usize = 1;
 const START: usize = 19;
 
 /// When a process started, in clock ticks since the boot: with its number it names one process for good.
 pub fn started_ticks(pid: u32) -> Option<u64> {
-    stat_field(pid, START)
+    // One that has ended is listed until its parent has heard of it.
+    let has_ended = stat_field::<char>(pid, STATE)? == 'Z';
+    if has_ended { None } else { stat_field(pid, START) }
 }
 
-fn stat_field(pid: u32, position: usize) -> Option<u64> {
+fn stat_field<T: FromStr>(pid: u32, position: usize) -> Option<T> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the command in parentheses and may hold anything, parentheses and spaces too.
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(position)?.parse().ok()
@@ -104,6 +108,7 @@ mod tests {
         assert_eq!(process.wait(soon), Ok(false));
         process.signal(Signal::SIGTERM).unwrap();
         assert_eq!(process.wait(None), Ok(true));
+        assert_eq!(started_ticks(child.id()), None, "nobody has asked for its end yet");
         child.wait().unwrap();
         assert_eq!(process.signal(Signal::SIGTERM), Ok(()), "the end is no error");
     }

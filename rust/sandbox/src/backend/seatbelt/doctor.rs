@@ -19,9 +19,10 @@ fn sandbox() -> Finding {
         .output();
     let (state, cure) = match probe {
         Ok(output) if String::from_utf8_lossy(&output.stderr).contains("execvp") => (State::Ok, None),
-        Ok(output) if output.status.success() => {
-            (State::Missing, Some("it enforces nothing: run jobs on Linux (a virtual machine will do)".to_owned()))
-        }
+        Ok(output) if output.status.success() => (
+            State::Missing,
+            Some("it enforces nothing: run jobs on Linux (a virtual machine will do)".to_owned()),
+        ),
         Ok(output) => {
             let text = String::from_utf8_lossy(&output.stderr);
             (State::Missing, Some(format!("it says: {}\n{}", text.trim(), super::FORBIDDEN)))

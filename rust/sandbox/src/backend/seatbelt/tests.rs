@@ -166,8 +166,7 @@ fn a_sandbox_that_is_none_makes_no_job() {
         Mac::new("#!/bin/sh\necho 'sandbox-exec: sandbox_apply: Operation not permitted' >&2\nexit 71\n");
     let error = forbidden.run(&forbidden.plan("echo ran > $OUT")).unwrap_err();
     assert!(
-        error.to_string().contains("Operation not permitted")
-            && error.to_string().contains("on Linux"),
+        error.to_string().contains("Operation not permitted") && error.to_string().contains("on Linux"),
         "{error}"
     );
     let absent = Mac::new(STAND_IN);
