@@ -152,13 +152,18 @@ fn a_place_that_is_missing_on_the_host_is_not_made_as_root() {
     jail.script("ls -d /data/absent").succeeds();
 }
 
-/// The engine's program, by its name in a directory to put first on `PATH`, which does something before its work.
+/// The engine's program, by its name in a directory to put first on `PATH`, which does something before it makes a
+/// container.
 fn program_that_first(jail: &Jail, engine: &str, script: &str) -> std::ffi::OsString {
     let directory = jail.place().join("bin");
     fs::create_dir(&directory).unwrap();
     let real = find(engine).unwrap();
     let wrapper = directory.join(engine);
-    fs::write(&wrapper, format!("#!/bin/sh\n{script}\nexec {} \"$@\"\n", real.display())).unwrap();
+    fs::write(
+        &wrapper,
+        format!("#!/bin/sh\n[ \"$1\" != run ] || {{ {script}; }}\nexec {} \"$@\"\n", real.display()),
+    )
+    .unwrap();
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
     std::env::join_paths([directory, "/usr/bin".into(), "/bin".into(), "/usr/sbin".into(), "/sbin".into()])
         .unwrap()

@@ -33,15 +33,25 @@ pub(crate) fn container(engine: &str, launcher: Pid) -> Option<String> {
     found.lines().next().map(str::to_owned)
 }
 
-/// The processes in the container of this launcher's job: the engine's children, not the launcher's.
+/// Pid 1 of the container of this launcher's job: the engine's child, not the launcher's. Rootless engines put it into
+/// no control group of its own, and for a moment tell no process id: but its parent is told whose it is.
 pub(super) fn in_container(launcher: Pid) -> Vec<Pid> {
     let Some(container) = engine().and_then(|engine| container(engine, launcher)) else { return Vec::new() };
-    let is_inside = |pid: &Pid| {
-        std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|groups| groups.contains(&container))
+    let carries = |parent: i32| {
+        std::fs::read(format!("/proc/{parent}/cmdline"))
+            .is_ok_and(|words| words.split(|byte| *byte == 0).any(|word| word == container.as_bytes()))
     };
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.map(Pid::from_raw).filter(is_inside).collect()
+    pids.map(Pid::from_raw)
+        .filter(|pid| parent(*pid).is_some_and(|parent| carries(parent.as_raw())))
+        .collect()
+}
+
+/// The parent of a process.
+pub(super) fn parent(pid: Pid) -> Option<Pid> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok().map(Pid::from_raw)
 }
 
 /// The engine's program.

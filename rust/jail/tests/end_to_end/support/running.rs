@@ -142,24 +142,23 @@ pub(super) fn end_of(mut child: Child) -> Receiver<ExitStatus> {
     end
 }
 
-/// A handle on every process below `launcher`, itself and what is in its container included: by process file descriptor, which never names another.
+/// A handle on every process below `launcher`, itself and what is in its container included: by process file
+/// descriptor, which never names another.
 pub(crate) fn descendants(launcher: Pid) -> Vec<(Pid, OwnedFd)> {
     let mut found = vec![launcher];
+    found.extend(backend::in_container(launcher));
     let mut next = 0;
     let parents: Vec<(Pid, Pid)> = std::fs::read_dir("/proc")
         .unwrap()
         .filter_map(|entry| {
-            let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            let parent = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()?;
-            Some((Pid::from_raw(pid), Pid::from_raw(parent)))
+            let pid = Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?);
+            Some((pid, backend::parent(pid)?))
         })
         .collect();
     while let Some(parent) = found.get(next).copied() {
         found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(child, _)| *child));
         next += 1;
     }
-    found.extend(backend::in_container(launcher));
     let open = |pid: Pid| pidfd_open(rustix::process::Pid::from_raw(pid.as_raw())?, PidfdFlags::empty()).ok();
     found.into_iter().filter_map(|pid| Some((pid, open(pid)?))).collect()
 }
