@@ -281,6 +281,21 @@ fn two_credentials_for_one_host_and_place_are_refused_at_the_start() {
 }
 
 #[test]
+fn explain_names_each_credential_of_a_url_and_where_it_stands() {
+    let jail = Jail::new();
+    let declared =
+        ["--allow", "api.test", "--credential", "T=env:T@api.test", "--credential", "U=env:U@api.test"];
+    let placed = ["--inject", "U=query:key", "--inject", "U=header:x-own: Own {}"];
+    let explained =
+        |url| jail.itself(["explain"].iter().chain(&declared).chain(&placed).chain(&["GET", url]).copied());
+    explained("https://api.test/a")
+        .succeeds()
+        .prints("  T in Authorization, x-api-key and their like\n")
+        .prints("  U in query:key, header:x-own: Own {}\n");
+    explained("https://other.test/").exits(1).never_prints(" in ");
+}
+
+#[test]
 fn a_token_that_a_program_exchanges_a_key_for_is_used() {
     needs!("curl");
     let (server, token, key) = (Server::https("api.test"), random("ghs_"), random("key-"));

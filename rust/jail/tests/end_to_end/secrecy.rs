@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use nix::unistd::Pid;
 
-use crate::support::{Jail, Place, Server, descendants, is_root, places, random};
+use crate::support::{Jail, Place, Server, descendants, files, is_root, places, random};
 
 /// Looks for each `NAME=FIRST:SECOND` of its input as FIRST followed by SECOND. It never holds the two together itself,
 /// so that what it finds is not its own question.
@@ -144,4 +146,66 @@ fn the_launcher_says_nothing_of_it_however_much_it_says() {
     assert!(ended.stderr.lines().count() > 1, "-vv says more than the summary{ended}");
     let record = std::fs::read_dir(jail.state().join("jobs")).unwrap().next().unwrap().unwrap().path();
     assert!(record.join("job.json").is_file() && record.join("audit.jsonl").is_file());
+}
+
+#[test]
+fn no_artefact_of_a_job_holds_a_real_token_wherever_it_stood_in_a_request() {
+    needs!("curl");
+    let server = Server::https("api.test");
+    for (place, curl) in [
+        ("well-known", r#"-H "authorization: Bearer $T" https://api.test/echo"#),
+        ("header:x-own: Own {}", r#"-H "x-own: Own $T" https://api.test/echo"#),
+        ("basic:password", r#"-u "me:$T" https://api.test/gzip"#),
+        ("query:key", r#""https://api.test/echo?key=$T""#),
+        ("cookie:session", r#"-b "session=$T" https://api.test/status/500"#),
+        (
+            "aws:secret-access-key",
+            r#"-u "$ID:$T" --aws-sigv4 aws:amz:eu-north-1:sqs -d a=b https://api.test/echo"#,
+        ),
+    ] {
+        let (token, id) = (random("sk-"), random("AKIA"));
+        let mut jail = Jail::new()
+            .host("curl")
+            .allow("api.test")
+            .allow("gone.test")
+            .upstream(&server)
+            // Nobody is there: what is said about a request that fails is searched too.
+            .options(["--connect-to", "gone.test:443:127.0.0.1:1", "-v", "-v"])
+            .secret("REAL", &token)
+            .secret("REAL_ID", &id)
+            .credential("T=env:REAL@api.test,gone.test")
+            .options(["--inject", &format!("T={place}")]);
+        if place.starts_with("aws:") {
+            let named = ["--inject", "ID=aws:access-key-id"];
+            jail = jail.credential("ID=env:REAL_ID@api.test,gone.test").options(named);
+        }
+        let script = format!(
+            r#"curl -sS -i {curl}
+            curl -sS -i {}
+            echo "$T" > left
+            echo "dummy=$T""#,
+            curl.replace("api.test", "gone.test"),
+        );
+        let ended = jail.script(&script);
+        ended.succeeds().swapped("T", "api.test:443").swapped("T", "gone.test:443");
+        // The output, the messages and the state are searched at each end for the token as it is. Here for all spellings
+        // that ended up anywhere.
+        let artefacts: Vec<Vec<u8>> =
+            files(jail.place()).iter().map(|file| std::fs::read(file).unwrap()).collect();
+        let said = [ended.stdout.clone(), ended.stderr.clone().into_bytes()];
+        let holds = |text: &str| {
+            let found = |bytes: &Vec<u8>| memchr::memmem::find(bytes, text.as_bytes()).is_some();
+            artefacts.iter().chain(&said).filter(|bytes| found(bytes)).count()
+        };
+        let dummy = ended.value("dummy");
+        assert!(holds(&dummy) >= 2, "the search finds what is there{ended}");
+        for secret in [&token, &id] {
+            assert_eq!(holds(secret), 0, "{place}{ended}");
+            for shift in 0..3 {
+                let shifted = STANDARD_NO_PAD.encode(format!("{}{secret}", &"abc"[..shift]));
+                // What is the secret's alone: the ends share bits with their neighbours.
+                assert_eq!(holds(&shifted[4..shifted.len() - 4]), 0, "{place}, base64{ended}");
+            }
+        }
+    }
 }
