@@ -25,6 +25,13 @@ in_time says nix-jail@life 'upstream got'
 same "$(pid_of nix-jail@life)" "$job"
 so 'new rules hold for the job at work'
 
+check listed
+look root jail ps
+shows nix-jail@life.service life service
+look root jail log life
+shows 'host-not-allowed' 'upstream got'
+so 'jail ps lists it, jail log shows what its proxy and its job said'
+
 check reload-broken
 echo '{ "version": 1, "name": "life", "rules": ["ftp://nonsense"] }' >/etc/nix-jail/life.json
 try root systemctl reload nix-jail-proxy@life
@@ -69,6 +76,13 @@ for unit in $(units_of life); do
   in_time gone life
   so 'the others stop too, and nothing is left'
 done
+
+check stopped-by-jail-stop
+systemctl start nix-jail@life || wrong+='it does not start; '
+try root jail stop life
+exits 0
+in_time gone life
+so 'the same by jail stop'
 
 check launcher-killed
 systemctl start nix-jail@life

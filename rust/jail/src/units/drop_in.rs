@@ -11,6 +11,9 @@ use crate::assemble::{DNS_PORT, PROXY_PORT, WEB_PORTS};
 use crate::secrets::Place;
 use crate::spec::{Allowance, JailSpec, WorkspaceMode};
 
+/// Where the administrator puts credentials.
+const CREDENTIALS: &str = "/etc/credstore";
+
 /// The jail's drop-ins.
 pub(super) fn of(spec: &JailSpec) -> Result<Vec<UnitFile>, String> {
     let name = &spec.name;
@@ -54,19 +57,20 @@ fn proxy(spec: &JailSpec) -> Result<String, String> {
     let mut loaded: Vec<String> = Vec::new();
     for credential in &spec.credentials {
         for (position, source) in credential.sources.iter().enumerate() {
-            let (id, from) = match &source.place {
+            let (id, from, imported) = match &source.place {
                 Place::File(path) if path.is_absolute() => {
-                    (format!("{}-{position}", credential.variable), path.as_path())
+                    (format!("{}-{position}", credential.variable), path.clone(), false)
                 }
-                Place::Systemd(name) => (credential_name(name)?, Path::new(name)),
+                Place::Systemd(name) => (credential_name(name)?, Path::new(CREDENTIALS).join(name), true),
                 _ => continue,
             };
             if loaded.contains(&id) {
                 continue;
             }
-            line(&mut text, "LoadCredential", format!("{id}:{}", path(from)?));
-            if matches!(source.place, Place::Systemd(_)) {
-                // An encrypted one, or one that the machine was started with: since systemd 254, older ones pass over it.
+            line(&mut text, "LoadCredential", format!("{id}:{}", path(&from)?));
+            if imported {
+                // From everywhere else, decrypted: by its bare name LoadCredential= takes an encrypted one as it is.
+                // Before systemd 254 there is no such setting, and it is passed over.
                 line(&mut text, "ImportCredential", &id);
             }
             // In the place of one that is missing: the proxy says so, in words, or does without.

@@ -49,7 +49,7 @@ fn a_jail_says_what_is_special_about_it() {
     assert_eq!(
         rendered(&spec, "nix-jail-proxy@web.service.d/jail.conf"),
         format!(
-            "{MARK}\n[Service]\nUser=njp-web\nLoadCredential=a:a\nImportCredential=a\nSetCredential=a:\\n\n\
+            "{MARK}\n[Service]\nUser=njp-web\nLoadCredential=a:/etc/credstore/a\nImportCredential=a\nSetCredential=a:\\n\n\
              LoadCredential=A-1:/run/secrets/a\nSetCredential=A-1:\\n\n"
         )
     );
