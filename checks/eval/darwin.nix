@@ -98,9 +98,11 @@ in
         [
           { workspaceMode = "overlay"; }
           { backend = "native"; }
+          { service.user = "builder"; }
           { backend = "seatbelt"; }
         ];
     expected = [
+      [ true ]
       [ true ]
       [ true ]
       [ ]
