@@ -63,6 +63,8 @@ pub struct Swapped {
     pub redactor: Option<Redactor>,
     /// What is left to do about the body of a request that is signed.
     pub(crate) signing: Option<Signing>,
+    /// Whether the request is signed, and not just carries a secret.
+    pub(crate) is_signed: bool,
 }
 
 /// A request whose dummies are to be swapped, beside its headers and its URI.
@@ -139,6 +141,7 @@ impl Vault {
         let credentials: Vec<&Sealed> = own.iter().map(|&index| &self.credentials[index]).collect();
         let about = About { method, authority, tls };
         let signed = aws::take(&about, headers, uri, &self.credentials, &self.keys, &own, &usable)?;
+        let is_signed = signed.is_some();
         let mut names = slot::swap(headers, &credentials, tls)?;
         names.extend(signed.iter().flat_map(|signed| signed.used().to_vec()));
         names.extend(query::swap(uri, &credentials, tls)?);
@@ -154,7 +157,7 @@ impl Vault {
             Some(signed) => signed.sign_again(&about, headers, uri)?,
             None => None,
         };
-        Ok(Swapped { names, redactor, signing })
+        Ok(Swapped { names, redactor, signing, is_signed })
     }
 
     /// Whether trailers of a request may go out: they hold neither a credential slot nor a dummy.

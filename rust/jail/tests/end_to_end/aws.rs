@@ -103,3 +103,64 @@ fn every_form_of_payload_is_signed_again() {
     ended.succeeds().allowed("api.test:443", kinds.len() as u64).swapped("AWS_SESSION_TOKEN", "api.test:443");
     assert_eq!(server.requests().len(), kinds.len());
 }
+
+#[test]
+fn keys_that_have_expired_are_read_again_and_the_request_is_signed_with_the_new_ones() {
+    needs!("curl", "python3");
+    let (server, old, new) = (Server::https("api.test"), Keys::new(), Keys::new());
+    let mut jail = Jail::new().host("curl").allow("api.test").upstream(&server);
+    let stored = jail.home().join("keys.json");
+    let put = |keys: &Keys| {
+        let text = json!({ "id": keys.id, "secret": keys.secret, "token": keys.token });
+        std::fs::write(&stored, text.to_string()).unwrap();
+    };
+    for (variable, part) in [
+        ("AWS_ACCESS_KEY_ID", "id=access-key-id"),
+        ("AWS_SECRET_ACCESS_KEY", "secret=secret-access-key"),
+        ("AWS_SESSION_TOKEN", "token=session-token"),
+    ] {
+        let (pointer, part) = part.split_once('=').unwrap();
+        // A command's answer is good for minutes: only the refusal says that there may be another.
+        jail = jail
+            .credential(&format!("{variable}=command:cat {}#/{pointer}@api.test", stored.display()))
+            .options(["--inject", &format!("{variable}=aws:{part}")]);
+    }
+    let ask = |status: u16, service: &str, more: &str| {
+        format!(
+            r#"curl -sS -o answer -w '%{{http_code}}\n' -u "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" \
+            -H "x-amz-security-token: $AWS_SESSION_TOKEN" --aws-sigv4 aws:amz:eu-north-1:{service} {more} \
+            https://api.test/refused/{status}"#
+        )
+    };
+    // The body's hash in a header, and unsaid: the second time it is read from what was kept.
+    let asks = [ask(403, "s3", "-d a=b"), ask(400, "sqs", "-d a=b"), ask(404, "sqs", "-d a=b")];
+    put(&old);
+    let mut running = jail.start_script(&format!("{}; echo ready; read go; {}", asks[2], asks[0]));
+    running.wait_for("ready");
+    put(&new);
+    running.writes(b"go\n");
+    running.ends().succeeds().prints("404\nready\n403\n").allowed("api.test:443", 2);
+    let seen = server.requests();
+    let checked: Vec<String> =
+        seen.iter().zip([&old, &old, &new]).map(|(seen, keys)| keys.check(seen)).collect();
+    assert_eq!(
+        checked,
+        [format!("signed by {}", old.id), format!("signed by {}", old.id), format!("signed by {}", new.id)]
+    );
+    assert_eq!(seen.len(), 3);
+    put(&old);
+    let mut running = jail.start_script(&format!("echo ready; read go; {}; {}", asks[1], asks[1]));
+    running.wait_for("ready");
+    put(&new);
+    running.writes(b"go\n");
+    running.ends().succeeds().prints("ready\n400\n400\n").allowed("api.test:443", 2);
+    // Once more, and not for the next one, as nothing has changed since.
+    let seen = server.requests().split_off(3);
+    let checked: Vec<String> =
+        seen.iter().zip([&old, &new, &new]).map(|(seen, keys)| keys.check(seen)).collect();
+    assert_eq!(
+        checked,
+        [format!("signed by {}", old.id), format!("signed by {}", new.id), format!("signed by {}", new.id)]
+    );
+    assert_eq!(seen.len(), 3);
+}

@@ -192,7 +192,7 @@ impl Outbound<'_> {
         let (body, copy) = body.kept(&job.room);
         let sent = Instant::now();
         let first = self.send(&vault, headers.clone(), uri.clone(), body, record).await?;
-        if first.response.status() != StatusCode::UNAUTHORIZED {
+        if !may_be_refusal(first.response.status(), first.swapped.is_signed) {
             return Ok(first);
         }
         let Some(vault) = job.keeper.refused(&vault, &first.swapped.names, sent).await? else {
@@ -233,6 +233,16 @@ impl Outbound<'_> {
         let (response, address) = job.upstream.send(&guard, outgoing).await?;
         record.address(address);
         Ok(Answered { response, swapped, unread })
+    }
+}
+
+/// Whether a status may mean that the credential is not good any more. AWS says it with 400 and 403, and with these also
+/// much else: then nothing has changed, and the answer stays.
+fn may_be_refusal(status: StatusCode, is_signed: bool) -> bool {
+    match status {
+        StatusCode::UNAUTHORIZED => true,
+        StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => is_signed,
+        _ => false,
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `/gzip` | the same, gzipped whether asked for or not |
 //! | `/bytes/N` | N bytes of [`pattern`] |
 //! | `/status/N` | that status; the request's body is not read |
+//! | `/refused/N` | that status, after the request's body |
 //! | `/redirect?to=URL` | 302 to it, with the credential in the query |
 //! | `/sse?n=N` | N events `data: 1` … at once |
 //! | `/gated?n=N` | the same, the second and every later one when the test releases it |
@@ -37,10 +38,7 @@ pub(super) fn answer(state: Arc<State>, request: Request<Incoming>, number: usiz
             return websocket::accept(request, credential);
         }
         if let Some(status) = path.strip_prefix("/status/") {
-            return text(
-                StatusCode::from_bytes(status.as_bytes()).unwrap_or(StatusCode::NOT_FOUND),
-                "status\n",
-            );
+            return text(status_of(status), "status\n");
         }
         let headers = request.headers().clone();
         let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
@@ -48,6 +46,9 @@ pub(super) fn answer(state: Arc<State>, request: Request<Incoming>, number: usiz
             let seen = &mut state.requests.lock().unwrap()[number];
             seen.body = body.len();
             seen.content = if body.len() <= 1 << 20 { body } else { Bytes::new() };
+        }
+        if let Some(status) = path.strip_prefix("/refused/") {
+            return text(status_of(status), "status\n");
         }
         match path.as_str() {
             "/echo" => echo(&headers, credential),
@@ -87,6 +88,10 @@ pub(super) fn json(status: StatusCode, value: &serde_json::Value) -> Response<An
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+fn status_of(text: &str) -> StatusCode {
+    StatusCode::from_bytes(text.as_bytes()).unwrap_or(StatusCode::NOT_FOUND)
 }
 
 pub(super) fn whole(bytes: Bytes) -> Response<AnswerBody> {
