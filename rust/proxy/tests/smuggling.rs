@@ -224,6 +224,23 @@ async fn http2_lengths_must_be_true() {
     }
 }
 
+/// Some clients drop the body they have not been asked for, others send it: the next request is read as neither.
+#[tokio::test]
+async fn nothing_follows_a_body_that_was_not_read() {
+    for expect in ["Expect: 100-continue\r\n", ""] {
+        let (server, written) = recorder().await;
+        let jail = Jail::allow(&["GET http://a.test"]).to("a.test:80", &server).start();
+        let mut stream = dial(jail.port80).await;
+        let head = format!("POST / HTTP/1.1\r\nHost: a.test\r\n{expect}Content-Length: 60\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let said = say(stream, b"GET /next HTTP/1.1\r\nHost: a.test\r\n\r\n").await.to_lowercase();
+        assert!(said.starts_with("http/1.1 403 "), "{said}");
+        assert!(said.contains("\r\nconnection: close\r\n"), "{said}");
+        assert_eq!(said.matches("http/1.1").count(), 1, "{said}");
+        assert_eq!(seen(&written), "");
+    }
+}
+
 #[tokio::test]
 async fn hop_by_hop_headers_stay_here() {
     let server = Server::https(&["a.test"], &["http/1.1"]).await;

@@ -20,7 +20,7 @@ use http::header::{CONNECTION, EXPECT, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use policy::{Reason, RequestPath, RuleId, Scheme};
 
@@ -57,13 +57,19 @@ pub(crate) async fn answer(session: &Session, mut request: Request<Incoming>) ->
     let version = request.version();
     let (head, body) = request.into_parts();
     let discovery = Discovery::read(&head);
+    let has_body = !body.is_end_stream();
     let mut body = Some(body);
     let passed = pass(session, head, &mut body, job_side, &mut record).await;
     if passed.is_err() && sends_unasked {
         body::discard(body).await;
     }
-    let malformed =
-        matches!(&passed, Err(Refused::Denied(denial)) if denial.reason == Reason::MalformedRequest);
+    // Where the request ends may be in doubt, or an end that a client has not begun to send: what follows on this
+    // connection could be taken for a part of it.
+    let is_last = match &passed {
+        Ok(_) => false,
+        Err(Refused::Denied(denial)) => has_body || denial.reason == Reason::MalformedRequest,
+        Err(_) => has_body,
+    };
     let mut response = match passed {
         Ok(response) => response,
         Err(Refused::Denied(denial)) => {
@@ -85,8 +91,7 @@ pub(crate) async fn answer(session: &Session, mut request: Request<Incoming>) ->
         }
         Err(Refused::Failed(error)) => denial::upstream_failed(&error, &record.asked()),
     };
-    if malformed && version < Version::HTTP_2 {
-        // Where it ends is in doubt: what follows on this connection may be a part of it.
+    if is_last && version < Version::HTTP_2 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     *response.version_mut() = Version::HTTP_11;
