@@ -361,6 +361,10 @@ in
       cpus = optional types.numbers.positive "CPUs' worth of time." 1.5;
       pids = optional types.ints.positive "Processes and threads." 512;
       timeout = optional span "Wall-clock time." "2h";
+      disk =
+        optional bytes
+          "By how much the free space of the disks that the job writes to may shrink while it runs, whoever takes it."
+          "20G";
       io =
         optional bytes
           "Bytes per second to read, and as many to write, on the workspace's disk; services of systemd only."

@@ -102,6 +102,7 @@ pub(crate) fn limits(spec: &JailSpec) -> Limits {
         pids: spec.limits.pids,
         cpus: spec.limits.cpus,
         timeout: spec.limits.timeout.map(|span| span.0),
+        disk: spec.limits.disk.map(|bytes| bytes.0),
     }
 }
 

@@ -280,6 +280,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "TIME", help_heading = "Limits")]
     pub(crate) timeout: Option<Span>,
 
+    /// By how much the free space of the disks that the job writes to may shrink, e.g. `20G`; whoever takes it.
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    pub(crate) disk: Option<Bytes>,
+
     /// Who makes the jail.
     #[arg(long, value_name = "BACKEND")]
     pub(crate) backend: Option<BackendName>,
@@ -308,7 +312,7 @@ Examples:
   jail run shell --policy rules.txt
   jail run shell --backend systemd --memory 2G  in a unit: systemctl --user status 'nix-jail-*'
 
-Exit code: the command's own; 128+N if signal N ended it; 124 if its time ran out;
+Exit code: the command's own; 128+N if signal N ended it; 124 if its time or disk ran out;
 125 if the jail could not be made; 126/127 if the command could not be run/found; 2 for a wrong option.";
 
 /// Options of `jail explain`.

@@ -104,6 +104,7 @@ fn portrait(spec: &JailSpec, policy: &Policy) -> String {
         spec.limits.cpus.map(|cpus| format!("CPUs {cpus}")),
         spec.limits.pids.map(|pids| format!("processes {pids}")),
         spec.limits.timeout.map(|span| format!("time {span}")),
+        spec.limits.disk.map(|bytes| format!("disk {bytes}")),
         spec.limits.io.map(|bytes| format!("disk {bytes}/s")),
     ];
     lines.push(format!("limits: {}", list(limits.into_iter().flatten().collect(), "none")));

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 pub(crate) const NOT_RUNNING: u8 = 1;
 /// A wrong command line, as clap's own errors have it.
 pub(crate) const USAGE: u8 = 2;
-/// The job's wall-clock time ran out, as timeout(1) has it.
-pub(crate) const TIMED_OUT: u8 = 124;
+/// The job's time ran out, as timeout(1) has it, or its disk.
+pub(crate) const USED_UP: u8 = 124;
 /// The jail could not be made, as env(1) and docker(1) have it.
 pub(crate) const NO_JAIL: u8 = 125;
 /// The command is not there, as a shell has it.

@@ -18,7 +18,7 @@ use crate::assemble::{self, DNS_PORT, PROXY_PORT, Parts};
 use crate::backend;
 use crate::cli::{JailArgs, RunArgs};
 use crate::credentials;
-use crate::failure::{Failure, NOT_FOUND, TIMED_OUT};
+use crate::failure::{Failure, NOT_FOUND, USED_UP};
 use crate::git;
 use crate::job::{self, JobDirectory, Record};
 use crate::operator::Operator;
@@ -106,7 +106,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     let ended = jailed(&*backend, &reach, &plan, config, arguments.quiet);
     directory.remove_overlay_work();
 
-    let code = ended.as_ref().map_or_else(|failure| failure.code, |ended| exit_code(*ended));
+    let code = ended.as_ref().map_or_else(|failure| failure.code, |ended| conclude(*ended));
     record.ended = Some(job::now());
     record.code = Some(code);
     directory.write(&record).map_err(Failure::no_jail)?;
@@ -166,6 +166,7 @@ pub(crate) fn compose(
     spec.limits.cpus = arguments.cpus.or(spec.limits.cpus);
     spec.limits.pids = arguments.pids.or(spec.limits.pids);
     spec.limits.timeout = arguments.timeout.or(spec.limits.timeout);
+    spec.limits.disk = arguments.disk.or(spec.limits.disk);
     spec.validate().map_err(Failure::usage)?;
 
     let mut command: Vec<OsString> = spec.command.iter().map(OsString::from).collect();
@@ -384,11 +385,17 @@ pub(crate) fn listeners(bound: sandbox::backend::Listeners, reach: &Reach) -> Li
     listeners
 }
 
-pub(crate) fn exit_code(ended: Ended) -> u8 {
+/// What the job's end is to who waits for it. An end that nothing else shows is said.
+pub(crate) fn conclude(ended: Ended) -> u8 {
+    if ended == Ended::DiskUsedUp {
+        tell(
+            "the job was ended: its disk has less free space by more than limits.disk; see what it wrote, or give it more",
+        );
+    }
     match ended {
         Ended::Code(code) => code,
         Ended::Signal(signal) => u8::try_from(signal).map_or(u8::MAX, |signal| signal.saturating_add(128)),
-        Ended::TimedOut => TIMED_OUT,
+        Ended::TimedOut | Ended::DiskUsedUp => USED_UP,
     }
 }
 

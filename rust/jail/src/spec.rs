@@ -323,6 +323,9 @@ pub(crate) struct LimitsSpec {
     /// Wall-clock time, e.g. `2h`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) timeout: Option<Span>,
+    /// By how much the free space of the disks that the job writes to may shrink while it runs, e.g. `20G`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) disk: Option<Bytes>,
     /// Bytes per second to read, and as many to write, on the workspace's disk, e.g. `20M`. Services only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) io: Option<Bytes>,

@@ -116,7 +116,7 @@ mod imp {
                     ExitCode::from(code)
                 }
                 Ok((Ended::Signal(signal), _)) => ExitCode::from(128 + signal as u8),
-                Ok((Ended::TimedOut, _)) => ExitCode::from(124),
+                Ok((Ended::TimedOut | Ended::DiskUsedUp, _)) => ExitCode::from(124),
                 Err(error) => {
                     let _ = writeln!(std::io::stderr(), "jail: {error}");
                     ExitCode::from(125)

@@ -144,4 +144,7 @@ pub struct Limits {
     pub cpus: Option<f64>,
     /// Wall-clock time; the job gets SIGTERM, and SIGKILL ten seconds later.
     pub timeout: Option<Duration>,
+    /// Bytes by which the free space of a file system that the job writes to may shrink while it runs, whoever it is
+    /// that writes; looked at once a second. The job gets SIGKILL.
+    pub disk: Option<u64>,
 }

@@ -143,6 +143,9 @@ impl Pod<'_> {
         if let Some(memory) = limits.memory {
             job["resources"]["limits"]["memory"] = json!(memory.to_string());
         }
+        if let Some(disk) = limits.disk {
+            job["resources"]["limits"]["ephemeral-storage"] = json!(disk.to_string());
+        }
         if let Some(cpus) = limits.cpus {
             job["resources"]["limits"]["cpu"] = json!(format!("{}m", (cpus * 1000.0).ceil()));
         }
@@ -280,14 +283,15 @@ mod tests {
             memory: Some(1 << 30),
             cpus: Some(1.5),
             timeout: Some(Duration::from_secs(90)),
-            ..Limits::default()
+            disk: Some(1 << 31),
+            pids: None,
         };
         let pod = manifest(&[], limits);
         assert_eq!(pod["metadata"]["name"], "my-agent-1");
         assert!(pod["spec"]["containers"][0]["image"].as_str().unwrap().starts_with("r.example/my-agent-1:"));
         assert_eq!(
             pod["spec"]["containers"][0]["resources"]["limits"],
-            json!({ "memory": "1073741824", "cpu": "1500m" })
+            json!({ "memory": "1073741824", "ephemeral-storage": "2147483648", "cpu": "1500m" })
         );
         assert_eq!(pod["spec"]["activeDeadlineSeconds"], 90);
     }

@@ -18,7 +18,7 @@ use crate::cli::StoreArgs;
 use crate::failure::Failure;
 use crate::job;
 use crate::resolve::{self, host};
-use crate::run::{check_command, exit_code, own_files, tell};
+use crate::run::{check_command, conclude, own_files, tell};
 use crate::spec::{Home, JailSpec};
 use crate::workspace::Workspace;
 
@@ -62,8 +62,8 @@ pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
     )?;
     plan.network = Network::Launchers;
     plan.listen = Listen::default();
-    // The unit's control group has them, around this process too.
-    plan.limits = Limits::default();
+    // The unit's control group has the others, around this process too.
+    plan.limits = Limits { disk: plan.limits.disk, ..Limits::default() };
 
     let prepared = backend.prepare(&plan).map_err(Failure::no_jail)?;
     started("running");
@@ -76,7 +76,7 @@ pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
             ));
         }
     }
-    Ok(ExitCode::from(exit_code(ended)))
+    Ok(ExitCode::from(conclude(ended)))
 }
 
 /// This process is in the network that the proxy serves, and that is not the host's.

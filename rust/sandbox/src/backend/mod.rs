@@ -9,6 +9,7 @@ use crate::plan::Plan;
 #[cfg(target_os = "linux")]
 pub mod container;
 mod container_error;
+mod disk;
 mod error;
 #[cfg(target_os = "linux")]
 pub mod native;
@@ -85,6 +86,8 @@ pub enum Ended {
     Signal(i32),
     /// Its wall-clock time ran out.
     TimedOut,
+    /// The free space of a disk shrank by more than it might.
+    DiskUsedUp,
 }
 
 /// One thing that a host offers to a backend, or does not.

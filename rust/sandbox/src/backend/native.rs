@@ -6,6 +6,7 @@ pub(super) mod identity;
 mod proof;
 pub(super) mod start;
 
+use crate::backend::disk::Disk;
 use crate::backend::run;
 use crate::backend::{Backend, Ended, Error, JobIds, Listeners, Prepared};
 use crate::plan::Plan;
@@ -37,6 +38,7 @@ pub(super) struct Waiting {
     listeners: Listeners,
     notices: Vec<String>,
     timeout: Option<std::time::Duration>,
+    disk: Option<Disk>,
 }
 
 impl Prepared for Waiting {
@@ -50,8 +52,8 @@ impl Prepared for Waiting {
 
     fn run(self: Box<Self>) -> Result<Ended, Error> {
         // What was not taken is closed, so that a connection to it is refused instead of hanging.
-        let Waiting { stage, listeners, timeout, .. } = *self;
+        let Waiting { stage, listeners, timeout, disk, .. } = *self;
         drop(listeners);
-        run::run(stage, timeout)
+        run::run(stage, timeout, disk)
     }
 }

@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
+use crate::backend::disk::Disk;
 use crate::backend::{Ended, Error};
 use crate::sys::signals::Caught;
 use crate::terminal::outside::Outside;
@@ -31,11 +32,11 @@ pub(super) trait Stage {
 }
 
 /// Starts the command and returns when every process of the jail is gone.
-pub(super) fn run(stage: impl Stage, timeout: Option<Duration>) -> Result<Ended, Error> {
+pub(super) fn run(stage: impl Stage, timeout: Option<Duration>, disk: Option<Disk>) -> Result<Ended, Error> {
     let signals = Caught::start().map_err(|os| watch("catch signals", os))?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut watcher =
-        Watcher { stage, signals, relay: None, exit: None, time: Time { deadline, is_up: false } };
+    let time = Time { deadline, is_up: false };
+    let mut watcher = Watcher { stage, signals, relay: None, exit: None, time, disk, disk_is_used_up: false };
     if let Some(master) = watcher.stage.take_terminal() {
         watcher.join_terminals(master)?;
     }
@@ -51,6 +52,8 @@ struct Watcher<S> {
     signals: Option<Caught>,
     exit: Option<Exit>,
     time: Time,
+    disk: Option<Disk>,
+    disk_is_used_up: bool,
 }
 
 /// Where something can happen.
@@ -84,6 +87,11 @@ impl<S: Stage> Watcher<S> {
         if self.time.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             self.end_for_time()?;
         }
+        if self.disk.as_mut().is_some_and(Disk::is_used_up) {
+            self.disk = None;
+            self.disk_is_used_up = true;
+            self.tell(&ToStage::Kill)?;
+        }
         // Without its carrier the stage ends: what it still says is read to the end.
         if stage.is_empty() && carrier.is_empty() { Ok(false) } else { self.listen() }
     }
@@ -101,8 +109,9 @@ impl<S: Stage> Watcher<S> {
             wanted.extend(relay.job().map(|(fd, flags)| (Side::Job, fd, flags)));
         }
         let mut events: Vec<_> = wanted.iter().map(|(_, fd, flags)| PollFd::new(*fd, *flags)).collect();
-        let left = self.time.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        // Rounded up, so that the deadline has passed when the wait is over.
+        let next = [self.time.deadline, self.disk.as_ref().map(Disk::next)].into_iter().flatten().min();
+        let left = next.map(|next| next.saturating_duration_since(Instant::now()));
+        // Rounded up, so that its time has come when the wait is over.
         let left = left.map_or(PollTimeout::NONE, |left| {
             PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
         });
@@ -199,6 +208,9 @@ impl<S: Stage> Watcher<S> {
             relay.finish();
         }
         self.stage.finish();
+        if self.disk_is_used_up {
+            return Ok(Ended::DiskUsedUp);
+        }
         match (self.time.is_up, self.exit) {
             (true, _) => Ok(Ended::TimedOut),
             (false, Some(Exit::Code(code))) => Ok(Ended::Code(code)),

@@ -28,6 +28,7 @@ pub use doctor::diagnose;
 pub use engine::Kind;
 use engine::{Engine, Rights};
 
+use crate::backend::disk::Disk;
 use crate::backend::native::identity::FIRST_KERNEL_ID;
 use crate::backend::{Backend, Ended, Error, JobIds, Listeners, Prepared, run};
 use crate::plan::Plan;
@@ -112,6 +113,7 @@ struct Waiting {
     listeners: Listeners,
     notices: Vec<String>,
     timeout: Option<std::time::Duration>,
+    disk: Option<Disk>,
 }
 
 impl Prepared for Waiting {
@@ -124,8 +126,8 @@ impl Prepared for Waiting {
     }
 
     fn run(self: Box<Self>) -> Result<Ended, Error> {
-        let Waiting { stage, listeners, timeout, .. } = *self;
+        let Waiting { stage, listeners, timeout, disk, .. } = *self;
         drop(listeners);
-        run::run(stage, timeout)
+        run::run(stage, timeout, disk)
     }
 }

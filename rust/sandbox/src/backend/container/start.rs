@@ -24,6 +24,7 @@ use super::place::Place;
 use super::program;
 use super::proof::{self, Visible};
 use super::{Identified, Waiting, arguments};
+use crate::backend::disk::Disk;
 use crate::backend::native::start::{add, standard_streams};
 use crate::backend::run::Stage;
 use crate::backend::{ContainerError, Error, Listeners};
@@ -48,6 +49,7 @@ pub(super) fn start(who: &Identified, runtime: &Path, plan: &Plan) -> Result<Wai
         let cure = "leave the network to the engine".to_owned();
         return Err(Error::Unsupported { what: "a jail in a network that it did not make".to_owned(), cure });
     }
+    let disk = Disk::of(plan, None)?;
     let streams = standard_streams()?;
     let layout = layout::of(&plan.tree, engine::own_ids().uid == 0)?;
     let program = program::own()?;
@@ -93,7 +95,7 @@ pub(super) fn start(who: &Identified, runtime: &Path, plan: &Plan) -> Result<Wai
         }
     }
     let notices = notices(who, plan, &stage.place)?;
-    Ok(Waiting { stage, listeners, notices, timeout: plan.limits.timeout })
+    Ok(Waiting { stage, listeners, notices, timeout: plan.limits.timeout, disk })
 }
 
 /// An engine without the control groups for a limit goes on without it. Some say so; a rootless Docker has to be asked.

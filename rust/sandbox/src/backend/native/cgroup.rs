@@ -59,7 +59,7 @@ pub(super) fn unenforced(stage: Pid, limits: &Limits) -> Vec<String> {
         memory: limits.memory.filter(|_| !holds("memory.max")),
         pids: limits.pids.filter(|_| !holds("pids.max")),
         cpus: limits.cpus.filter(|_| !holds("cpu.max")),
-        timeout: None,
+        ..Limits::default()
     };
     let cure = "this user's systemd was not given its controller; as root, Delegate=cpu memory pids for user@.service gives it";
     sentences(&left, cure)
@@ -116,14 +116,14 @@ mod tests {
 
     #[test]
     fn each_limit_without_a_group_has_its_sentence() {
-        let limits = Limits { memory: Some(1), pids: Some(1), cpus: Some(1.0), timeout: None };
+        let limits = Limits { memory: Some(1), pids: Some(1), cpus: Some(1.0), ..Limits::default() };
         assert_eq!(sentences(&limits, "cure").len(), 3);
         assert!(sentences(&Limits::default(), "cure").is_empty());
     }
 
     #[test]
     fn a_process_that_is_in_no_group_of_ours_has_no_limit() {
-        let limits = Limits { memory: Some(1), pids: None, cpus: Some(1.0), timeout: None };
+        let limits = Limits { memory: Some(1), pids: None, cpus: Some(1.0), ..Limits::default() };
         // No kernel gives such a number to a process.
         let nobody = Pid::from_raw(i32::MAX);
         let [memory, cpus] = <[String; 2]>::try_from(unenforced(nobody, &limits)).unwrap();

@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 
 use super::cgroup::{self, Enforcement, Scope};
 use super::{Waiting, identity, proof};
+use crate::backend::disk::Disk;
 use crate::backend::run::{self, Stage as _};
 use crate::backend::{Error, Listeners};
 use crate::plan::Plan;
@@ -43,6 +44,7 @@ pub(in crate::backend) fn start(
         return Err(Error::NoCommand);
     }
     reap_left();
+    let disk = Disk::of(plan, None)?;
     let streams = standard_streams()?;
     let file = seal_plan(plan)?;
     let (scope, group, mut notices) = match enforcement()? {
@@ -93,7 +95,7 @@ pub(in crate::backend) fn start(
         // Init goes on building meanwhile. If it has failed and is gone, that is the reason to tell.
         return Err(stage.last_words().unwrap_or(unproven));
     }
-    Ok(Waiting { stage, listeners, notices, timeout: plan.limits.timeout })
+    Ok(Waiting { stage, listeners, notices, timeout: plan.limits.timeout, disk })
 }
 
 impl Stage {

@@ -11,6 +11,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn6, bind, soc
 use super::layout::Layout;
 use super::private::Private;
 use super::{run, start};
+use crate::backend::disk::Disk;
 use crate::backend::{Backend, Ended, Error, JobIds, Listeners, Prepared, Reach};
 use crate::plan::{Limits, Plan};
 
@@ -117,6 +118,7 @@ pub(super) struct Waiting {
     pub(super) layout: Layout,
     pub(super) terminal: Option<OpenptyResult>,
     pub(super) limits: Limits,
+    pub(super) disk: Option<Disk>,
     pub(super) listeners: Listeners,
     // Last: it goes when everything else is gone.
     pub(super) _private: Private,

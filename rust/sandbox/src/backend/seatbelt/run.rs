@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 
 use super::jail::Waiting;
 use super::watchdog::{Family, Verdict, judge};
+use crate::backend::disk::Disk;
 use crate::backend::{Ended, Error};
 use crate::plan::Limits;
 use crate::sys::launch::{self, Before, Limit};
@@ -53,6 +54,7 @@ pub(super) fn run(mut waiting: Waiting) -> Result<Ended, Error> {
         deadline: waiting.limits.timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
         next_look: Instant::now(),
         state: State::Runs,
+        disk: waiting.disk.take(),
     };
     if let Some(OpenptyResult { master, slave }) = waiting.terminal.take() {
         drop(slave);
@@ -137,6 +139,7 @@ struct Job {
     deadline: Option<Instant>,
     next_look: Instant,
     state: State,
+    disk: Option<Disk>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -144,6 +147,7 @@ enum State {
     Runs,
     Rests,
     OutOfTime,
+    DiskUsedUp,
 }
 
 impl Job {
@@ -165,6 +169,11 @@ impl Job {
         if self.next_look <= Instant::now() {
             self.next_look = Instant::now() + LOOK;
             self.look();
+            if self.disk.as_mut().is_some_and(Disk::is_used_up) {
+                (self.disk, self.deadline) = (None, None);
+                self.state = State::DiskUsedUp;
+                self.kill_all();
+            }
         }
         Ok(!end.is_empty())
     }
@@ -296,6 +305,7 @@ impl Job {
         }
         Ok(match (self.state, status.code(), status.signal()) {
             (State::OutOfTime, _, _) => Ended::TimedOut,
+            (State::DiskUsedUp, _, _) => Ended::DiskUsedUp,
             (_, Some(code), _) => Ended::Code(u8::try_from(code).unwrap_or(u8::MAX)),
             (_, None, signal) => Ended::Signal(signal.unwrap_or(Signal::SIGKILL as i32)),
         })

@@ -14,6 +14,7 @@ use super::jail::Waiting;
 use super::layout::{Host, Layout, Make};
 use super::private::Private;
 use super::profile::{self, Ends};
+use crate::backend::disk::Disk;
 use crate::backend::{Error, Listeners};
 use crate::plan::{Entry, Plan};
 use crate::sys::launch;
@@ -53,6 +54,7 @@ pub(super) fn start(plan: &Plan, program: &Path, port: u16, listeners: Listeners
         layout,
         terminal,
         limits: plan.limits.clone(),
+        disk: Disk::of(plan, Some(private.path()))?,
         listeners,
         _private: private,
     })

@@ -156,6 +156,10 @@ fn what_takes_more_than_its_limit_is_ended() {
     plan.limits =
         Limits { memory: Some(20_000_000), timeout: Some(Duration::from_secs(50)), ..Limits::default() };
     assert_ne!(mac.run(&plan).unwrap(), Ended::TimedOut);
+    let mut plan = mac.plan("head -c 60000000 /dev/urandom >>$OUT; sleep 60");
+    plan.limits =
+        Limits { disk: Some(20_000_000), timeout: Some(Duration::from_secs(50)), ..Limits::default() };
+    assert_eq!(mac.run(&plan).unwrap(), Ended::DiskUsedUp);
 }
 
 #[test]

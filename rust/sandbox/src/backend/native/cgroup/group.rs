@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn a_group_gets_its_limits_and_is_removed() {
         let parent = tempfile::tempdir().unwrap();
-        let limits = Limits { memory: Some(4096), pids: Some(10), cpus: Some(0.5), timeout: None };
+        let limits = Limits { memory: Some(4096), pids: Some(10), cpus: Some(0.5), ..Limits::default() };
         let group = Group::make(parent.path(), &limits).unwrap();
         let read = |name: &str| fs::read_to_string(group.0.join(name)).unwrap();
         assert_eq!([read("memory.max"), read("pids.max"), read("cpu.max")], ["4096", "12", "50000 100000"]);

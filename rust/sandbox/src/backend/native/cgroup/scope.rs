@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_scope_carries_every_limit_as_an_argument_of_its_own() {
-        let limits = Limits { memory: Some(1 << 20), pids: Some(10), cpus: Some(1.5), timeout: None };
+        let limits = Limits { memory: Some(1 << 20), pids: Some(10), cpus: Some(1.5), ..Limits::default() };
         let manager =
             Manager { program: "/bin/systemd-run".into(), runtime_directory: Some("/run/user/1".into()) };
         assert_eq!(
