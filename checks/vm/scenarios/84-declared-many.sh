@@ -81,5 +81,5 @@ for _ in 1 2 3; do
   jailed+=("$(milliseconds systemctl start nix-jail@timed)")
   in_time gone timed
 done
-same "${#plain[@]} ${#jailed[@]}" '3 3'
+for time in "${plain[@]}" "${jailed[@]}"; do between "${time:-0}" 1 60000; done
 so "start of the unit alone: ${plain[*]} ms; with jail, proxy, network and sockets: ${jailed[*]} ms"
