@@ -1,0 +1,133 @@
+//! What serde cannot see: names, variables, references.
+
+use std::path::Path;
+
+use super::{CredentialSpec, JailSpec};
+
+impl JailSpec {
+    /// Says what is wrong.
+    pub(crate) fn validate(&self) -> Result<(), String> {
+        if !is_name(&self.name) {
+            return Err(format!(
+                "{:?} is not a jail's name; use letters, digits, `-`, `_` and `.`, starting with a letter or digit",
+                self.name
+            ));
+        }
+        let credentials = self.credentials.iter().map(|credential| &credential.variable);
+        let of_closure = self.closure.iter().flat_map(|closure| closure.environment.keys());
+        let variables =
+            self.environment.keys().chain(&self.pass_environment).chain(credentials).chain(of_closure);
+        for variable in variables {
+            if !is_variable(variable) {
+                return Err(format!("{variable:?} is not a variable's name; use letters, digits and `_`"));
+            }
+        }
+        if let Some(closure) = &self.closure {
+            let mut paths = std::iter::once(&closure.store_paths).chain(&closure.path);
+            if let Some(path) = paths.find(|path| !path.is_absolute()) {
+                return Err(format!("closure: {} must be an absolute path", path.display()));
+            }
+        }
+        for (position, credential) in self.credentials.iter().enumerate() {
+            let variable = &credential.variable;
+            if self.credentials[..position].iter().any(|earlier| earlier.variable == *variable) {
+                return Err(format!(
+                    "credential {variable} is declared twice; give it several sources instead"
+                ));
+            }
+            if self.environment.contains_key(variable) || self.pass_environment.contains(variable) {
+                return Err(format!(
+                    "{variable} is a credential and also a plain variable: the real value would be in the jail; remove the variable"
+                ));
+            }
+            credential.places().map_err(|error| format!("credential {variable}: {error}"))?;
+            let by_rule = self.rules.iter().any(|rule| rule.credential() == Some(variable));
+            // An optional one may wait for a rule of the command line.
+            let goes_nowhere = credential.hosts.is_empty() && !by_rule && !credential.optional;
+            if credential.sources.is_empty() || goes_nowhere {
+                return Err(format!(
+                    "credential {variable} needs at least one source, and hosts (or a rule that names the credential)"
+                ));
+            }
+        }
+        self.credentials.iter().try_for_each(|credential| self.validate_oauth(credential))?;
+        self.upstream.proxy().and_then(|_| self.upstream.connect_to())?;
+        if let Some(service) = &self.service {
+            if let Some(path) = service.workspace.iter().find(|path| !path.is_absolute()) {
+                return Err(format!("service.workspace: {} must be an absolute path", path.display()));
+            }
+            if service.user.as_deref().is_some_and(|user| !is_user(user)) {
+                return Err("service.user must be the name of an ordinary user, not root".to_owned());
+            }
+        }
+        if let Some(path) = self.protect.iter().find(|path| !is_inside(path)) {
+            return Err(format!("protect: {} must be a relative path without `..`", path.display()));
+        }
+        for rule in &self.rules {
+            if let Some(name) = rule.credential()
+                && !self.credentials.iter().any(|credential| credential.variable == name)
+            {
+                return Err(format!("a rule names credential {name}, which is not declared"));
+            }
+        }
+        if let Some(cpus) = self.limits.cpus
+            && !(cpus.is_finite() && cpus > 0.0)
+        {
+            return Err(format!("limits.cpus: {cpus} must be more than 0"));
+        }
+        Ok(())
+    }
+
+    fn validate_oauth(&self, credential: &CredentialSpec) -> Result<(), String> {
+        let (name, Some(oauth)) = (&credential.variable, &credential.oauth) else { return Ok(()) };
+        oauth.server().map_err(|error| format!("credential {name}: {error}"))?;
+        for pointer in [&oauth.token, &oauth.refresh].into_iter().chain(&oauth.expiry) {
+            if !pointer.starts_with('/') {
+                return Err(format!(
+                    "credential {name}: oauth: {pointer:?} is not a JSON pointer; it starts with /"
+                ));
+            }
+        }
+        if !credential.sources.iter().any(|source| source.pointer.as_ref() == Some(&oauth.token)) {
+            return Err(format!(
+                "credential {name}: no source ends in #{}, the pointer of oauth.token; add it to the one that holds the login",
+                oauth.token
+            ));
+        }
+        let Some(variable) = &oauth.refresh_variable else { return Ok(()) };
+        let is_taken = self.credentials.iter().any(|other| other.variable == *variable)
+            || self.environment.contains_key(variable)
+            || self.pass_environment.contains(variable);
+        if is_taken || !is_variable(variable) {
+            return Err(format!(
+                "credential {name}: oauth.refreshVariable {variable:?} must be a variable that nothing else sets"
+            ));
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn is_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.len() <= 64
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+pub(crate) fn is_variable(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// What useradd(8) takes by default; a jail never is root's.
+fn is_user(name: &str) -> bool {
+    name != "root"
+        && name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte))
+}
+
+fn is_inside(path: &Path) -> bool {
+    use std::path::Component;
+    path.components().next().is_some() && path.components().all(|part| matches!(part, Component::Normal(_)))
+}
