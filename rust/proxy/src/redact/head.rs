@@ -36,7 +36,9 @@ impl Plan {
         let coding = coding(headers);
         // A known length stays true if the few escaped spellings that differ are fitted.
         let is_known = coding == Ok(Coding::Identity) && headers.contains_key(header::CONTENT_LENGTH);
-        let may_change = is_text(headers) && !(same_length && is_known);
+        // A part says from where to where it goes, asked for or not.
+        let is_part = headers.contains_key(header::CONTENT_RANGE);
+        let may_change = is_text(headers) && !is_part && !(same_length && is_known);
         Plan {
             coding,
             stand_in: if may_change { StandIn::Exact } else { StandIn::Fitted },

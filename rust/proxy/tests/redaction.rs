@@ -1,0 +1,223 @@
+//! Answers that are a part, or nothing but a head: what of them tells the truth once secrets are written over.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
+};
+use http::{HeaderValue, Method, Request, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use proxy::config::{Credential, Origin};
+use proxy::swap::Place;
+use support::*;
+
+const SECRET: &str = "sk-test-secretsecretsecretsecretsecret-42";
+/// As long as the secret, and longer.
+const DUMMIES: [&str; 2] =
+    ["sk-test-dummy-dummy-dummy-dummy-dummy-001", "sk-test-dummy-dummy-dummy-dummy-dummy-dummy-dummy-001"];
+const TAG: &str = "\"version-1\"";
+const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
+
+fn jail(server: &Server, dummy: &str) -> Jail {
+    Jail::allow(&["a.test"])
+        .to("a.test:443", server)
+        .credential(Credential {
+            name: "TOKEN".into(),
+            dummy: dummy.into(),
+            secret: SECRET.to_owned().into(),
+            hosts: vec!["a.test".parse().unwrap()],
+            rules: None,
+            places: vec![Place::WellKnown],
+            origin: Origin::Fixed,
+            allow_foreign: false,
+            redact: true,
+        })
+        .start()
+}
+
+/// The resource, with `token` where the secret is.
+fn document(token: &str) -> String {
+    format!("before {token} after\n")
+}
+
+/// Serves the document as file servers do: ranges, conditions, digests.
+async fn files(request: Request<Incoming>) -> Answer {
+    let (whole, asked) = (document(SECRET), request.headers());
+    let conditions_hold = asked.get(IF_RANGE).is_none_or(|tag| tag == TAG);
+    let range = asked.get(RANGE).filter(|_| conditions_hold).map(|range| range.to_str().unwrap().to_owned());
+    let mut answer = if asked.get(IF_NONE_MATCH).is_some_and(|tag| tag == TAG) {
+        status(StatusCode::NOT_MODIFIED)
+    } else if request.method() == Method::DELETE {
+        status(StatusCode::NO_CONTENT)
+    } else if let Some(range) = range {
+        let (from, to) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+        part(&whole, from.parse().unwrap(), to.parse().unwrap())
+    } else if request.uri().path() == "/unasked" {
+        part(&whole, 0, whole.len() - 2)
+    } else if request.uri().path() == "/parts" {
+        parts(&whole)
+    } else {
+        let mut answer = text(if request.method() == Method::HEAD { "" } else { &whole });
+        answer.headers_mut().insert(CONTENT_LENGTH, whole.len().into());
+        answer
+    };
+    let headers = answer.headers_mut();
+    if !headers.contains_key(CONTENT_TYPE) {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    }
+    headers.insert(ETAG, HeaderValue::from_static(TAG));
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    for digest in DIGESTS {
+        headers.insert(digest, HeaderValue::from_static("sha-256=:AAAA:"));
+    }
+    headers.insert("x-saw-range", HeaderValue::from(u16::from(request.headers().contains_key(RANGE))));
+    answer
+}
+
+fn status(status: StatusCode) -> Answer {
+    let mut answer = text("");
+    *answer.status_mut() = status;
+    answer
+}
+
+fn part(whole: &str, from: usize, to: usize) -> Answer {
+    let mut answer = text(&whole[from..=to]);
+    *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
+    let range = format!("bytes {from}-{to}/{}", whole.len());
+    answer.headers_mut().insert(CONTENT_RANGE, range.parse().unwrap());
+    answer
+}
+
+fn parts(whole: &str) -> Answer {
+    let mut answer = text(&multipart(whole));
+    *answer.status_mut() = StatusCode::PARTIAL_CONTENT;
+    answer
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("multipart/byteranges; boundary=border"));
+    answer
+}
+
+/// All of the document but the space in its middle.
+fn multipart(whole: &str) -> String {
+    let middle = whole.len() - 7;
+    [(0, middle), (middle + 1, whole.len())]
+        .map(|(from, to)| {
+            format!(
+                "--border\r\nContent-Type: text/plain\r\nContent-Range: bytes {from}-{}/{}\r\n\r\n{}\r\n",
+                to - 1,
+                whole.len(),
+                &whole[from..to]
+            )
+        })
+        .concat()
+        + "--border--\r\n"
+}
+
+fn asks(method: Method, path: &str, dummy: &str, headers: &[(&str, &str)]) -> Request<Full<Bytes>> {
+    let request = Request::builder().method(method).uri(format!("https://a.test{path}"));
+    let request = request.header("authorization", format!("Bearer {dummy}"));
+    let with = |request: http::request::Builder, (name, value): &(&str, &str)| request.header(*name, *value);
+    headers.iter().fold(request, with).body(Full::default()).unwrap()
+}
+
+/// Runs a conversation on one connection, for each version on either side and each dummy.
+async fn each_way(talk: impl AsyncFn(&mut Http, &str)) {
+    for outside in ["h2", "http/1.1"] {
+        let server = Server::https_with(&["a.test"], &[outside], files).await;
+        for dummy in DUMMIES {
+            let jail = jail(&server, dummy);
+            for inside in ["h2", "http/1.1"] {
+                talk(&mut jail.https("a.test:443", "a.test", inside).await, dummy).await;
+            }
+            assert!(!format!("{:?}", jail.events()).contains(SECRET));
+        }
+    }
+}
+
+#[track_caller]
+fn tells_no_digest(got: &Got) {
+    for digest in DIGESTS {
+        assert_eq!(got.header(digest), None, "{got:?}");
+    }
+    assert_eq!((got.header("etag"), got.header("accept-ranges")), (Some(TAG), Some("none")), "{got:?}");
+}
+
+/// A length is right or not said.
+#[track_caller]
+fn is_as_long_as_it_says(got: &Got) {
+    let said = got.header("content-length").map(|length| length.parse::<usize>().unwrap());
+    assert!(said.is_none_or(|said| said == got.body.len()), "{got:?}");
+}
+
+#[tokio::test]
+async fn a_token_cannot_be_fetched_in_halves() {
+    each_way(async |http, dummy| {
+        let (middle, last) = (document(SECRET).len() / 2, document(SECRET).len() - 1);
+        for (from, to) in [(0, middle - 1), (middle, last)] {
+            for condition in [None, Some(("if-range", TAG)), Some(("if-range", "\"another\""))] {
+                let range = format!("bytes={from}-{to}");
+                let headers: Vec<(&str, &str)> =
+                    [("range", range.as_str())].into_iter().chain(condition).collect();
+                let got = http.send(asks(Method::GET, "/", dummy, &headers)).await;
+                // A server may always answer a range with all there is.
+                assert_eq!((got.status, got.header("content-range")), (200, None), "{got:?}");
+                assert_eq!(got.header("x-saw-range"), Some("0"));
+                assert_eq!(got.body, document(dummy));
+                is_as_long_as_it_says(&got);
+                tells_no_digest(&got);
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_part_that_nobody_asked_for_keeps_its_length() {
+    each_way(async |http, dummy| {
+        let whole = document(SECRET);
+        let got = http.send(asks(Method::GET, "/unasked", dummy, &[])).await;
+        let range = format!("bytes 0-{}/{}", whole.len() - 2, whole.len());
+        assert_eq!((got.status, got.header("content-range")), (206, Some(range.as_str())));
+        let stand_in = &dummy[..SECRET.len()];
+        assert_eq!(got.body, document(stand_in).trim_end());
+        is_as_long_as_it_says(&got);
+        tells_no_digest(&got);
+
+        let got = http.send(asks(Method::GET, "/parts", dummy, &[])).await;
+        assert_eq!((got.status, got.body.as_ref()), (206, multipart(&document(stand_in)).as_bytes()));
+        is_as_long_as_it_says(&got);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn answers_without_a_body_say_what_one_with_it_would() {
+    each_way(async |http, dummy| {
+        let whole = http.send(asks(Method::GET, "/", dummy, &[])).await;
+        assert_eq!(whole.body, document(dummy));
+        is_as_long_as_it_says(&whole);
+        for range in [None, Some(("range", "bytes=0-9"))] {
+            let head = http.send(asks(Method::HEAD, "/", dummy, range.as_slice())).await;
+            assert_eq!((head.status, head.body.len()), (200, 0));
+            // Where dummies are longer only the body could tell: then nothing is said.
+            let is_known = dummy.len() == SECRET.len();
+            let length = is_known.then(|| document(dummy).len().to_string());
+            assert_eq!(head.header("content-length"), length.as_deref(), "{head:?}");
+            tells_no_digest(&head);
+        }
+        let unchanged = http.send(asks(Method::GET, "/", dummy, &[("if-none-match", TAG)])).await;
+        assert_eq!((unchanged.status, unchanged.body.len()), (304, 0), "{unchanged:?}");
+        tells_no_digest(&unchanged);
+
+        let nothing = http.send(asks(Method::DELETE, "/", dummy, &[])).await;
+        assert_eq!((nothing.status, nothing.body.len()), (204, 0));
+        assert_eq!((nothing.header("content-length"), nothing.header("transfer-encoding")), (None, None));
+        // The connection is where both sides think it is.
+        assert_eq!(http.send(asks(Method::GET, "/", dummy, &[])).await.body, document(dummy));
+    })
+    .await;
+}
