@@ -89,20 +89,25 @@ pub(crate) fn plain_answers(headers: &mut HeaderMap) {
         headers.remove(name);
     }
     headers.remove("a-im");
-    if headers.contains_key(GRPC_ACCEPT_ENCODING) {
-        headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    for name in ACCEPT_MESSAGE_ENCODING {
+        if headers.contains_key(name) {
+            headers.insert(name, HeaderValue::from_static("identity"));
+        }
     }
 }
 
-const GRPC_ACCEPT_ENCODING: &str = "grpc-accept-encoding";
+/// Codings of single messages in a body: of gRPC and of Connect, its successor on plain HTTP.
+const ACCEPT_MESSAGE_ENCODING: [&str; 2] = ["grpc-accept-encoding", "connect-accept-encoding"];
+static MESSAGE_ENCODING: [HeaderName; 2] =
+    [HeaderName::from_static("grpc-encoding"), HeaderName::from_static("connect-content-encoding")];
 
 /// The one coding that is to be undone; several on top of each other are not.
 fn coding(headers: &HeaderMap) -> Result<Coding, Unreadable> {
     let unknown = tokens(headers, &header::TRANSFER_ENCODING)
         .find(|token| !token.eq_ignore_ascii_case("chunked"))
         .or_else(|| {
-            tokens(headers, &HeaderName::from_static("grpc-encoding"))
-                .find(|token| !token.eq_ignore_ascii_case("identity"))
+            let mut messages = MESSAGE_ENCODING.iter().flat_map(|name| tokens(headers, name));
+            messages.find(|token| !token.eq_ignore_ascii_case("identity"))
         });
     if let Some(unknown) = unknown {
         return Err(Unreadable(unknown));
@@ -124,7 +129,9 @@ fn is_text(headers: &HeaderMap) -> bool {
     let kind = String::from_utf8_lossy(kind.as_bytes()).to_ascii_lowercase();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     let textual = ["json", "xml", "javascript", "x-www-form-urlencoded", "yaml", "graphql"];
-    kind.starts_with("text/") || (!kind.contains("grpc") && textual.iter().any(|word| kind.contains(word)))
+    // Their messages say their length first.
+    let is_framed = kind.contains("grpc") || kind.starts_with("application/connect+");
+    kind.starts_with("text/") || (!is_framed && textual.iter().any(|word| kind.contains(word)))
 }
 
 /// The comma-separated words of a header; a value that is not text is one word that nobody knows.

@@ -85,14 +85,19 @@ fn servers_are_asked_for_what_can_be_searched() {
         ("accept", "text/plain"),
         ("accept-charset", "utf-16"),
         ("accept-encoding", "gzip, br, zstd"),
+        ("connect-accept-encoding", "gzip"),
         ("grpc-accept-encoding", "gzip"),
         ("if-range", "\"one\""),
         ("range", "bytes=5-"),
         ("sec-websocket-extensions", "permessage-deflate"),
     ]);
     plain_answers(&mut asked);
-    let expected =
-        [("accept", "text/plain"), ("accept-encoding", "identity"), ("grpc-accept-encoding", "identity")];
+    let expected = [
+        ("accept", "text/plain"),
+        ("accept-encoding", "identity"),
+        ("connect-accept-encoding", "identity"),
+        ("grpc-accept-encoding", "identity"),
+    ];
     assert_eq!(asked, headers(&expected));
     // Servers may compress for a client that does not say what it accepts.
     let mut silent = HeaderMap::new();
@@ -106,10 +111,27 @@ fn kinds_of_text() {
     {
         assert!(is_text(&headers(&[("content-type", text)])), "{text}");
     }
-    for binary in ["application/grpc", "application/grpc+json", "application/octet-stream", "image/png"] {
+    for binary in [
+        "application/grpc",
+        "application/grpc+json",
+        "application/connect+json",
+        "application/octet-stream",
+        "image/png",
+    ] {
         assert!(!is_text(&headers(&[("content-type", binary)])), "{binary}");
     }
     assert!(is_text(&HeaderMap::new()));
+}
+
+#[test]
+fn compressed_messages_in_a_body_cannot_be_searched() {
+    for (name, value, readable) in [
+        ("grpc-encoding", "gzip", false),
+        ("connect-content-encoding", "gzip", false),
+        ("connect-content-encoding", "identity", true),
+    ] {
+        assert_eq!(coding(&headers(&[(name, value)])).is_ok(), readable, "{name}: {value}");
+    }
 }
 
 #[test]
