@@ -149,3 +149,135 @@ async fn a_websocket_is_searched_as_well() {
     let said = String::from_utf8_lossy(&frame[2..]).into_owned();
     assert!(said.starts_with(&DUMMY[..20]) && !said.contains("secret"), "{said}");
 }
+
+/// The other one, of a host that the job talks to as well.
+fn another() -> Credential {
+    Credential {
+        name: "OTHER".into(),
+        dummy: "gh-test-dummy-dummy-dummy-dummy-0002".into(),
+        secret: "gh-test-secretsecretsecretsecret-43".to_owned().into(),
+        hosts: vec!["b.test".parse().unwrap()],
+        ..credential()
+    }
+}
+
+#[tokio::test]
+async fn a_conversation_about_the_environment_goes_on() {
+    // A model's server gets the whole conversation each time, and says something of its own.
+    async fn model(request: Request<hyper::body::Incoming>) -> Answer {
+        let real = request.headers()["authorization"].as_bytes() == format!("Bearer {SECRET}").as_bytes();
+        let said = request.into_body().collect().await.unwrap().to_bytes();
+        let said = String::from_utf8(said.to_vec()).unwrap();
+        let holds_secret = said.contains(SECRET);
+        let mut answer = text(&format!("data: real: {real}; secret: {holds_secret}; you said {said}\n\n"));
+        answer.headers_mut().insert("content-type", HeaderValue::from_static("text/event-stream"));
+        answer
+    }
+    for outside in ["h2", "http/1.1"] {
+        let server = Server::https_with(&["a.test"], &[outside], model).await;
+        let jail = Jail::allow(&["a.test", "b.test"])
+            .to("a.test:443", &server)
+            .credential(credential())
+            .credential(another())
+            .start();
+        for inside in ["h2", "http/1.1"] {
+            let mut http = jail.https("a.test:443", "a.test", inside).await;
+            let mut conversation = format!("TOKEN={DUMMY} OTHER={} printenv", another().dummy);
+            for turn in 0..3 {
+                let request = Request::post("https://a.test/v1/messages")
+                    .header("authorization", format!("Bearer {DUMMY}"))
+                    .body(Full::from(conversation.clone()))
+                    .unwrap();
+                let got = http.send(request).await;
+                let body = String::from_utf8(got.body.to_vec()).unwrap();
+                assert_eq!(
+                    (got.status, got.denied()),
+                    (200, None),
+                    "{inside} to {outside}, turn {turn}: {body}"
+                );
+                let expected = format!("data: real: true; secret: false; you said {conversation}\n\n");
+                assert_eq!(body, expected);
+                conversation = body;
+            }
+        }
+        assert_eq!(server.requests(), 6);
+    }
+}
+
+const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// Takes any upgrade.
+async fn upgrading(request: Request<hyper::body::Incoming>) -> Answer {
+    let mut answer = text("");
+    if request.headers().contains_key("upgrade") {
+        *answer.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
+        answer.headers_mut().insert("connection", HeaderValue::from_static("upgrade"));
+        answer.headers_mut().insert("upgrade", HeaderValue::from_static("websocket"));
+    }
+    answer
+}
+
+#[tokio::test]
+async fn strays_and_strangers_do_not_become_websockets() {
+    let server = Server::https_with(&["a.test", "b.test"], &["http/1.1"], upgrading).await;
+    let jail = Jail::allow(&["a.test", "b.test"])
+        .to("a.test:443", &server)
+        .to("b.test:443", &server)
+        .credential(credential())
+        .credential(another())
+        .start();
+    let other = another().dummy;
+    for (host, field, refusal) in [
+        ("a.test", format!("Authorization: Bearer {DUMMY}"), None),
+        ("a.test", "X-Nothing: 1".to_owned(), None),
+        ("b.test", format!("Authorization: Bearer {DUMMY}"), Some("stray-credential")),
+        ("b.test", format!("Sec-WebSocket-Protocol: bearer.{DUMMY}"), Some("stray-credential")),
+        ("a.test", format!("Authorization: Bearer {other}"), Some("stray-credential")),
+        ("a.test", "Authorization: Bearer somebody-elses-key-4711".to_owned(), Some("foreign-credential")),
+        ("a.test", "X-Api-Key: somebody-elses-key-4711".to_owned(), Some("foreign-credential")),
+    ] {
+        let before = server.requests();
+        // A CONNECT of one line: nothing in it could be a credential, and nothing needs to be.
+        let mut tunnel = dial(jail.explicit).await;
+        tunnel.write_all(format!("CONNECT {host}:443 HTTP/1.1\r\n\r\n").as_bytes()).await.unwrap();
+        assert!(read_head(&mut tunnel).await.starts_with("HTTP/1.1 200 "));
+        let mut tls = jail.tls(tunnel, Some(host), "http/1.1").await.unwrap();
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n{field}\r\n{UPGRADE}\r\n");
+        tls.write_all(request.as_bytes()).await.unwrap();
+        let head = read_head(&mut tls).await;
+        match refusal {
+            None => assert!(head.starts_with("HTTP/1.1 101 "), "{host} {field}: {head}"),
+            Some(reason) => {
+                assert!(head.starts_with("HTTP/1.1 403 "), "{host} {field}: {head}");
+                assert!(head.contains(&format!("x-jail-deny: {reason}\r\n")), "{host} {field}: {head}");
+            }
+        }
+        assert_eq!(server.requests() - before, usize::from(refusal.is_none()), "{host} {field}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_stream_leaves_the_others_of_its_connection_alone() {
+    let server = Server::https(&["a.test"], &["h2"]).await;
+    let jail = Jail::allow(&["a.test", "b.test"])
+        .to("a.test:443", &server)
+        .credential(credential())
+        .credential(another())
+        .start();
+    let mut http = jail.https("a.test:443", "a.test", "h2").await;
+    for (token, refusal) in [
+        (DUMMY.to_owned(), None),
+        (another().dummy, Some("stray-credential")),
+        ("somebody-elses-key-4711".to_owned(), Some("foreign-credential")),
+        (DUMMY.to_owned(), None),
+    ] {
+        let got = http.send(with_token("https://a.test/", &token)).await;
+        assert_eq!((got.status == 200, got.denied()), (refusal.is_none(), refusal), "{token}");
+    }
+    // HPACK may send the name once and only point at it later: every field counts by what it says.
+    let mut request = with_token("https://a.test/", DUMMY);
+    request.headers_mut().append("authorization", HeaderValue::from_static("Bearer somebody-elses-key-4711"));
+    assert_eq!(http.send(request).await.denied(), Some("foreign-credential"));
+    assert_eq!(server.requests(), 2);
+}
