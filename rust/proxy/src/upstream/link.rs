@@ -34,6 +34,8 @@ pub(super) enum Sent {
 
 /// What one HTTP/1 connection may hold of an answer that the job does not read; hyper's own limit is six times that.
 const BUFFER: usize = 64 * 1024;
+/// The head of an answer, in HTTP/2; servers send more than hyper's 16 KiB, and HTTP/1 takes as much.
+const HEAD: u32 = 64 * 1024;
 
 impl Link {
     pub(super) async fn http1<S>(stream: S, place: OwnedSemaphorePermit) -> hyper::Result<Link>
@@ -59,6 +61,7 @@ impl Link {
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(HEAD)
             // A path that died without a word would hold every request of the job for a quarter of an hour.
             .keep_alive_interval(PING)
             .keep_alive_timeout(PING)

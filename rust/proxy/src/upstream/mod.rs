@@ -17,7 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, HOST, TE};
+use http::header::{CONNECTION, COOKIE, HOST, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, uri};
 use hyper::body::Incoming;
 use policy::{Authority, Host, Policy, RequestPath, Scheme};
@@ -269,10 +269,23 @@ fn write_request(authority: &Authority, link: &Link, outgoing: Outgoing) -> Requ
         if let Ok(host) = HeaderValue::try_from(host) {
             headers.insert(HOST, host);
         }
+        join_cookies(&mut headers);
         *request.uri_mut() = target;
     }
     *request.headers_mut() = headers;
     request
+}
+
+/// HTTP/2 clients send cookies one by one; servers of HTTP/1 know one line (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let lines: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if lines.len() > 1
+        && let Ok(mut line) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
+    {
+        // One of them may hold a secret.
+        line.set_sensitive(true);
+        headers.insert(COOKIE, line);
+    }
 }
 
 /// Takes back a request that was not sent.
