@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use policy::{Decision, Policy, Reason, Request, RequestPath, RuleId};
+use policy::{Action, Decision, Policy, Reason, Request, RequestPath, RuleId};
 use secrecy::SecretString;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -60,12 +60,16 @@ pub(crate) type Place = Arc<OwnedSemaphorePermit>;
 impl Job {
     /// The policy's word, after the mode's.
     pub(crate) fn decide(&self, request: &Request<'_>) -> Result<Verdict, (Reason, Option<RuleId>)> {
-        // What the operator denies in so many words is not there to be learnt.
-        let said = [Reason::DeniedByRule, Reason::FetchNotAllowed, Reason::PushNotAllowed];
+        // What the operator denies in so many words is not there to be learnt, nor what could be just that.
+        let is_said = |reason, rule: Option<RuleId>| {
+            let rule = rule.and_then(|id| self.policy.rule(id));
+            rule.is_some_and(|rule| rule.action() == Action::Deny)
+                || [Reason::FetchNotAllowed, Reason::PushNotAllowed].contains(&reason)
+        };
         match (self.policy.decide(request), self.mode) {
             (Decision::Allow { rule }, _) => Ok(Verdict::Pass(Some(rule))),
             (Decision::Push { .. }, _) => Ok(Verdict::Push),
-            (Decision::Deny { reason, .. }, Mode::Learn) if !said.contains(&reason) => {
+            (Decision::Deny { reason, rule }, Mode::Learn) if !is_said(reason, rule) => {
                 Ok(Verdict::Pass(None))
             }
             (Decision::Deny { reason, rule }, _) => Err((reason, rule)),

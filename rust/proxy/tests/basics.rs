@@ -161,6 +161,29 @@ async fn learning_lets_pass_and_says_so() {
 }
 
 #[tokio::test]
+async fn what_is_denied_stays_denied_while_learning() {
+    let server = Server::https(&["api.test"], &["h2"]).await;
+    let jail = Jail::allow(&[]).deny_first("api.test/secret/**").to("api.test:443", &server).learn().start();
+    for path in ["/secret/x", "//secret/x", "/a/../secret/x", "/secret%2fx"] {
+        let got = jail.get(&format!("https://api.test{path}"), "h2").await;
+        assert_eq!(got.status, 403, "{path}: {got:?}");
+    }
+    assert_eq!(server.requests(), 0);
+
+    // Nobody can say what opaque bytes are: they go nowhere about which a rule denies anything.
+    let opaque = Server::raw(|mut stream| async move {
+        let _ = stream.write_all(b"220 mail.test\r\n").await;
+    })
+    .await;
+    for rule in ["tcp://mail.test:443", "mail.test", "mail.test/secret"] {
+        let jail = Jail::allow(&[]).deny_first(rule).to("mail.test:443", &opaque).learn().start();
+        assert_eq!(say(jail.connect("mail.test:443").await, b"\x05\x01\x00").await, "", "{rule}");
+        jail.connection_denied("denied-by-rule").await;
+    }
+    assert_eq!(opaque.connections(), 0);
+}
+
+#[tokio::test]
 async fn learning_stops_at_private_addresses() {
     let server = Server::http().await;
     let jail = Jail::allow(&[]).learn().start();

@@ -49,6 +49,9 @@ pub(super) async fn serve(job: Arc<Job>, destination: Destination, mut stream: P
         (Protocol::Http1, _) => http::http1(plain(job, &destination, place), stream).await,
         (Protocol::Http2, _) => http::http2(plain(job, &destination, place), stream).await,
         (Protocol::Unknown, Some(authority)) if job.mode == Mode::Learn => {
+            if tunnel::is_denied(&job, &authority) {
+                return job.record_connection(authority, Reason::DeniedByRule.as_str());
+            }
             tunnel::serve(&job, &authority, None, stream).await;
         }
         (Protocol::Unknown, authority) => {

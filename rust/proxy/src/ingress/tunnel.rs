@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ::http::StatusCode;
-use policy::{Authority, Decision, Reason, Request, RuleId, Scheme};
+use policy::{Action, Authority, Decision, Reason, Request, RuleId, Scheme};
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
 
@@ -24,6 +24,15 @@ pub(super) fn rule(job: &Job, authority: &Authority) -> Option<RuleId> {
         Decision::Allow { rule } => Some(rule),
         Decision::Push { .. } | Decision::Deny { .. } => None,
     }
+}
+
+/// Whether a rule denies anything on this server: opaque bytes could be just that.
+pub(super) fn is_denied(job: &Job, authority: &Authority) -> bool {
+    job.policy.rules().iter().any(|rule| {
+        rule.action() == Action::Deny
+            && rule.ports().contains(&authority.port)
+            && rule.hosts().iter().any(|pattern| pattern.matches(&authority.host))
+    })
 }
 
 /// Connects and copies until one side is through.
