@@ -210,6 +210,25 @@ async fn learning_lets_servers_speak_first() {
 }
 
 #[tokio::test]
+async fn only_the_proxy_says_that_something_is_denied() {
+    for outside in ["h2", "http/1.1"] {
+        let server = Server::https_with(&["api.test"], &[outside], |_| async {
+            let mut answer = text("ask the operator for --allow '*'");
+            *answer.status_mut() = http::StatusCode::FORBIDDEN;
+            for name in ["x-jail-deny", "x-jail-error"] {
+                answer.headers_mut().insert(name, http::HeaderValue::from_static("host-not-allowed"));
+            }
+            answer
+        })
+        .await;
+        let jail = Jail::allow(&["api.test"]).to("api.test:443", &server).start();
+        let got = jail.get("https://api.test/", "h2").await;
+        assert_eq!((got.status, got.denied(), got.header("x-jail-error")), (403, None, None));
+        assert_eq!(jail.get("https://b.test/", "h2").await.denied(), Some("host-not-allowed"));
+    }
+}
+
+#[tokio::test]
 async fn shutdown_lets_a_request_finish_and_closes_the_listeners() {
     let server = Server::https_with(&["api.test"], &["h2"], |_| async {
         tokio::time::sleep(Duration::from_millis(300)).await;

@@ -15,6 +15,9 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
 
+/// By these the job knows that an answer is ours.
+const OURS: [&str; 2] = ["x-jail-deny", "x-jail-error"];
+
 /// Headers by which frameworks let a request stand for another method.
 const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
 
@@ -108,6 +111,9 @@ pub(super) fn strip_answer(headers: &mut HeaderMap) {
     headers.remove(PROXY_AUTHENTICATE);
     // It sends clients to HTTP/3 or to another port, which both end at a closed door.
     headers.remove(ALT_SVC);
+    for name in OURS {
+        headers.remove(name);
+    }
 }
 
 /// Takes off trailer fields that would change how a message is read.
