@@ -23,12 +23,16 @@ const TAG: &str = "\"version-1\"";
 const DIGESTS: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
 
 fn jail(server: &Server, dummy: &str) -> Jail {
+    jail_with(server, SECRET, dummy)
+}
+
+fn jail_with(server: &Server, secret: &str, dummy: &str) -> Jail {
     Jail::allow(&["a.test"])
         .to("a.test:443", server)
         .credential(Credential {
             name: "TOKEN".into(),
             dummy: dummy.into(),
-            secret: SECRET.to_owned().into(),
+            secret: secret.to_owned().into(),
             hosts: vec!["a.test".parse().unwrap()],
             rules: None,
             places: vec![Place::WellKnown],
@@ -220,4 +224,33 @@ async fn answers_without_a_body_say_what_one_with_it_would() {
         assert_eq!(http.send(asks(Method::GET, "/", dummy, &[])).await.body, document(dummy));
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_name_of_a_header_is_searched_too() {
+    // Names are in lower case on their way, whatever the secret was.
+    async fn naming(request: Request<Incoming>) -> Answer {
+        let token = request.headers()["authorization"].to_str().unwrap()["Bearer ".len()..].to_lowercase();
+        let mut answer = text("");
+        for name in [token.clone(), format!("x-{token}-seen"), "x-other".to_owned()] {
+            answer
+                .headers_mut()
+                .insert(http::HeaderName::try_from(name).unwrap(), HeaderValue::from_static("1"));
+        }
+        answer
+    }
+    for outside in ["h2", "http/1.1"] {
+        let server = Server::https_with(&["a.test"], &[outside], naming).await;
+        for secret in [SECRET, "sk-Test-SecretSECRETsecretSecretSECRET-42"] {
+            let jail = jail_with(&server, secret, DUMMIES[0]);
+            let got = jail
+                .https("a.test:443", "a.test", "h2")
+                .await
+                .send(asks(Method::GET, "/", DUMMIES[0], &[]))
+                .await;
+            assert_eq!(got.header("x-other"), Some("1"));
+            let named: Vec<&str> = got.headers.keys().map(http::HeaderName::as_str).collect();
+            assert!(!named.iter().any(|name| name.contains(&secret.to_lowercase())), "{named:?}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The spellings in which a secret can come back, each with the dummy in the same spelling.
 //!
 //! What a server does to a header that it echoes is open-ended (it can reverse it, or write it in hex). These are
-//! the spellings that ordinary software makes: raw, base64 at any alignment, URL-, JSON- and HTML-escaped, UTF-16.
+//! the spellings that ordinary software makes: raw, in lower case, base64 at any alignment, URL-, JSON- and HTML-escaped, UTF-16.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -19,6 +19,8 @@ pub(crate) struct Form {
 pub(crate) fn forms(secret: &str, dummy: &str) -> Vec<Form> {
     let mut forms = Vec::new();
     add(&mut forms, secret.as_bytes().to_vec(), dummy.as_bytes().to_vec());
+    // What names of hosts and of headers become.
+    add(&mut forms, secret.to_ascii_lowercase().into_bytes(), dummy.to_ascii_lowercase().into_bytes());
     for spell in escapes() {
         add(&mut forms, spell(secret).into_bytes(), spell(dummy).into_bytes());
     }
