@@ -27,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const MARGIN: Duration = Duration::from_secs(300);
 /// How soon a source is asked again that brought nothing new or failed: a job can send refused requests without end.
 const PAUSE: Duration = Duration::from_secs(5);
-/// The same for what is renewed ahead of time.
+/// The same for what is renewed ahead of time, and for what has just been renewed.
 const LONG_PAUSE: Duration = Duration::from_secs(60);
 /// How long the end of a job waits for a renewal: a login whose new tokens are not stored is lost.
 const SETTLE: Duration = Duration::from_secs(20);
@@ -57,6 +57,8 @@ struct Known {
     read: Instant,
     /// From when on a login is to be renewed.
     due: Option<SystemTime>,
+    /// When a login was renewed last.
+    renewed: Option<Instant>,
     /// The last attempt that brought nothing new, and what was wrong if anything was.
     in_vain: Option<(Instant, Option<Unrenewed>)>,
 }
@@ -192,7 +194,7 @@ impl Live {
         let held = Held { secret: credential.secret.clone(), refresh: None, expires: None };
         let read = Instant::now();
         let read = if oauth.is_some() { read.checked_sub(source.lifetime()).unwrap_or(read) } else { read };
-        let known = Mutex::new(Known { held, read, due: None, in_vain: None });
+        let known = Mutex::new(Known { held, read, due: None, renewed: None, in_vain: None });
         Some(Live { name: credential.name.clone(), source, oauth, turn: Turn::new(()), known })
     }
 
@@ -277,9 +279,13 @@ impl Live {
     async fn look(&self, keeper: &Keeper, need: &Need) -> Result<Held, Unrenewed> {
         let held = self.read().await?;
         let is_refused = matches!(need, Need::Refused(refused) if same(&held, &refused.held));
+        // A new one is not refused for its age: renewed again and again, it would be at the job's will.
+        let is_new = self.known().renewed.is_some_and(|when| when.elapsed() < LONG_PAUSE);
         match &self.oauth {
-            Some(oauth) if is_refused || is_past(self.due(&held)) => {
-                broker::renew(self, oauth, keeper, held).await
+            Some(oauth) if (is_refused && !is_new) || is_past(self.due(&held)) => {
+                let held = broker::renew(self, oauth, keeper, held).await?;
+                self.known().renewed = Some(Instant::now());
+                Ok(held)
             }
             _ => Ok(held),
         }
