@@ -1,6 +1,5 @@
 //! Bodies on their way through. Nothing is collected: a frame that came goes on.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -37,7 +36,7 @@ pub(crate) struct RequestBody {
     /// What is left of a piece that is being decoded, if the body is.
     decoding: Option<Box<(Decoder, Bytes)>>,
     /// What is known already and goes last: all there is of a body that is sent again.
-    pieces: VecDeque<Bytes>,
+    known: Bytes,
     /// What has gone through, if it may be sent again.
     copy: Option<Copy>,
     /// Signs the chunks of the body again.
@@ -58,16 +57,16 @@ impl RequestBody {
             vault,
             held: None,
             decoding: None,
-            pieces: VecDeque::new(),
+            known: Bytes::new(),
             copy: None,
             chunks: None,
         }
     }
 
-    /// A body of these pieces.
-    pub(crate) fn of(pieces: Vec<Bytes>, vault: Arc<Vault>) -> RequestBody {
+    /// A body of these bytes.
+    pub(crate) fn of(bytes: Bytes, vault: Arc<Vault>) -> RequestBody {
         let mut body = RequestBody::new(None, vault);
-        body.pieces = pieces.into_iter().filter(|piece| !piece.is_empty()).collect();
+        body.known = bytes;
         body
     }
 
@@ -104,7 +103,7 @@ impl RequestBody {
 
     /// The same body once more, if there is nothing in it.
     pub(crate) fn again(&self) -> Option<RequestBody> {
-        let is_empty = self.inner.is_none() && self.held.is_none() && self.pieces.is_empty();
+        let is_empty = self.inner.is_none() && self.held.is_none() && self.known.is_empty();
         is_empty.then(|| RequestBody::new(None, self.vault.clone()))
     }
 
@@ -165,8 +164,7 @@ impl Body for RequestBody {
         if self.decoding.is_some() {
             return SizeHint::default();
         }
-        let held = self.held.iter().map(|(held, _)| held).chain(&self.pieces);
-        let held: u64 = held.map(|piece| piece.len() as u64).sum();
+        let held = self.held.as_ref().map_or(0, |(held, _)| held.len() as u64) + self.known.len() as u64;
         let held = held + self.chunks.as_ref().map_or(0, |chunks| chunks.pending() as u64);
         let rest = self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
         let mut hint = SizeHint::new();
@@ -182,7 +180,7 @@ impl RequestBody {
     fn is_over(&self) -> bool {
         self.held.is_none()
             && self.decoding.is_none()
-            && self.pieces.is_empty()
+            && self.known.is_empty()
             && self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
@@ -195,7 +193,8 @@ impl RequestBody {
                 return Poll::Ready(Some(Ok(Frame::data(plain))));
             }
             let Some(inner) = &mut self.inner else {
-                return Poll::Ready(self.pieces.pop_front().map(|piece| Ok(Frame::data(piece))));
+                let known = Some(std::mem::take(&mut self.known)).filter(|known| !known.is_empty());
+                return Poll::Ready(known.map(|known| Ok(Frame::data(known))));
             };
             let frame = ready!(Pin::new(&mut *inner).poll_frame(context)).transpose()?;
             if frame.is_none() || inner.is_end_stream() {

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::Frame;
 
 /// The most that one body may take up.
@@ -19,8 +19,7 @@ pub(crate) struct Room(AtomicUsize);
 pub(super) struct Copy(Arc<Mutex<Kept>>);
 
 struct Kept {
-    pieces: Vec<Bytes>,
-    bytes: usize,
+    bytes: BytesMut,
     state: State,
     room: Arc<Room>,
 }
@@ -53,7 +52,7 @@ impl Room {
 impl Copy {
     pub(super) fn new(room: Arc<Room>, is_whole: bool) -> Copy {
         let state = if is_whole { State::Whole } else { State::UnderWay };
-        Copy(Arc::new(Mutex::new(Kept { pieces: Vec::new(), bytes: 0, state, room })))
+        Copy(Arc::new(Mutex::new(Kept { bytes: BytesMut::new(), state, room })))
     }
 
     /// Takes note of one frame.
@@ -64,9 +63,9 @@ impl Copy {
         }
         match frame.map(|frame| frame.data_ref()) {
             None => {}
-            Some(Some(data)) if kept.bytes + data.len() <= ONE && kept.room.take(data.len()) => {
-                kept.bytes += data.len();
-                kept.pieces.push(data.clone());
+            // Copied: a piece of one byte keeps all alive that was read with it.
+            Some(Some(data)) if kept.bytes.len() + data.len() <= ONE && kept.room.take(data.len()) => {
+                kept.bytes.extend_from_slice(data);
             }
             Some(_) => {
                 kept.empty();
@@ -80,16 +79,15 @@ impl Copy {
     }
 
     /// The body, if all of it is there.
-    pub(super) fn whole(&self) -> Option<Vec<Bytes>> {
+    pub(super) fn whole(&self) -> Option<Bytes> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (kept.state == State::Whole).then(|| kept.pieces.clone())
+        (kept.state == State::Whole).then(|| kept.bytes.clone().freeze())
     }
 }
 
 impl Kept {
     fn empty(&mut self) {
-        self.pieces.clear();
-        self.room.give_back(std::mem::take(&mut self.bytes));
+        self.room.give_back(std::mem::take(&mut self.bytes).len());
     }
 }
 
@@ -108,6 +106,15 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_holds_what_went_through_and_not_the_memory_around_it() {
+        let read = Bytes::from(vec![1; ONE]);
+        let copy = Copy::new(Arc::default(), false);
+        copy.add(Some(&Frame::data(read.slice(..1))), true);
+        assert!(read.is_unique());
+        assert_eq!(copy.whole().unwrap(), &read[..1]);
+    }
+
+    #[test]
     fn a_copy_is_whole_or_nothing_and_gives_its_room_back() {
         let room = Arc::new(Room::default());
         let left = || room.0.load(Ordering::Relaxed);
@@ -116,7 +123,7 @@ mod tests {
         copy.add(Some(&data(10)), false);
         assert!(copy.whole().is_none());
         copy.add(Some(&data(5)), true);
-        assert_eq!((copy.whole().unwrap().len(), left()), (2, all - 15));
+        assert_eq!((copy.whole().unwrap().len(), left()), (15, all - 15));
         drop(copy);
         assert_eq!(left(), all);
 

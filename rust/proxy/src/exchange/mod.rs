@@ -203,8 +203,8 @@ impl Outbound<'_> {
         let Some(vault) = job.keeper.refused(&vault, &first.swapped.names, sent).await? else {
             return Ok(first);
         };
-        let Some(pieces) = copy.whole() else { return Ok(first) };
-        let body = RequestBody::of(pieces, vault.clone());
+        let Some(body) = copy.whole() else { return Ok(first) };
+        let body = RequestBody::of(body, vault.clone());
         self.send(&vault, headers, uri, body, record).await
     }
 

@@ -126,7 +126,7 @@ async fn ask(keeper: &Keeper, oauth: &OAuth, refresh: &SecretString) -> Result<T
             .parse::<Uri>()
             .map_err(|error| unreachable(format!("has no such path: {error}")))?,
         headers,
-        body: RequestBody::of(vec![Bytes::copy_from_slice(body.as_bytes())], keeper.vault()),
+        body: RequestBody::of(Bytes::copy_from_slice(body.as_bytes()), keeper.vault()),
         protocol: Protocol::Negotiated,
     };
     let guard = Guard { policy: &keeper.policy, request: &request };
