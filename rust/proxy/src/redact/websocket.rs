@@ -46,6 +46,9 @@ struct Header {
     length: u64,
 }
 
+/// Frames that wait behind one whose payload is held back; a server that sends more means harm.
+const MOST_WAITING: usize = 4096;
+
 impl Frames {
     pub(crate) fn new(needles: Arc<Needles>) -> Frames {
         let splicer = Splicer::new(Arc::clone(&needles), StandIn::Fitted);
@@ -63,7 +66,11 @@ impl Frames {
         while !rest.is_empty() && !self.is_refused() {
             rest = self.read(rest);
         }
-        self.drain()
+        let clean = self.drain();
+        if self.queue.len() > MOST_WAITING {
+            self.reading = Reading::Refused;
+        }
+        clean
     }
 
     /// The connection has closed: gives what was held back.

@@ -54,6 +54,21 @@ fn whole_messages_of_every_length() {
 }
 
 #[test]
+fn frames_without_end_behind_a_held_one_are_not_kept() {
+    for (what, endless) in
+        [("pieces of nothing", frame(CONTINUATION, b"")), ("pings", frame(FIN | PING, b"?"))]
+    {
+        let mut redactor = redactor_of_frames(LONGER);
+        redactor.feed(&frame(TEXT, &SECRET.as_bytes()[..10]));
+        let fed = (0..100_000).find(|_| {
+            redactor.feed(&endless);
+            redactor.is_refused()
+        });
+        assert!(fed.is_some_and(|fed| fed > 1000), "{what}: {fed:?}");
+    }
+}
+
+#[test]
 fn a_dummy_of_another_length_is_fitted() {
     let short = "short-dummyxxxxxxxxxxxxxx";
     for (dummy, fitted) in [(LONGER, &LONGER[..SECRET.len()]), ("short-dummy", short)] {
