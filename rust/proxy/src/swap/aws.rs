@@ -269,8 +269,12 @@ impl Spoken {
         let parameters =
             ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-SignedHeaders", "X-Amz-Signature", "X-Amz-Date"];
         let names = query.split('&').map(|part| part.split_once('=').map_or(part, |(name, _)| name));
+        let is_one = |name: &&str| {
+            let name = super::query::decode(name);
+            parameters.iter().any(|known| known.eq_ignore_ascii_case(&name))
+        };
         // Which of two a server reads is anybody's guess.
-        let repeated = names.clone().filter(|name| parameters.contains(name)).count() > parameters.len();
+        let repeated = names.filter(is_one).count() > parameters.len();
         let of = |name: &str| parameter(query, name).unwrap_or_default();
         let [algorithm, credential, names, signature, date] = parameters.map(of);
         if repeated {

@@ -256,6 +256,33 @@ fn a_presigned_url_is_signed_as_documented() {
     assert_eq!(refused(PRESIGNED, &[("authorization", &authorization)]), Reason::ForeignCredential);
 }
 
+#[test]
+fn a_parameter_of_the_signature_is_there_once_however_it_is_written() {
+    let (host, scope) = ("examplebucket.s3.amazonaws.com", "20130524/us-east-1/s3/aws4_request");
+    // The job has all it needs to sign such a URL with its dummies.
+    let signed = |more: &str| {
+        let (base, _) = PRESIGNED.split_once("&X-Amz-Signature=").unwrap();
+        let Asked { uri, headers, .. } = asked("GET", &format!("{base}{more}"), &[]);
+        let names = ["host".to_owned()];
+        let signed =
+            Signed { method: "GET", uri: &uri, headers: &headers, names: &names, host, host_and_port: host };
+        let canonical = Reading::all(&uri, false)[0].of(&signed);
+        let hash = sha256(format!("{canonical}UNSIGNED-PAYLOAD").as_bytes());
+        let to_sign = format!("{ALGORITHM}\n20130524T000000Z\n{scope}\n{hash}");
+        let signature = SigningKey::derive(S3.1, scope).sign(&to_sign);
+        send(
+            keys(S3, OURS),
+            &mut asked("GET", &format!("{base}{more}&X-Amz-Signature={signature}"), &[]),
+            b"",
+        )
+    };
+    assert!(signed("").is_ok() && signed("&x-id=GetObject").is_ok());
+    for twin in ["X%2DAmz-Credential=x", "x-amz-credential=x", "X-Amz-%53ignature=x", "X%2dAmz-Date=x"] {
+        let refused = signed(&format!("&{twin}")).expect_err(twin);
+        assert_eq!(refused.reason, Reason::ForeignCredential, "{twin}");
+    }
+}
+
 /// The documentation's upload of 65 KiB in chunks of 64 KiB.
 fn upload(trailers: bool) -> (Asked, Vec<u8>) {
     let (word, names, seed) = match trailers {
