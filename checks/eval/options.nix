@@ -111,7 +111,7 @@ in
       [
         spec.name
         spec.command
-        (lib.length spec.rules > 1 && lib.head spec.rules == "api.anthropic.com")
+        (lib.elem "api.anthropic.com" (lib.init spec.rules))
         (lib.last spec.rules)
         (lib.head spec.credentials)
       ];

@@ -14,6 +14,27 @@ fn every_preset_is_a_specification_of_its_own_name() {
 }
 
 #[test]
+fn a_login_of_claude_code_makes_no_keys_from_inside() {
+    let policy = policy::Policy::new(JailSpec::find("claude", &[]).unwrap().rules).unwrap();
+    let decide = |method: &str, path: &str| {
+        policy.decide(&policy::Request {
+            scheme: policy::Scheme::Https,
+            authority: &"api.anthropic.com:443".parse().unwrap(),
+            method,
+            path: &policy::RequestPath::of_target(path),
+            query: "",
+            websocket: false,
+        })
+    };
+    for path in ["/api/oauth/claude_cli/create_api_key", "//api/oauth/claude_cli/create_api_key"] {
+        assert!(matches!(decide("POST", path), policy::Decision::Deny { .. }), "{path}");
+    }
+    for (method, path) in [("POST", "/v1/messages"), ("GET", "/api/oauth/claude_cli/roles"), ("HEAD", "/")] {
+        assert!(matches!(decide(method, path), policy::Decision::Allow { .. }), "{path}");
+    }
+}
+
+#[test]
 fn an_unknown_field_is_named_with_its_place() {
     let text = r#"{"version":1,"name":"x","credentials":[{"variable":"A","sources":["env:A"],"hosts":["a.example"],"host":1}]}"#;
     let error = refused(text);
