@@ -181,6 +181,8 @@ pub struct Limits {
     pub header_bytes: usize,
     /// Streams of one HTTP/2 connection.
     pub streams: u32,
+    /// Requests of the job that wait for an answer at once; each holds its head, and heads can be large.
+    pub requests: usize,
     /// How long a connection may stay without a request, a handshake without progress.
     pub idle: Duration,
     /// How long a name look-up and a connection to the outside may take.
@@ -193,6 +195,7 @@ impl Default for Limits {
             connections: 1024,
             header_bytes: 64 * 1024,
             streams: 256,
+            requests: 2048,
             idle: Duration::from_secs(120),
             dial: Duration::from_secs(20),
         }

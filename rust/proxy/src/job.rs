@@ -31,6 +31,8 @@ pub(crate) struct Job {
     pub(crate) password: Option<SecretString>,
     /// `/`, for what has no path.
     pub(crate) root: RequestPath,
+    /// One place per request that waits for an answer.
+    pub(crate) requests: Semaphore,
     /// One place per push that is being read.
     pub(crate) pushes: Arc<Semaphore>,
     /// One place per body that is read whole before it is signed.

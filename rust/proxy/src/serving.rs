@@ -106,6 +106,7 @@ impl Current {
             names: lasting.names.clone(),
             password: lasting.password.clone(),
             root: RequestPath::parse("/")?,
+            requests: Semaphore::new(lasting.limits.requests.min(Semaphore::MAX_PERMITS)),
             pushes: Arc::new(Semaphore::new(PUSHES)),
             whole_bodies: Arc::new(Semaphore::new(WHOLE_BODIES)),
             closing,

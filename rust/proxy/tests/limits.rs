@@ -177,6 +177,40 @@ async fn one_connection_of_the_job_cannot_open_any_number_outside() {
 }
 
 #[tokio::test]
+async fn more_requests_at_once_than_allowed_are_told_so() {
+    // To one connection outside, as many as one likes: only the job's own bound is left.
+    let server = Server::https_with(&["a.test"], &["h2"], |request| async move {
+        if request.uri().path() == "/hold" {
+            std::future::pending::<()>().await;
+        }
+        text("")
+    })
+    .await;
+    let jail =
+        Jail::allow(&["a.test"]).to("a.test:443", &server).limits(|limits| limits.requests = 8).start();
+    let mut held = tokio::task::JoinSet::new();
+    for _ in 0..2 {
+        let Http::Two(sender) = jail.https("a.test:443", "a.test", "h2").await else { unreachable!() };
+        for _ in 0..4 {
+            let mut sender = sender.clone();
+            let request = Request::get("https://a.test/hold").body(Full::<Bytes>::default()).unwrap();
+            held.spawn(async move { sender.send_request(request).await.map(|answer| answer.status()) });
+        }
+    }
+    while server.requests() < 8 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for inside in ["h2", "http/1.1"] {
+        let got = jail.get("https://a.test/", inside).await;
+        assert_eq!((got.status, got.denied()), (429, Some("too-many")), "{inside}");
+    }
+    assert_eq!(server.requests(), 8);
+    held.shutdown().await;
+    let control = async { while jail.get("https://a.test/", "h2").await.status != 200 {} };
+    tokio::time::timeout(PATIENCE, control).await.expect("places come back");
+}
+
+#[tokio::test]
 async fn a_rapid_reset_ends_the_connection() {
     let server = Server::http_with(true, |_| async {
         std::future::pending::<()>().await;
