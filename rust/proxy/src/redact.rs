@@ -37,6 +37,8 @@ use websocket::Frames;
 /// Writes dummies over the secrets in one answer.
 pub struct Redactor {
     needles: Arc<Needles>,
+    /// Whether the job may ask for parts of what there is.
+    parts_pass: bool,
     /// What the head said, before it was changed.
     plan: OnceLock<Plan>,
 }
@@ -52,8 +54,8 @@ enum Format {
 }
 
 impl Redactor {
-    pub(crate) fn new(needles: Arc<Needles>) -> Redactor {
-        Redactor { needles, plan: OnceLock::new() }
+    pub(crate) fn new(needles: Arc<Needles>, parts_pass: bool) -> Redactor {
+        Redactor { needles, parts_pass, plan: OnceLock::new() }
     }
 
     /// Cleans the head of the answer and fits it to the cleaned body; call it before [`Redactor::body`] or
@@ -62,6 +64,9 @@ impl Redactor {
         let plan = self.plan.get_or_init(|| Plan::new(Some(status), headers, self.needles.same_length()));
         head::clean(&self.needles, headers);
         plan.adapt(headers);
+        if !self.parts_pass {
+            head::say_no_parts(headers);
+        }
     }
 
     /// Cleans the body of the answer and its trailers. The headers are looked at only if [`Redactor::head`] was not

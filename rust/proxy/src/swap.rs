@@ -148,9 +148,12 @@ impl Vault {
         names.extend(cookie::swap(headers, &credentials, tls)?);
         names.sort();
         names.dedup();
-        let redactor = self.redactor(own);
+        // The keys of AWS are not worth putting together from parts (the secret one is never sent), and clients of S3
+        // fetch large objects in parts without a look at what they get.
+        let parts_pass = credentials.iter().all(|sealed| sealed.is_for_signing());
+        let redactor = self.redactor(own, parts_pass);
         if redactor.is_some() {
-            plain_answers(headers);
+            plain_answers(headers, parts_pass);
         }
         // The signature is about what goes out: it comes last.
         let signing = match signed {
@@ -185,7 +188,7 @@ impl Vault {
         (0..self.credentials.len()).filter(|&index| is_own(&self.credentials[index])).collect()
     }
 
-    fn redactor(&self, mut own: Vec<usize>) -> Option<Redactor> {
+    fn redactor(&self, mut own: Vec<usize>, parts_pass: bool) -> Option<Redactor> {
         own.retain(|&index| self.credentials[index].credential.redact);
         if own.is_empty() {
             return None;
@@ -193,11 +196,11 @@ impl Vault {
         // A panic elsewhere cannot have left the map half written.
         let mut needles = self.needles.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(needles) = needles.get(&own) {
-            return Some(Redactor::new(Arc::clone(needles)));
+            return Some(Redactor::new(Arc::clone(needles), parts_pass));
         }
         let made = Arc::new(Needles::new(own.iter().flat_map(|&index| self.credentials[index].redacted())));
         needles.insert(own, Arc::clone(&made));
-        Some(Redactor::new(made))
+        Some(Redactor::new(made, parts_pass))
     }
 }
 
@@ -302,6 +305,11 @@ impl Sealed {
     /// Whether a request that this rule allowed may carry it.
     fn may_go_by(&self, rule: Option<RuleId>) -> bool {
         self.credential.rules.as_ref().is_none_or(|rules| rule.is_some_and(|rule| rules.contains(&rule)))
+    }
+
+    /// Whether it is one of the keys that AWS requests are signed with, and nothing else.
+    fn is_for_signing(&self) -> bool {
+        self.places().iter().all(|place| matches!(place, Place::Aws { .. }))
     }
 
     fn name(&self) -> &str {

@@ -56,11 +56,14 @@ impl Plan {
         if decodes || self.stand_in == StandIn::Exact {
             headers.remove(header::CONTENT_LENGTH);
         }
-        // `range` is not passed on, see `plain_answers`: say so.
-        if headers.contains_key(header::ACCEPT_RANGES) {
-            headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
-        }
         remove_digests(headers);
+    }
+}
+
+/// Where `range` is not passed on (see [`plain_answers`]).
+pub(super) fn say_no_parts(headers: &mut HeaderMap) {
+    if headers.contains_key(header::ACCEPT_RANGES) {
+        headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("none"));
     }
 }
 
@@ -87,11 +90,15 @@ pub(super) fn remove_digests(headers: &mut HeaderMap) {
 }
 
 /// Asks a server for an answer that can be searched: not compressed, not a part (a secret could lie across its
-/// border), not in another character set, no compression inside WebSocket or gRPC frames.
-pub(crate) fn plain_answers(headers: &mut HeaderMap) {
+/// border) unless parts pass, not in another character set, no compression inside WebSocket or gRPC frames.
+pub(crate) fn plain_answers(headers: &mut HeaderMap, parts_pass: bool) {
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    for name in [header::RANGE, header::IF_RANGE, header::ACCEPT_CHARSET, header::SEC_WEBSOCKET_EXTENSIONS] {
+    for name in [header::ACCEPT_CHARSET, header::SEC_WEBSOCKET_EXTENSIONS] {
         headers.remove(name);
+    }
+    if !parts_pass {
+        headers.remove(header::RANGE);
+        headers.remove(header::IF_RANGE);
     }
     headers.remove("a-im");
     for name in ACCEPT_MESSAGE_ENCODING {

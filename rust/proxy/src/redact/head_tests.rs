@@ -91,7 +91,7 @@ fn servers_are_asked_for_what_can_be_searched() {
         ("range", "bytes=5-"),
         ("sec-websocket-extensions", "permessage-deflate"),
     ]);
-    plain_answers(&mut asked);
+    plain_answers(&mut asked, false);
     let expected = [
         ("accept", "text/plain"),
         ("accept-encoding", "identity"),
@@ -101,7 +101,7 @@ fn servers_are_asked_for_what_can_be_searched() {
     assert_eq!(asked, headers(&expected));
     // Servers may compress for a client that does not say what it accepts.
     let mut silent = HeaderMap::new();
-    plain_answers(&mut silent);
+    plain_answers(&mut silent, false);
     assert_eq!(silent, headers(&[("accept-encoding", "identity")]));
 }
 

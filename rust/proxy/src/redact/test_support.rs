@@ -17,7 +17,7 @@ pub(super) const SAME: &str = "tok_live_aaaaBBBBccccDDDD";
 pub(super) const LONGER: &str = "dummy-aaaaBBBBccccDDDDeeeeFFFFgggg";
 
 pub(super) fn redactor(dummy: &str) -> Redactor {
-    Redactor::new(Arc::new(Needles::new([(SECRET, dummy)])))
+    Redactor::new(Arc::new(Needles::new([(SECRET, dummy)])), false)
 }
 
 pub(super) fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {

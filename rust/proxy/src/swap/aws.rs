@@ -394,7 +394,7 @@ impl Found {
             }
             (Form::Headers, None) => {}
         }
-        // What is not sent cannot be signed: `range` and its like are taken off where answers are searched.
+        // What is not sent cannot be signed: some headers are taken off where answers are searched.
         let is_sent = |name: &&String| *name == "host" || headers.contains_key(name.as_str());
         let names: Vec<String> = self.names.iter().filter(is_sent).cloned().collect();
         let signed = Signed {

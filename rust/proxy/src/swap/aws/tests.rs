@@ -228,6 +228,38 @@ fn the_requests_of_s3_are_signed_as_documented() {
     }
 }
 
+#[test]
+fn parts_of_objects_can_be_asked_for() {
+    let redacted = |mut credentials: Vec<Credential>| {
+        credentials.iter_mut().for_each(|credential| credential.redact = true);
+        credentials
+    };
+    let authorization = s3(
+        "host;range;x-amz-content-sha256;x-amz-date",
+        "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41",
+    );
+    let lines = [
+        S3_DATE,
+        ("x-amz-content-sha256", EMPTY),
+        ("range", "bytes=0-9"),
+        ("authorization", authorization.as_str()),
+    ];
+    let url = "https://examplebucket.s3.amazonaws.com/test.txt";
+    let answered = |credentials: Vec<Credential>| {
+        let mut request = asked("GET", url, &lines);
+        let redactor = send(credentials, &mut request, b"").unwrap().redactor.unwrap();
+        let mut answer = HeaderMap::new();
+        answer.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        redactor.head(http::StatusCode::PARTIAL_CONTENT, &mut answer);
+        (request.headers.contains_key(header::RANGE), answer[header::ACCEPT_RANGES] == "bytes")
+    };
+    assert_eq!(answered(redacted(keys(S3, OURS))), (true, true));
+    // What could come back in halves is searched for in whole answers.
+    let mut more = keys(S3, OURS);
+    more.push(credential("T", "a-dummy-of-something-else", "a-token-of-something-else", "header:x-token"));
+    assert_eq!(answered(redacted(more)), (false, false));
+}
+
 const PRESIGNED: &str = "https://examplebucket.s3.amazonaws.com/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256\
      &X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20130524T000000Z\
      &X-Amz-Expires=86400&X-Amz-SignedHeaders=host\
