@@ -5,6 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use policy::{Authority, Host};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -22,6 +23,9 @@ use crate::{ServeError, config, tls};
 
 /// How long one address may keep the next waiting (RFC 8305).
 const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Seconds after which a connection without a byte is asked whether it lives, and between such questions.
+const QUIET: u32 = 30;
 
 /// Makes connections.
 pub(super) struct Dialer {
@@ -190,7 +194,21 @@ async fn connect(address: SocketAddr) -> io::Result<(TcpStream, SocketAddr)> {
     #[allow(clippy::disallowed_methods, reason = "this is the place: the address passed the guard")]
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
+    watch(&stream)?;
     Ok((stream, address))
+}
+
+/// The job's own watching (TCP keep-alive) ends at us: without ours it would wait for ever behind a path that died
+/// without a word.
+fn watch(stream: &TcpStream) -> io::Result<()> {
+    setsockopt(stream, sockopt::KeepAlive, &true)?;
+    #[cfg(target_os = "linux")]
+    setsockopt(stream, sockopt::TcpKeepIdle, &QUIET)?;
+    #[cfg(target_os = "macos")]
+    setsockopt(stream, sockopt::TcpKeepAlive, &QUIET)?;
+    setsockopt(stream, sockopt::TcpKeepInterval, &QUIET)?;
+    setsockopt(stream, sockopt::TcpKeepCount, &3)?;
+    Ok(())
 }
 
 /// Keeps the resolver's order within a family and starts with the family that it prefers.
@@ -216,6 +234,8 @@ fn server_name(host: &Host) -> Result<ServerName<'static>, String> {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::socket::getsockopt;
+
     use super::*;
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
@@ -228,6 +248,15 @@ mod tests {
             take_turns(addresses(&["[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8::3]:1", "192.0.2.1:1"]));
         let expected = addresses(&["[2001:db8::1]:1", "192.0.2.1:1", "[2001:db8::2]:1", "[2001:db8::3]:1"]);
         assert_eq!(Vec::from(turns), expected);
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_watched() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (stream, _) = connect(server.local_addr().unwrap()).await.unwrap();
+        assert!(getsockopt(&stream, sockopt::KeepAlive).unwrap());
+        #[cfg(target_os = "linux")]
+        assert_eq!(getsockopt(&stream, sockopt::TcpKeepIdle).unwrap(), QUIET);
     }
 
     #[tokio::test]
