@@ -4,10 +4,12 @@ mod body;
 mod copy;
 mod headers;
 mod record;
+mod refused;
 mod signed;
 mod upgrade;
 
 use body::Unread;
+use refused::Refused;
 
 pub(crate) use body::{AnswerBody, RequestBody, UnderWay};
 pub(crate) use copy::Room;
@@ -24,13 +26,13 @@ use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use policy::{Reason, RequestPath, RuleId, Scheme};
 
-use crate::authority_bind::{Binding, Misdirected};
-use crate::denial::{self, Denial};
+use crate::authority_bind::Binding;
+use crate::denial::Denial;
 use crate::git::{self, Discovery};
 use crate::job::{Job, Place, Verdict};
-use crate::keeper::{OwnRefusal, Unrenewed, own_refresh};
+use crate::keeper::own_refresh;
 use crate::swap::{Asking, Swapped, Vault};
-use crate::upstream::{Ahead, Guard, Outgoing, Protocol, UpstreamError};
+use crate::upstream::{Ahead, Guard, Outgoing, Protocol};
 
 /// One connection of the job on which requests arrive.
 pub(crate) struct Session {
@@ -39,14 +41,6 @@ pub(crate) struct Session {
     /// The connection to the outside that was started while the job was shaking hands.
     pub(crate) ahead: Option<Ahead>,
     pub(crate) place: Place,
-}
-
-/// Why a request gets an answer of ours.
-enum Refused {
-    Denied(Denial),
-    Push(git::Report),
-    Failed(UpstreamError),
-    Unrenewed(Unrenewed),
 }
 
 /// Serves one request. There is always an answer.
@@ -70,27 +64,7 @@ pub(crate) async fn answer(session: &Session, mut request: Request<Incoming>) ->
         Err(Refused::Denied(denial)) => has_body || denial.reason == Reason::MalformedRequest,
         Err(_) => has_body,
     };
-    let mut response = match passed {
-        Ok(response) => response,
-        Err(Refused::Denied(denial)) => {
-            record.denied(denial.reason);
-            match discovery {
-                Some(discovery) => discovery.refuse(&denial),
-                None => denial.response(&record.asked()),
-            }
-        }
-        Err(Refused::Push(report)) => {
-            record.denied(report.reason);
-            record.rule(report.rule);
-            record.refs(report.refs.clone());
-            report.response()
-        }
-        Err(Refused::Unrenewed(problem)) => {
-            record.denied(Reason::CredentialExpired);
-            denial::unrenewed(&problem, &record.asked())
-        }
-        Err(Refused::Failed(error)) => denial::upstream_failed(&error, &record.asked()),
-    };
+    let mut response = passed.unwrap_or_else(|refused| refused.response(discovery, &mut record));
     if is_last && version < Version::HTTP_2 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -359,50 +333,4 @@ fn give_back(
     };
     headers::strip_answer(&mut head.headers);
     Ok(Response::from_parts(head, body))
-}
-
-impl From<Denial> for Refused {
-    fn from(denial: Denial) -> Refused {
-        Refused::Denied(denial)
-    }
-}
-
-impl From<git::Refused> for Refused {
-    fn from(refused: git::Refused) -> Refused {
-        match refused {
-            git::Refused::Denied(denial) => Refused::Denied(denial),
-            git::Refused::Reported(report) => Refused::Push(report),
-        }
-    }
-}
-
-impl From<Unrenewed> for Refused {
-    fn from(problem: Unrenewed) -> Refused {
-        Refused::Unrenewed(problem)
-    }
-}
-
-impl From<OwnRefusal> for Refused {
-    fn from(refusal: OwnRefusal) -> Refused {
-        match refusal {
-            OwnRefusal::Reason(reason) => Refused::Denied(reason.into()),
-            OwnRefusal::Unrenewed(problem) => Refused::Unrenewed(problem),
-        }
-    }
-}
-
-impl From<Misdirected> for Refused {
-    fn from(wrong: Misdirected) -> Refused {
-        Refused::Denied(Denial { status: wrong.status, reason: wrong.reason, hint: Some(wrong.hint) })
-    }
-}
-
-impl From<UpstreamError> for Refused {
-    fn from(error: UpstreamError) -> Refused {
-        match error {
-            UpstreamError::PrivateAddress(_) => Refused::Denied(Reason::PrivateAddress.into()),
-            UpstreamError::TooMany => Refused::Denied(Reason::TooMany.into()),
-            error => Refused::Failed(error),
-        }
-    }
 }
