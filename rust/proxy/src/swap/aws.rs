@@ -9,6 +9,7 @@
 mod canonical;
 mod chunks;
 mod signature;
+mod spoken;
 
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use policy::{Authority, Host, Reason};
@@ -18,6 +19,7 @@ use super::query::replace_query;
 use super::{AwsPart, Place, Refusal, Sealed, sensitive};
 use canonical::{Reading, Signed, parameter, with_parameters};
 use signature::SigningKey;
+use spoken::Spoken;
 
 pub(crate) use chunks::Chunks;
 pub(crate) use signature::sha256;
@@ -84,7 +86,6 @@ enum Payload {
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const CONTENT_HASH: &str = "x-amz-content-sha256";
 const SECURITY_TOKEN: &str = "x-amz-security-token";
-const DATE: &str = "x-amz-date";
 /// The parameters of presigned URLs, of this version and the one before.
 const QUERY_SLOTS: [&str; 3] = ["X-Amz-Credential", "X-Amz-Signature", "AWSAccessKeyId"];
 
@@ -92,7 +93,6 @@ const NOT_CHECKED: &str = "The request is not signed as the AWS keys of the jail
                            (Signature Version 4), and no header that a proxy takes off.";
 const NOT_SUPPORTED: &str = "Sign with AWS4-HMAC-SHA256: asymmetric signatures (SigV4A) and event streams cannot be \
                              signed again with the real key.";
-const TWICE: &str = "A request is signed in its headers or in its query, not in both.";
 
 impl KeySet {
     /// The sets that the credentials' places make up.
@@ -221,97 +221,6 @@ pub(super) fn take(
         headers.remove(header::AUTHORIZATION);
     }
     Ok(Some(found))
-}
-
-/// What a request says of its signature.
-struct Spoken {
-    id: String,
-    scope: String,
-    date: String,
-    names: Vec<String>,
-    signature: String,
-}
-
-impl Spoken {
-    fn read(headers: &HeaderMap, query: &str, in_query: bool) -> Result<Option<(Form, Spoken)>, Refusal> {
-        let mut values = headers.get_all(header::AUTHORIZATION).iter();
-        let value =
-            values.next().and_then(|value| value.to_str().ok()).filter(|text| text.starts_with("AWS4-"));
-        let single = values.next().is_none();
-        match (value, in_query) {
-            (None, false) => Ok(None),
-            (Some(_), true) => Err(Refusal::with_hint(Reason::ForeignCredential, TWICE)),
-            (Some(value), false) if single => {
-                let date = headers.get(DATE).and_then(|date| date.to_str().ok()).unwrap_or_default();
-                Spoken::in_header(value, date).map(|spoken| Some((Form::Headers, spoken)))
-            }
-            (Some(_), false) => Err(Reason::ForeignCredential.into()),
-            (None, true) => Spoken::in_query(query).map(|spoken| Some((Form::Query, spoken))),
-        }
-    }
-
-    fn in_header(value: &str, date: &str) -> Result<Spoken, Refusal> {
-        let (algorithm, rest) = value.split_once(' ').unwrap_or((value, ""));
-        let field = |name: &str| {
-            rest.split(',').filter_map(|part| part.trim().split_once('=')).find(|(known, _)| *known == name)
-        };
-        let field = |name: &str| field(name).map(|(_, value)| value.to_owned()).unwrap_or_default();
-        Spoken::new(
-            algorithm,
-            &field("Credential"),
-            &field("SignedHeaders"),
-            field("Signature"),
-            date.to_owned(),
-        )
-    }
-
-    fn in_query(query: &str) -> Result<Spoken, Refusal> {
-        let parameters =
-            ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-SignedHeaders", "X-Amz-Signature", "X-Amz-Date"];
-        let names = query.split('&').map(|part| part.split_once('=').map_or(part, |(name, _)| name));
-        let is_one = |name: &&str| {
-            let name = super::query::decode(name);
-            parameters.iter().any(|known| known.eq_ignore_ascii_case(&name))
-        };
-        // Which of two a server reads is anybody's guess.
-        let repeated = names.filter(is_one).count() > parameters.len();
-        let of = |name: &str| parameter(query, name).unwrap_or_default();
-        let [algorithm, credential, names, signature, date] = parameters.map(of);
-        if repeated {
-            return Err(Reason::ForeignCredential.into());
-        }
-        Spoken::new(&algorithm, &credential, &names, signature, date)
-    }
-
-    fn new(
-        algorithm: &str,
-        credential: &str,
-        names: &str,
-        signature: String,
-        date: String,
-    ) -> Result<Spoken, Refusal> {
-        let refused = Refusal::with_hint(Reason::ForeignCredential, NOT_CHECKED);
-        if algorithm.starts_with("AWS4-ECDSA") {
-            return Err(Refusal::with_hint(Reason::ForeignCredential, NOT_SUPPORTED));
-        }
-        let (id, scope) = credential.split_once('/').ok_or(refused)?;
-        let parts: Vec<&str> = scope.split('/').collect();
-        let is_scope =
-            matches!(parts[..], [day, _, _, "aws4_request"] if date.starts_with(day) && day.len() == 8);
-        // The date goes into what is signed: it must not bring lines of its own.
-        let is_date = date.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        let names: Vec<String> = names.split(';').map(str::to_owned).collect();
-        let is_name = |name: &String| {
-            !name.is_empty()
-                && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.'))
-        };
-        let is_whole =
-            is_scope && is_date && names.iter().all(is_name) && names.iter().any(|name| name == "host");
-        if algorithm != ALGORITHM || !is_whole || signature.len() != 64 {
-            return Err(refused);
-        }
-        Ok(Spoken { id: id.to_owned(), scope: scope.to_owned(), date, names, signature })
-    }
 }
 
 /// The real session token, where the request has the dummy of one.
