@@ -1,4 +1,4 @@
-//! Query parameters that a credential declares.
+//! Query parameters that a credential declares, and those that stand for well-known headers.
 
 use http::Uri;
 use http::uri::PathAndQuery;
@@ -7,6 +7,10 @@ use policy::Reason;
 use super::stray::decode_percent;
 use super::{Place, Refusal, Sealed};
 use crate::redact::percent;
+
+/// What servers take for `Authorization` (RFC 6750, section 2.3) and `private-token`: slots of every credential, as these
+/// headers are.
+const WELL_KNOWN: [&str; 3] = ["access_token", "oauth_token", "private_token"];
 
 /// Puts the secrets into the parameters that hold a dummy; gives the names of the credentials that were used.
 pub(super) fn swap(uri: &mut Uri, own: &[&Sealed], tls: bool) -> Result<Vec<String>, Refusal> {
@@ -20,14 +24,20 @@ pub(super) fn swap(uri: &mut Uri, own: &[&Sealed], tls: bool) -> Result<Vec<Stri
             let same = |place: &Place| match place {
                 Place::Query(parameter) if exactly => parameter == name,
                 Place::Query(parameter) => parameter.eq_ignore_ascii_case(name),
+                Place::WellKnown => exactly && WELL_KNOWN.contains(&name),
                 _ => false,
             };
             own.iter().copied().filter(|sealed| sealed.places().iter().any(same)).collect()
         };
+        let could_be_for = |name: &str| match WELL_KNOWN.iter().any(|known| known.eq_ignore_ascii_case(name))
+        {
+            true => own.to_vec(),
+            false => declares(name, false),
+        };
         // Some servers take `;` for `&`, some take any case.
         let hidden = pair.split(';').skip(1).map(|part| part.split('=').next().unwrap_or_default());
-        let mut for_them: Vec<&Sealed> = declares(&decode(name), false);
-        for_them.extend(hidden.flat_map(|name| declares(&decode(name), false)));
+        let mut for_them: Vec<&Sealed> = could_be_for(&decode(name));
+        for_them.extend(hidden.flat_map(|name| could_be_for(&decode(name))));
         if for_them.is_empty() {
             pairs.push(pair.to_owned());
             continue;

@@ -29,6 +29,10 @@ const NO_PASSWORDS: [&str; 5] = ["", "x", "X", "x-oauth-basic", "api_token"];
 const NOT_SO: &str =
     "The credential does not go there, or not in this form; `jail explain URL` says where it goes.";
 
+/// What stands before a key among the subprotocols of a WebSocket, by OpenAI and Kubernetes: programs in browsers can set
+/// no other header. Elsewhere keys have better places, so that none gets a secret here.
+const SUBPROTOCOL_KEYS: [&str; 2] = ["openai-insecure-api-key.", "base64url.bearer.authorization.k8s.io."];
+
 /// Clients pad or do not.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -39,6 +43,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 pub(super) fn swap(headers: &mut HeaderMap, own: &[&Sealed], tls: bool) -> Result<Vec<String>, Refusal> {
     let slots = SlotNames::new(own);
     slots.refuse_look_alikes(headers)?;
+    refuse_subprotocol_keys(headers, own)?;
     let mut names = Vec::new();
     for slot in &slots.0 {
         let mut values = headers.get_all(slot).iter();
@@ -59,6 +64,18 @@ pub(super) fn swap(headers: &mut HeaderMap, own: &[&Sealed], tls: bool) -> Resul
         }
     }
     Ok(names)
+}
+
+fn refuse_subprotocol_keys(headers: &HeaderMap, own: &[&Sealed]) -> Result<(), Refusal> {
+    let holds_key = |value: &HeaderValue| {
+        let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        text.split(',').any(|member| SUBPROTOCOL_KEYS.iter().any(|key| member.trim().starts_with(key)))
+    };
+    let is_lax = own.iter().all(|sealed| sealed.credential.allow_foreign);
+    if !is_lax && headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().any(holds_key) {
+        return Err(Refusal::with_hint(Reason::ForeignCredential, NOT_SO));
+    }
+    Ok(())
 }
 
 impl SlotNames {
