@@ -146,7 +146,17 @@ async fn a_method_override_needs_the_overriding_method_allowed() {
             .unwrap();
         assert_eq!(jail.send(request, "h2").await.status, status, "{method}");
     }
-    assert_eq!(server.requests(), 1);
+    for (query, status) in [
+        ("_method=DELETE", 403),
+        ("a=b&_METHOD=delete", 403),
+        ("%24httpMethod=PATCH", 403),
+        ("a=b;_method=PUT", 403),
+        ("_method=GET&my_method=DELETE", 200),
+    ] {
+        let request = Request::post(format!("https://api.test/?{query}")).body(Full::default()).unwrap();
+        assert_eq!(jail.send(request, "h2").await.status, status, "{query}");
+    }
+    assert_eq!(server.requests(), 2);
 }
 
 #[tokio::test]

@@ -251,7 +251,7 @@ fn read_target(head: &Parts) -> (RequestPath, PathAndQuery) {
     (RequestPath::of_target(target.as_str()), target)
 }
 
-/// Asks the policy about the method, and about every method that a header asks the server to take instead. The rule is
+/// Asks the policy about the method, and about every method that a header or a parameter asks the server to take instead. The rule is
 /// that of the method itself.
 fn decide(
     session: &Session,
@@ -274,7 +274,7 @@ fn decide(
             }
         }
     };
-    for method in headers::overriding_methods(headers) {
+    for method in headers::overriding_methods(headers, asked.query) {
         if ask(&method)? == Verdict::Push && asked.method != method {
             return Err(Denial {
                 hint: Some("a push is sent by POST, not by a header that stands for it"),
