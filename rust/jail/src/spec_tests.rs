@@ -35,6 +35,19 @@ fn a_login_of_claude_code_makes_no_keys_from_inside() {
 }
 
 #[test]
+fn no_key_but_the_jail_s_own_goes_to_google_in_a_query() {
+    for (name, variable) in [("gemini", "GEMINI_API_KEY"), ("opencode", "GOOGLE_GENERATIVE_AI_API_KEY")] {
+        let spec = JailSpec::find(name, &[]).unwrap();
+        let credential = spec.credentials.iter().find(|known| known.variable == variable).unwrap();
+        let places = credential.places().unwrap();
+        // The parameters that Google's servers take for `x-goog-api-key`.
+        for place in ["well-known", "query:key", "query:$key"] {
+            assert!(places.contains(&place.parse().unwrap()), "{name}: {place}");
+        }
+    }
+}
+
+#[test]
 fn an_unknown_field_is_named_with_its_place() {
     let text = r#"{"version":1,"name":"x","credentials":[{"variable":"A","sources":["env:A"],"hosts":["a.example"],"host":1}]}"#;
     let error = refused(text);
