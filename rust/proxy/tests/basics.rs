@@ -160,6 +160,35 @@ async fn a_method_override_needs_the_overriding_method_allowed() {
 }
 
 #[tokio::test]
+async fn a_path_override_needs_the_overriding_path_allowed() {
+    let server = Server::https(&["api.test"], &["h2"]).await;
+    let jail = Jail::allow(&["GET,POST https://api.test/ok/**", "DELETE https://api.test/ok/one"])
+        .to("api.test:443", &server)
+        .start();
+    for (name, path, status) in [
+        ("X-Original-URL", "/no", 403),
+        ("X-Rewrite-URL", "/no", 403),
+        ("X_Original_URL", "/no", 403),
+        ("X-Original-URL", "/ok/../no", 403),
+        ("X-Original-URL", "https://api.test/no", 403),
+        ("X-Original-URL", "/ok/other?no", 200),
+        ("X-Unrelated-URL", "/no", 200),
+    ] {
+        let request = Request::get("https://api.test/ok/x").header(name, path).body(Full::default()).unwrap();
+        assert_eq!(jail.send(request, "h2").await.status, status, "{name}: {path}");
+    }
+    // Each with each: the one method is allowed at one path, and not at the other.
+    let both = Request::post("https://api.test/ok/one")
+        .header("x-http-method-override", "DELETE")
+        .header("x-original-url", "/ok/two");
+    assert_eq!(jail.send(both.body(Full::default()).unwrap(), "h2").await.status, 403);
+    let many = (0..40).map(|number| format!("_method=M{number}")).collect::<Vec<_>>().join("&");
+    let got = jail.get(&format!("https://api.test/ok/x?{many}"), "h2").await;
+    assert_eq!((got.status, got.denied()), (400, Some("malformed-request")));
+    assert_eq!(server.requests(), 2);
+}
+
+#[tokio::test]
 async fn learning_lets_pass_and_says_so() {
     let server = Server::https(&["api.test"], &["h2"]).await;
     let jail = Jail::allow(&[]).deny_first("api.test/secret").to("api.test:443", &server).learn().start();

@@ -9,7 +9,6 @@ use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use policy::Reason;
 
 use crate::denial::Denial;
-use crate::swap::decode_form;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -18,12 +17,6 @@ const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
 
 /// By these the job knows that an answer is ours.
 const OURS: [&str; 2] = ["x-jail-deny", "x-jail-error"];
-
-/// Headers by which frameworks let a request stand for another method.
-const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
-
-/// Parameters of the query by which they do.
-const METHOD_PARAMETERS: [&str; 2] = ["_method", "$httpMethod"];
 
 /// What a `Connection` header of a request may name. Naming any other header asks a proxy to drop it, which is how
 /// credentials get lost or kept behind a proxy's back.
@@ -63,21 +56,6 @@ pub(super) fn refuse_ambiguous(headers: &HeaderMap) -> Result<(), Denial> {
         return refuse("the only Transfer-Encoding is chunked");
     }
     Ok(())
-}
-
-/// The methods that a request stands for beside its own. Many servers read `_` in a name as `-`.
-pub(super) fn overriding_methods(headers: &HeaderMap, query: &str) -> impl Iterator<Item = String> {
-    let named = headers
-        .iter()
-        .filter(|(name, _)| METHOD_OVERRIDES.contains(&name.as_str().replace('_', "-").as_str()))
-        .map(|(_, value)| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    let parameters = query.split(['&', ';']).filter_map(|parameter| parameter.split_once('='));
-    let asked = parameters.filter_map(|(name, value)| {
-        let name = decode_form(name);
-        let is_one = METHOD_PARAMETERS.iter().any(|known| known.eq_ignore_ascii_case(&name));
-        is_one.then(|| decode_form(value))
-    });
-    named.chain(asked).map(|method| method.trim().to_ascii_uppercase())
 }
 
 /// Takes off what is for us and not for the server. `Host` is set again when the request is written.

@@ -3,12 +3,14 @@
 mod body;
 mod copy;
 mod headers;
+mod overrides;
 mod record;
 mod refused;
 mod signed;
 mod upgrade;
 
 use body::Unread;
+use overrides::Overrides;
 use refused::Refused;
 
 pub(crate) use body::{AnswerBody, RequestBody, UnderWay};
@@ -251,38 +253,39 @@ fn read_target(head: &Parts) -> (RequestPath, PathAndQuery) {
     (RequestPath::of_target(target.as_str()), target)
 }
 
-/// Asks the policy about the method, and about every method that a header or a parameter asks the server to take instead. The rule is
-/// that of the method itself.
+/// Asks the policy about the request, and about all that a server could take it for. The rule is that of the request
+/// itself.
 fn decide(
     session: &Session,
     asked: &policy::Request<'_>,
     headers: &HeaderMap,
     record: &mut Record,
 ) -> Result<Verdict, Denial> {
-    let mut ask = |method: &str| {
-        let request = policy::Request { method, ..*asked };
-        match session.job.decide(&request) {
-            Ok(verdict) => {
-                if let Verdict::Pass(rule) = verdict {
-                    record.rule(rule);
-                }
-                Ok(verdict)
-            }
-            Err((reason, rule)) => {
+    let mut ask = |request: &policy::Request<'_>| match session.job.decide(request) {
+        Ok(verdict) => {
+            if let Verdict::Pass(rule) = verdict {
                 record.rule(rule);
-                Err(Denial::from(reason))
             }
+            Ok(verdict)
+        }
+        Err((reason, rule)) => {
+            record.rule(rule);
+            Err(Denial::from(reason))
         }
     };
-    for method in headers::overriding_methods(headers, asked.query) {
-        if ask(&method)? == Verdict::Push && asked.method != method {
-            return Err(Denial {
-                hint: Some("a push is sent by POST, not by a header that stands for it"),
-                ..Reason::MethodNotAllowed.into()
-            });
+    let overrides = Overrides::read(headers, asked.query)?;
+    for path in overrides.paths.iter().chain([asked.path]) {
+        for method in overrides.methods.iter().map(String::as_str).chain([asked.method]) {
+            let is_other = (method, path) != (asked.method, asked.path);
+            if is_other && ask(&policy::Request { method, path, ..*asked })? == Verdict::Push {
+                return Err(Denial {
+                    hint: Some("a push is sent by POST, not by something that stands for it"),
+                    ..Reason::MethodNotAllowed.into()
+                });
+            }
         }
     }
-    ask(asked.method)
+    ask(asked)
 }
 
 /// How to speak to the server. With TLS it has a say in it; without, the job has the only one.
