@@ -84,7 +84,7 @@ pub(crate) fn upstream_failed(error: &UpstreamError, asked: &Asked<'_>) -> Respo
         "path": asked.path,
         "hint": error.to_string(),
     });
-    answer(asked.method, StatusCode::BAD_GATEWAY, "x-jail-error", error.kind(), &body)
+    answer(asked.method, error.status(), "x-jail-error", error.kind(), &body)
 }
 
 fn answer(

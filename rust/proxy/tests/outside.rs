@@ -108,7 +108,7 @@ async fn a_silent_server_is_told() {
         .limits(|limits| limits.dial = Duration::from_millis(200))
         .start();
     let got = jail.get("https://a.test/", "h2").await;
-    assert_eq!((got.status, got.header("x-jail-error")), (502, Some("upstream-timeout")));
+    assert_eq!((got.status, got.header("x-jail-error")), (504, Some("upstream-timeout")));
 }
 
 #[tokio::test]

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use ::http::StatusCode;
 use policy::{Action, Authority, Decision, Reason, Request, RuleId, Scheme};
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
@@ -61,7 +60,7 @@ pub(super) async fn open(
         }
         Err(error) => {
             tracing::debug!(%error, "no tunnel");
-            record.answered(StatusCode::BAD_GATEWAY);
+            record.answered(error.status());
             Err(Failed::Upstream(error))
         }
     }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONNECTION, COOKIE, HOST, TE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version, uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, uri};
 use hyper::body::Incoming;
 use policy::{Authority, Host, Policy, RequestPath, Scheme};
 use tokio::net::TcpStream;
@@ -222,6 +222,13 @@ impl UpstreamError {
             UpstreamError::TooMany => "too-many",
             UpstreamError::Proxy(..) => "upstream-proxy",
             UpstreamError::Closed(..) => "upstream-closed",
+        }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            UpstreamError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            _ => StatusCode::BAD_GATEWAY,
         }
     }
 }
