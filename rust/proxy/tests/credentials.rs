@@ -12,8 +12,7 @@ use http::{HeaderMap, HeaderValue, Request};
 use http_body_util::{BodyExt, Channel, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use proxy::audit::What;
-use proxy::config::{Credential, Origin};
-use proxy::swap::Place;
+use proxy::config::Credential;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -21,17 +20,7 @@ const DUMMY: &str = "sk-test-dummy-dummy-dummy-dummy-dummy-0001";
 const SECRET: &str = "sk-test-secretsecretsecretsecretsecret-42";
 
 fn credential() -> Credential {
-    Credential {
-        name: "TOKEN".into(),
-        dummy: DUMMY.into(),
-        secret: SECRET.to_owned().into(),
-        hosts: vec!["a.test".parse().unwrap()],
-        rules: None,
-        places: vec![Place::WellKnown],
-        origin: Origin::Fixed,
-        allow_foreign: false,
-        redact: true,
-    }
+    token(DUMMY, SECRET)
 }
 
 fn with_token(url: &str, token: &str) -> Request<Full<Bytes>> {

@@ -14,7 +14,6 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use policy::Authority;
 use proxy::config::{Credential, Held, OAuth, Origin, Source, Turn};
-use proxy::swap::Place;
 use secrecy::ExposeSecret;
 use serde_json::json;
 use support::*;
@@ -43,17 +42,8 @@ impl Store {
             refresh_dummy: "rt-test-dummy-dummy-dummy-dummy-dummy-0001".into(),
             cure: "log in again".into(),
         };
-        Credential {
-            name: "TOKEN".into(),
-            dummy: DUMMY.into(),
-            secret: pair(0).secret,
-            hosts: vec!["a.test".parse().unwrap()],
-            rules: None,
-            places: vec![Place::WellKnown],
-            origin: Origin::Login(Arc::new(self.clone()), oauth),
-            allow_foreign: false,
-            redact: true,
-        }
+        let origin = Origin::Login(Arc::new(self.clone()), oauth);
+        Credential { origin, ..token(DUMMY, pair(0).secret.expose_secret()) }
     }
 }
 

@@ -11,8 +11,6 @@ use http::header::{
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use proxy::config::{Credential, Origin};
-use proxy::swap::Place;
 use support::*;
 
 const SECRET: &str = "sk-test-secretsecretsecretsecretsecret-42";
@@ -27,20 +25,7 @@ fn jail(server: &Server, dummy: &str) -> Jail {
 }
 
 fn jail_with(server: &Server, secret: &str, dummy: &str) -> Jail {
-    Jail::allow(&["a.test"])
-        .to("a.test:443", server)
-        .credential(Credential {
-            name: "TOKEN".into(),
-            dummy: dummy.into(),
-            secret: secret.to_owned().into(),
-            hosts: vec!["a.test".parse().unwrap()],
-            rules: None,
-            places: vec![Place::WellKnown],
-            origin: Origin::Fixed,
-            allow_foreign: false,
-            redact: true,
-        })
-        .start()
+    Jail::allow(&["a.test"]).to("a.test:443", server).credential(token(dummy, secret)).start()
 }
 
 /// The resource, with `token` where the secret is.

@@ -1,7 +1,8 @@
 //! The spellings in which a secret can come back, each with the dummy in the same spelling.
 //!
 //! What a server does to a header that it echoes is open-ended (it can reverse it, or write it in hex). These are
-//! the spellings that ordinary software makes: raw, in lower case, base64 at any alignment, URL-, JSON- and HTML-escaped, UTF-16.
+//! the spellings that ordinary software makes: raw, in lower case, base64 at any alignment, URL-, JSON- and HTML-escaped,
+//! UTF-16.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};

@@ -13,7 +13,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// A place in a request that carries a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// The headers that are made for credentials: `Authorization` in any scheme, `x-api-key` and their like.
+    /// The headers that are made for credentials: `Authorization` in any scheme, `x-api-key` and their like; the parameters
+    /// of the query that stand for them (`access_token`).
     WellKnown,
     /// A header that holds the credential: alone or behind a scheme, or exactly as the template says.
     Header {

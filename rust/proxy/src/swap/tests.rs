@@ -329,47 +329,6 @@ fn a_foreign_key_in_a_declared_parameter_is_refused() {
 }
 
 #[test]
-fn parameters_that_stand_for_the_well_known_headers_are_slots_too() {
-    let job = Job::new();
-    for name in ["access_token", "oauth_token", "private_token"] {
-        let url = |value: &str| format!("https://api.own.test/?a=b&{name}={value}");
-        let (_, uri, swapped) = job.ask(&url("{D}"), &[]).unwrap();
-        assert_eq!(uri, job.fill(&url("{S}")).as_str());
-        assert_eq!(swapped.names, ["OWN"]);
-        assert_eq!(job.refused(&url("{F}"), &[]), Reason::ForeignCredential, "{name}");
-        assert_eq!(
-            job.refused(&url("{F}").to_uppercase().replace("HTTPS", "https"), &[]),
-            Reason::ForeignCredential
-        );
-        // Of whatever place the credential is.
-        let elsewhere = Job::with(|own| own.places = vec![place("cookie:session")]);
-        assert_eq!(elsewhere.refused(&url("{F}"), &[]), Reason::ForeignCredential, "{name}");
-        assert_eq!(elsewhere.refused(&url("{D}"), &[]), Reason::ForeignCredential, "{name}");
-        Job::with(|own| own.allow_foreign = true).ask(&url("{F}"), &[]).unwrap();
-    }
-    job.ask("https://api.third.test/?access_token={F}", &[]).unwrap();
-}
-
-#[test]
-fn a_key_among_the_subprotocols_of_a_websocket_is_refused() {
-    let job = Job::new();
-    for protocols in [
-        "realtime, openai-insecure-api-key.{F}",
-        "openai-insecure-api-key.{D}",
-        "v4.channel.k8s.io,base64url.bearer.authorization.k8s.io.{F}",
-        "OpenAI-Insecure-API-Key.{F}",
-    ] {
-        let lines = [("sec-websocket-protocol", "chat"), ("sec-websocket-protocol", protocols)];
-        assert_eq!(job.refused(URL, &lines), Reason::ForeignCredential, "{protocols}");
-        job.ask("https://api.third.test/", &lines[..1]).unwrap();
-    }
-    let harmless = [("sec-websocket-protocol", "realtime, graphql-transport-ws, v4.channel.k8s.io")];
-    job.ask(URL, &harmless).unwrap();
-    let lax = Job::with(|own| own.allow_foreign = true);
-    lax.ask(URL, &[("sec-websocket-protocol", "openai-insecure-api-key.{F}")]).unwrap();
-}
-
-#[test]
 fn foreign_values_pass_where_they_are_allowed() {
     let job = Job::with(|own| own.allow_foreign = true);
     for (name, value) in [("authorization", "Bearer {F}"), ("x-api-key", ""), ("x-own-token", "{F}")] {

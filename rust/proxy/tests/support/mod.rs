@@ -17,7 +17,8 @@ use std::time::Duration;
 use policy::{Action, Policy, Rule};
 use proxy::audit::{Audit, Event, What};
 use proxy::ca::JobCa;
-use proxy::config::{Config, Credential, Limits, Listeners, Mode, Terms, Trust, Upstream};
+use proxy::config::{Config, Credential, Limits, Listeners, Mode, Origin, Terms, Trust, Upstream};
+use proxy::swap::Place;
 use proxy::{ProxyHandle, ServeError, serve};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -55,6 +56,21 @@ pub struct JailBuilder {
     bind_to: &'static str,
     extra_port: Option<u16>,
     password: Option<String>,
+}
+
+/// TOKEN, for `a.test`.
+pub fn token(dummy: &str, secret: &str) -> Credential {
+    Credential {
+        name: "TOKEN".into(),
+        dummy: dummy.into(),
+        secret: secret.to_owned().into(),
+        hosts: vec!["a.test".parse().unwrap()],
+        rules: None,
+        places: vec![Place::WellKnown],
+        origin: Origin::Fixed,
+        allow_foreign: false,
+        redact: true,
+    }
 }
 
 #[derive(Default)]

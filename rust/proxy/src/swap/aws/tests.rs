@@ -265,6 +265,23 @@ const PRESIGNED: &str = "https://examplebucket.s3.amazonaws.com/test.txt?X-Amz-A
      &X-Amz-Expires=86400&X-Amz-SignedHeaders=host\
      &X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404";
 
+/// The signature of such a URL, made by the signer itself with the documentation's keys.
+fn presigned(asked: &Asked) -> String {
+    let (host, names) = (asked.authority.host.to_string(), ["host".to_owned()]);
+    let signed = Signed {
+        method: "GET",
+        uri: &asked.uri,
+        headers: &asked.headers,
+        names: &names,
+        host: &host,
+        host_and_port: &host,
+    };
+    let canonical = Reading::all(&asked.uri, false)[0].of(&signed);
+    let hash = sha256(format!("{canonical}UNSIGNED-PAYLOAD").as_bytes());
+    let scope = "20130524/us-east-1/s3/aws4_request";
+    SigningKey::derive(S3.1, scope).sign(&format!("{ALGORITHM}\n20130524T000000Z\n{scope}\n{hash}"))
+}
+
 #[test]
 fn a_presigned_url_is_signed_as_documented() {
     there_and_back(S3, &mut asked("GET", PRESIGNED, &[]), b"");
@@ -290,23 +307,12 @@ fn a_presigned_url_is_signed_as_documented() {
 
 #[test]
 fn a_parameter_of_the_signature_is_there_once_however_it_is_written() {
-    let (host, scope) = ("examplebucket.s3.amazonaws.com", "20130524/us-east-1/s3/aws4_request");
     // The job has all it needs to sign such a URL with its dummies.
     let signed = |more: &str| {
         let (base, _) = PRESIGNED.split_once("&X-Amz-Signature=").unwrap();
-        let Asked { uri, headers, .. } = asked("GET", &format!("{base}{more}"), &[]);
-        let names = ["host".to_owned()];
-        let signed =
-            Signed { method: "GET", uri: &uri, headers: &headers, names: &names, host, host_and_port: host };
-        let canonical = Reading::all(&uri, false)[0].of(&signed);
-        let hash = sha256(format!("{canonical}UNSIGNED-PAYLOAD").as_bytes());
-        let to_sign = format!("{ALGORITHM}\n20130524T000000Z\n{scope}\n{hash}");
-        let signature = SigningKey::derive(S3.1, scope).sign(&to_sign);
-        send(
-            keys(S3, OURS),
-            &mut asked("GET", &format!("{base}{more}&X-Amz-Signature={signature}"), &[]),
-            b"",
-        )
+        let signature = presigned(&asked("GET", &format!("{base}{more}"), &[]));
+        let url = format!("{base}{more}&X-Amz-Signature={signature}");
+        send(keys(S3, OURS), &mut asked("GET", &url, &[]), b"")
     };
     assert!(signed("").is_ok() && signed("&x-id=GetObject").is_ok());
     for twin in ["X%2DAmz-Credential=x", "x-amz-credential=x", "X-Amz-%53ignature=x", "X%2dAmz-Date=x"] {
@@ -429,25 +435,9 @@ fn a_session_token_goes_with_its_keys() {
         set
     };
     let (dummy, real) = ("a-dummy-session-token", "the/real+session=token");
-    // Made by the signer itself, with the documentation's keys: the round trip is what counts.
+    // The round trip is what counts.
     let mut url = format!("{PRESIGNED}&X-Amz-Security-Token={dummy}");
-    let unsigned = asked("GET", &url, &[]);
-    let signature = {
-        let names = ["host".to_owned()];
-        let host = "examplebucket.s3.amazonaws.com";
-        let signed = Signed {
-            method: "GET",
-            uri: &unsigned.uri,
-            headers: &unsigned.headers,
-            names: &names,
-            host,
-            host_and_port: host,
-        };
-        let canonical = Reading::all(&unsigned.uri, false)[0].of(&signed);
-        let hash = sha256(format!("{canonical}UNSIGNED-PAYLOAD").as_bytes());
-        let scope = "20130524/us-east-1/s3/aws4_request";
-        SigningKey::derive(S3.1, scope).sign(&format!("{ALGORITHM}\n20130524T000000Z\n{scope}\n{hash}"))
-    };
+    let signature = presigned(&asked("GET", &url, &[]));
     url = url.replace("aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404", &signature);
     let mut request = asked("GET", &url, &[]);
     let before = request.uri.clone();
