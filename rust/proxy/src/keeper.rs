@@ -25,9 +25,10 @@ pub(crate) use own_refresh::{OwnRefusal, own_refresh};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long before its end a login is renewed, if it lasts much longer than that.
 const MARGIN: Duration = Duration::from_secs(300);
-/// How soon a source is asked again that brought nothing new or failed: a job can send refused requests without end.
+/// How soon a source is asked again, at the earliest, that brought nothing new or failed: a job can send refused requests
+/// without end.
 const PAUSE: Duration = Duration::from_secs(5);
-/// The same for what is renewed ahead of time, and for what has just been renewed.
+/// The same at the latest, for what is renewed ahead of time, and for what has just been renewed.
 const LONG_PAUSE: Duration = Duration::from_secs(60);
 /// How long the end of a job waits for a renewal: a login whose new tokens are not stored is lost.
 const SETTLE: Duration = Duration::from_secs(20);
@@ -206,14 +207,20 @@ impl Live {
         let known = self.known();
         let paused = |pause| known.in_vain.as_ref().is_some_and(|(when, _)| when.elapsed() < pause);
         match need {
-            Need::Fresh if paused(if self.oauth.is_some() { LONG_PAUSE } else { PAUSE }) => false,
+            Need::Fresh if paused(if self.oauth.is_some() { LONG_PAUSE } else { self.pause() }) => false,
             Need::Fresh => known.read.elapsed() >= self.source.lifetime() || is_past(known.due),
-            Need::Refused(_) if paused(PAUSE) => false,
+            Need::Refused(_) if paused(self.pause()) => false,
             // What was read after the request had begun is an answer to it; a login can be renewed all the same.
             Need::Refused(refused) => {
                 same(&known.held, &refused.held) && (self.oauth.is_some() || known.read <= refused.sent)
             }
         }
+    }
+
+    /// How soon the source is asked again in vain: less often where that may be a question to somebody (a keychain that is
+    /// to be unlocked, a key that is to be touched).
+    fn pause(&self) -> Duration {
+        self.source.lifetime().clamp(PAUSE, LONG_PAUSE)
     }
 
     /// Whether there is another secret than the one refused; an error if there should be and cannot be.
@@ -320,3 +327,7 @@ fn same(one: &Held, other: &Held) -> bool {
 fn is_past(time: Option<SystemTime>) -> bool {
     time.is_some_and(|time| time <= SystemTime::now())
 }
+
+#[cfg(test)]
+#[path = "keeper_tests.rs"]
+mod tests;
