@@ -26,7 +26,7 @@ main() {
   check jail-self     cargo_test -p nix-jail
   check jail-user     as_ordinary_user
   check darwin        bash checks/darwin/typecheck.sh
-  check units       bash checks/units.sh
+  check units         bash checks/units.sh
   check demo          cargo run --manifest-path "$manifest" --release --locked --quiet -- demo
   check docker        bash checks/docker.sh
   check claude-code   bash checks/claude-code.sh
@@ -72,7 +72,7 @@ skip() {
 # The programs that the end-to-end tests run in jails.
 install_packages() {
   local packages=() pair
-  for pair in curl:curl git:git python3:python3 node:nodejs openssl:openssl setpriv:util-linux perl:perl shellcheck:shellcheck java:default-jre-headless gnome-keyring-daemon:gnome-keyring dbus-run-session:dbus secret-tool:libsecret-tools bwrap:bubblewrap readelf:binutils systemd-analyze:systemd; do
+  for pair in curl:curl git:git python3:python3 node:nodejs openssl:openssl setpriv:util-linux perl:perl shellcheck:shellcheck java:default-jre-headless gnome-keyring-daemon:gnome-keyring dbus-run-session:dbus secret-tool:libsecret-tools bwrap:bubblewrap readelf:binutils systemd-analyze:systemd qemu-aarch64-static:qemu-user-static; do
     [ -x "/usr/bin/${pair%%:*}" ] || packages+=("${pair##*:}")
   done
   [ -e /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)

@@ -7,6 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 most_bytes=8000000
+cross=${NIX_JAIL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/nix-jail-checks}/cross
 
 main() {
   [ "$(uname -s)" = Linux ] || skip "static programs are for Linux"
@@ -19,7 +20,7 @@ main() {
   place=$(mktemp -d)
   trap 'rm -rf "$place"' EXIT
   is_static
-  is_small
+  is_small "$jail"
   works_alone
   finds_names
   asks_the_keychain
@@ -52,8 +53,8 @@ is_static() {
 
 is_small() {
   local bytes
-  bytes=$(stat -c %s "$jail")
-  echo "$bytes bytes (limit: $most_bytes)"
+  bytes=$(stat -c %s "$1")
+  echo "$1: $bytes bytes (limit: $most_bytes)"
   [ "$bytes" -le "$most_bytes" ]
 }
 
@@ -94,18 +95,29 @@ asks_the_keychain() {
   grep 'the keychain answers' "$place/keychain" || { cat "$place/keychain"; return 1; }
 }
 
+# Built where this machine can have the compiler, and looked at; run where it has an emulator.
 other_architecture() {
-  local other target tool
+  local other program reason
   case $(uname -m) in x86_64) other=aarch64 ;; *) other=x86_64 ;; esac
-  for target in "$other-unknown-linux-musl" "$other-unknown-linux-gnu"; do
-    tool=${target/-unknown/}-gcc
-    if [ -d "$(rustc --print target-libdir --target "$target")" ] && command -v "$tool" >/dev/null; then
-      RUSTFLAGS="-C target-feature=+crt-static -C linker=$tool" cargo build --quiet --manifest-path rust/Cargo.toml \
-        --package nix-jail --no-default-features --features ring --profile static --locked --target "$target" >&2
-      return
-    fi
-  done
-  missing+=("$other was not built: its standard library of Rust or its C compiler is not installed")
+  program=$cross/target/$other-unknown-linux-musl/static/jail
+  if ! CARGO_TARGET_DIR=$cross/target RUSTFLAGS="-C target-feature=+crt-static" bash checks/cross.sh build \
+    --target "$other-unknown-linux-musl" --quiet --manifest-path rust/Cargo.toml --package nix-jail \
+    --no-default-features --features ring --profile static --locked >"$place/cross" 2>&1; then
+    reason=$(sed -n 's/^skipped: //p' "$place/cross" | tail -n 1)
+    [ -n "$reason" ] || { cat "$place/cross"; return 1; }
+    missing+=("$other was not built: $reason")
+    return
+  fi
+  if { readelf --program-headers "$program"; readelf --dynamic "$program"; } | grep -E 'INTERP|NEEDED'; then return 1; fi
+  readelf --file-header "$program" | grep -qiE "Machine: +.*${other/_/-}"
+  is_small "$program"
+  if ! command -v "qemu-$other-static" >/dev/null; then
+    missing+=("the program for $other did not run: there is no qemu-$other-static (Debian: apt-get install qemu-user-static)")
+    return
+  fi
+  [ "$("qemu-$other-static" "$program" --version)" = "$("$jail" --version)" ]
+  "qemu-$other-static" "$program" explain --jail claude POST https://api.anthropic.com/v1/messages | grep -q '^allowed'
+  echo "the program for $other runs, as far as an emulator goes: it knows its rules, jails it cannot make there"
 }
 
 "${1:-main}"

@@ -30,6 +30,9 @@ const NEW_NAMESPACES: [libc::c_int; 8] = [
     0x80,
 ];
 
+/// The libc crate lacks it for one of the C libraries.
+const KEXEC_FILE_LOAD: libc::c_long = if cfg!(target_arch = "aarch64") { 294 } else { 320 };
+
 /// What works with mounts; refused, unless namespaces may be nested.
 const MOUNTS: &[libc::c_long] = &[
     libc::SYS_mount,
@@ -63,7 +66,7 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_finit_module,
     libc::SYS_delete_module,
     libc::SYS_kexec_load,
-    libc::SYS_kexec_file_load,
+    KEXEC_FILE_LOAD,
     libc::SYS_reboot,
     libc::SYS_syslog,
     libc::SYS_acct,
