@@ -148,13 +148,17 @@ impl Channel {
     /// Waits for the next message; `None` when the other end is gone.
     pub(crate) fn receive<M: DeserializeOwned>(&self) -> Result<Option<(M, Vec<OwnedFd>)>, Error> {
         let mut buffer = vec![0; MESSAGE_BYTES];
-        match fds::receive(self.0.as_fd(), &mut buffer, true) {
-            Ok((0, _)) | Err(Errno::ECONNRESET) => Ok(None),
-            Ok((length, fds)) => {
-                let message = postcard::from_bytes(buffer.get(..length).unwrap_or_default());
-                Ok(Some((message.map_err(|error| Error::Message(error.to_string()))?, fds)))
+        loop {
+            match fds::receive(self.0.as_fd(), &mut buffer, true) {
+                Ok((0, _)) => return Ok(None),
+                Ok((length, fds)) => {
+                    let message = postcard::from_bytes(buffer.get(..length).unwrap_or_default());
+                    return Ok(Some((message.map_err(|error| Error::Message(error.to_string()))?, fds)));
+                }
+                // It has ended without reading all that we said. The kernel says so once, before its last words.
+                Err(Errno::ECONNRESET) => {}
+                Err(errno) => return Err(Error::Channel { os: errno.into() }),
             }
-            Err(errno) => Err(Error::Channel { os: errno.into() }),
         }
     }
 }
@@ -231,6 +235,20 @@ mod tests {
         theirs.send(&FromStage::Stopped(20), &[]).unwrap();
         drop(theirs);
         assert!(matches!(ours.receive().unwrap(), Some((FromStage::Stopped(20), _))));
+        assert!(ours.receive::<FromStage>().unwrap().is_none());
+    }
+
+    #[test]
+    fn last_words_arrive_though_the_other_side_did_not_listen_to_the_end() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let theirs = Channel::inherited(theirs);
+        // As when two signals follow each other, and the job ends at the first.
+        ours.send(&ToStage::Signal(18), &[]).unwrap();
+        theirs.send(&FromStage::Exited(Exit::Code(7)), &[]).unwrap();
+        theirs.send(&FromStage::Gone, &[]).unwrap();
+        drop(theirs);
+        assert!(matches!(ours.receive().unwrap(), Some((FromStage::Exited(Exit::Code(7)), _))));
+        assert!(matches!(ours.receive().unwrap(), Some((FromStage::Gone, _))));
         assert!(ours.receive::<FromStage>().unwrap().is_none());
     }
 }

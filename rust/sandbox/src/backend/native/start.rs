@@ -126,12 +126,7 @@ impl run::Stage for Stage {
     }
 
     fn next(&mut self) -> Result<(FromStage, Vec<OwnedFd>), Error> {
-        let received = match self.channel.receive() {
-            // What it did not read before its end resets the connection.
-            Err(Error::Channel { .. }) if self.awaits_scope => None,
-            received => received?,
-        };
-        match received {
+        match self.channel.receive()? {
             Some((FromStage::Failed(error), _)) => Err(error),
             Some((FromStage::Gone, fds)) => {
                 self.is_over = true;
