@@ -2,9 +2,11 @@
 
 mod fingerprint;
 mod runs_later;
+mod submodules;
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use sandbox::plan::{Access, Entry};
@@ -70,7 +72,7 @@ impl Workspace {
         let runs_later = runs_later::of(&path, protect);
         let mut workspace = Workspace { path, mode, runs_later, before: BTreeMap::new() };
         if mode == WorkspaceMode::Rw {
-            workspace.before = workspace.fingerprints();
+            workspace.before = workspace.fingerprints(&workspace.runs_later);
         }
         Ok(workspace)
     }
@@ -113,9 +115,10 @@ impl Workspace {
             return Vec::new();
         }
         let is_as_before = |path: &PathBuf, now: &Fingerprint| {
-            *now != Fingerprint::Unknown && self.before.get(path) == Some(now)
+            *now != Fingerprint::Unknown && self.before.get(path).unwrap_or(&Fingerprint::Absent) == now
         };
-        let after = self.fingerprints().into_iter();
+        // Repositories that the job made, or led git to, are on no list of before.
+        let after = self.fingerprints(&runs_later::of(&self.path, &self.runs_later)).into_iter();
         after.filter(|(path, now)| !is_as_before(path, now)).map(|(path, _)| path).collect()
     }
 
@@ -167,14 +170,26 @@ impl Workspace {
         false
     }
 
-    fn fingerprints(&self) -> BTreeMap<PathBuf, Fingerprint> {
+    fn fingerprints(&self, runs_later: &[PathBuf]) -> BTreeMap<PathBuf, Fingerprint> {
         let fingerprint = |relative: PathBuf| {
             let fingerprint = Fingerprint::of(&self.path.join(&relative));
             (relative, fingerprint)
         };
         let built_later = runs_later::BUILT_LATER.iter().map(PathBuf::from);
-        self.runs_later.iter().cloned().chain(built_later).map(fingerprint).collect()
+        runs_later.iter().cloned().chain(built_later).map(fingerprint).collect()
     }
+}
+
+/// The beginning of a file that a job may have made; not of a pipe, which would never end.
+fn read(path: &Path, most: usize) -> Option<Vec<u8>> {
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.read(true).custom_flags(nix::libc::O_NONBLOCK).open(path).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut contents = Vec::new();
+    file.take(most as u64).read_to_end(&mut contents).ok()?;
+    Some(contents)
 }
 
 /// What a path is, if it holds more than a project.

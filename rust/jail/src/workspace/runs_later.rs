@@ -2,20 +2,25 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::{read, submodules};
+
+/// What git runs, or takes the names of programs from, in a repository; and where it looks for the same elsewhere.
+const OF_GIT: [&str; 4] = ["hooks", "config", "config.worktree", "commondir"];
+
 /// What programs of the host run or obey when they see it in a directory: read-only in the jail where it exists,
 /// reported when a job makes or changes it.
 ///
 /// A directory stands for everything in it.
 const RUNS_LATER: &[&str] = &[
-    // git runs hooks, and commands named in its configuration; a file `.git` points to another repository.
-    ".git/hooks",
-    ".git/config",
-    ".git/config.worktree",
-    ".git/commondir",
+    // Mercurial and Jujutsu take the names of programs from these; git's are found where its repositories are.
+    ".hg/hgrc",
+    ".jj/repo/config.toml",
     // direnv, mise and the like run these on `cd`.
     ".envrc",
     ".mise.toml",
+    ".mise.local.toml",
     "mise.toml",
+    "mise.local.toml",
     ".mise",
     ".tool-versions",
     ".devenv.nix",
@@ -48,9 +53,10 @@ const RUNS_LATER: &[&str] = &[
     ".cargo/config",
 ];
 
-/// What `direnv` loads behind an `.envrc` that was allowed once: `use flake` and its like run shell hooks on the host.
+/// What `direnv` loads behind an `.envrc` that was allowed once: `use flake` and its like run shell hooks on the host,
+/// or what they have kept of them.
 const LOADED_BY_ENVRC: &[&str] =
-    &["flake.nix", "flake.lock", "shell.nix", "default.nix", "devenv.nix", "devenv.yaml", ".env"];
+    &["flake.nix", "flake.lock", "shell.nix", "default.nix", "devenv.nix", "devenv.yaml", ".env", ".direnv"];
 
 /// What Nix evaluates and builds outside of any jail at the next `--develop` or `nix develop`. Editing it is a job's
 /// work like any other, so it is not read-only; that it was edited is said.
@@ -65,18 +71,29 @@ pub(super) fn of(workspace: &Path, protect: &[PathBuf]) -> Vec<PathBuf> {
     }
     files.extend(hooks_path(workspace));
     files.extend(inner_repositories(workspace));
-    // In a linked worktree `.git` is a file that points to the repository.
-    if std::fs::symlink_metadata(workspace.join(".git")).is_ok_and(|git| git.is_file()) {
-        files.retain(|path| !path.starts_with(".git/"));
-        files.push(PathBuf::from(".git"));
+    files.extend(submodules::work_trees(workspace).iter().flat_map(|tree| of_repository(workspace, tree)));
+    // Without `.git`, git takes what looks like a repository for one.
+    if ["HEAD", "objects", "refs"].iter().all(|name| workspace.join(name).exists()) {
+        files.extend(OF_GIT.map(PathBuf::from));
     }
     files.extend(behind_links(workspace, &files));
     files
 }
 
+/// What makes git in this work tree run something. In a linked worktree or a submodule, `.git` is a file that points
+/// to the repository.
+fn of_repository(workspace: &Path, tree: &Path) -> Vec<PathBuf> {
+    let git = tree.join(".git");
+    if std::fs::symlink_metadata(workspace.join(&git)).is_ok_and(|git| git.is_file()) {
+        return vec![git];
+    }
+    OF_GIT.map(|name| git.join(name)).to_vec()
+}
+
 /// Where git looks for hooks instead of `.git/hooks`, if that is in the workspace.
 fn hooks_path(workspace: &Path) -> Option<PathBuf> {
-    let config = std::fs::read_to_string(workspace.join(".git/config")).ok()?;
+    const LARGEST: usize = 1 << 20;
+    let config = String::from_utf8(read(&workspace.join(".git/config"), LARGEST)?).ok()?;
     // The last one counts; the section need not be looked at, as no other has such a key.
     let value = config.lines().rev().find_map(|line| {
         let (key, value) = line.split_once('=')?;
@@ -97,10 +114,7 @@ fn inner_repositories(workspace: &Path) -> Vec<PathBuf> {
         for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
             let inner = directory.join(entry.file_name());
             if workspace.join(&inner).join("HEAD").exists() {
-                found.extend(
-                    ["hooks", "config", "config.worktree", "commondir", "gitdir"]
-                        .map(|name| inner.join(name)),
-                );
+                found.extend(OF_GIT.iter().chain(&["gitdir"]).map(|name| inner.join(name)));
                 waiting.push(inner.join("modules"));
             } else {
                 // A submodule's name can hold slashes.

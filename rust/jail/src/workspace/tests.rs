@@ -107,7 +107,10 @@ fn what_an_allowed_envrc_loads_is_protected_with_it() {
     let entries = |workspace: &Workspace| format!("{:?}", workspace.entries(Path::new("/unused")));
     assert!(!entries(&open(home.path(), &project).unwrap()).contains("flake.nix"));
     fs::write(project.join(".envrc"), "use flake\n").unwrap();
-    assert!(entries(&open(home.path(), &project).unwrap()).contains("flake.nix"));
+    // What direnv has kept of the last time, and takes instead of asking again.
+    fs::create_dir(project.join(".direnv")).unwrap();
+    let protected = entries(&open(home.path(), &project).unwrap());
+    assert!(protected.contains("flake.nix") && protected.contains(".direnv"), "{protected}");
 }
 
 #[test]
@@ -126,6 +129,111 @@ fn hooks_in_another_place_are_protected_there() {
             access: Access::ReadOnly,
         };
         assert_eq!(found.contains(&hooks), !place.is_empty(), "{value}");
+    }
+}
+
+#[test]
+fn a_repository_that_a_job_makes_is_reported_however_git_would_find_it() {
+    for (made, reported) in [
+        // A pointer to a repository of the job's own.
+        (&[".git"][..], ".git"),
+        // A repository without a work tree around it.
+        (&["HEAD", "config", "objects/x", "refs/x"], "config"),
+        (&[".git/modules/new/HEAD", ".git/modules/new/config"], ".git/modules/new/config"),
+        (&[".git/worktrees/new/HEAD", ".git/worktrees/new/commondir"], ".git/worktrees/new/commondir"),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let project = home.path().join("project");
+        fs::create_dir(&project).unwrap();
+        let workspace = open(home.path(), &project).unwrap();
+        for path in made {
+            fs::create_dir_all(project.join(path).parent().unwrap()).unwrap();
+            fs::write(project.join(path), "").unwrap();
+        }
+        assert_eq!(workspace.changed(), [Path::new(reported)]);
+    }
+}
+
+#[test]
+fn what_a_job_makes_of_files_that_are_read_does_not_hold_the_launcher_up() {
+    let (home, project) = project();
+    fs::remove_file(project.join(".git/config")).unwrap();
+    let workspace = open(home.path(), &project).unwrap();
+    for name in ["config", "index"] {
+        nix::unistd::mkfifo(&project.join(".git").join(name), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    }
+    assert_eq!(workspace.changed(), [Path::new(".git/config")]);
+}
+
+/// Whether there is git to make repositories with; says so if not.
+fn has_git() -> bool {
+    let found = std::process::Command::new("git").arg("--version").output();
+    found.inspect_err(|error| println!("skipped: git: {error}")).is_ok()
+}
+
+/// Runs git, without the settings of whoever runs the tests.
+fn git(directory: &Path, words: &[&str]) {
+    let output = std::process::Command::new("git")
+        .args(["-c", "user.name=t", "-c", "user.email=t@t.test", "-c", "protocol.file.allow=always"])
+        .args(words)
+        .current_dir(directory)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "git {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A project with a repository of its own, in which another repository, `library`, lies beside it.
+fn with_library() -> (tempfile::TempDir, PathBuf) {
+    let (home, project) = project();
+    let library = home.path().join("library");
+    fs::create_dir(&library).unwrap();
+    git(&library, &["init", "--quiet"]);
+    git(&library, &["commit", "--quiet", "--allow-empty", "--message=one"]);
+    fs::remove_dir_all(project.join(".git")).unwrap();
+    git(&project, &["init", "--quiet"]);
+    (home, project)
+}
+
+#[test]
+fn the_work_trees_of_submodules_are_protected() {
+    if !has_git() {
+        return;
+    }
+    for version in ["2", "4"] {
+        let (home, project) = with_library();
+        let library = home.path().join("library");
+        git(&project, &["config", "index.version", version]);
+        git(&project, &["submodule", "--quiet", "add", library.to_str().unwrap(), "libraries/one"]);
+        git(&project, &["clone", "--quiet", library.to_str().unwrap(), "vendored"]);
+        git(&project, &["add", "vendored"]);
+        let inner = project.join("libraries/one");
+        git(&inner, &["submodule", "--quiet", "add", library.to_str().unwrap(), "inner"]);
+        let entries = open(home.path(), &project).unwrap().entries(Path::new("/unused"));
+        let read_only = |path: &str| {
+            let path = project.join(path);
+            entries.contains(&Entry::Bind { source: path.clone(), target: path, access: Access::ReadOnly })
+        };
+        for path in ["libraries/one/.git", "libraries/one/inner/.git", "vendored/.git/config"] {
+            assert!(read_only(path), "version {version}: {path}: {entries:?}");
+        }
+    }
+}
+
+#[test]
+fn a_submodule_that_a_job_makes_is_reported() {
+    if !has_git() {
+        return;
+    }
+    for split in ["--no-split-index", "--split-index"] {
+        let (home, project) = with_library();
+        let workspace = open(home.path(), &project).unwrap();
+        let library = home.path().join("library");
+        git(&project, &["clone", "--quiet", library.to_str().unwrap(), "made"]);
+        assert_eq!(workspace.changed(), [Path::new(""); 0], "nothing leads git there yet");
+        git(&project, &["add", "made"]);
+        git(&project, &["update-index", split]);
+        assert_eq!(workspace.changed(), ["made/.git/config", "made/.git/hooks"].map(Path::new), "{split}");
     }
 }
 
