@@ -107,18 +107,21 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     directory.remove_overlay_work();
 
     let code = ended.as_ref().map_or_else(|failure| failure.code, |ended| conclude(*ended));
+    let changed = workspace.as_ref().map(Workspace::changed).unwrap_or_default();
+    // Before anything that can fail: a job may have brought that about, to hide what it has made.
+    if ended.is_ok() || !changed.is_empty() {
+        report(&arguments, &directory, &recorder.summary(), code, &changed, workspace.as_ref());
+    }
     record.ended = Some(job::now());
     record.code = Some(code);
     directory.write(&record).map_err(Failure::no_jail)?;
     ended?;
-    let changed = workspace.as_ref().map(Workspace::changed).unwrap_or_default();
     if let (Some(file), Some(learnt)) = (&arguments.learn, recorder.learnt()) {
         let file = operator.path(file);
         std::fs::write(&file, learnt.policy()).map_err(|error| {
             Failure::no_jail(format!("cannot write the learnt policy to {}: {error}", file.display()))
         })?;
     }
-    report(&arguments, &directory, &recorder.summary(), code, &changed, workspace.as_ref());
     Ok(ExitCode::from(code))
 }
 

@@ -67,7 +67,8 @@ pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
 
     let prepared = backend.prepare(&plan).map_err(Failure::no_jail)?;
     started("running");
-    let ended = prepared.run().map_err(Failure::no_jail)?;
+    let ended = prepared.run();
+    // Also where the jail broke down: a job may have brought that about.
     if let Some(workspace) = &workspace {
         for path in workspace.changed() {
             tell(&format!(
@@ -76,7 +77,7 @@ pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
             ));
         }
     }
-    Ok(ExitCode::from(conclude(ended)))
+    Ok(ExitCode::from(conclude(ended.map_err(Failure::no_jail)?)))
 }
 
 /// This process is in the network that the proxy serves, and that is not the host's.

@@ -67,6 +67,22 @@ fn a_launcher_that_is_killed_at_any_moment_leaves_nothing() {
 }
 
 #[test]
+fn a_job_that_brings_its_jail_down_does_not_hide_what_it_has_made() {
+    let jail = Jail::new();
+    let mut running = jail.start_script("echo 'touch found' >.envrc; echo ready; exec sleep 600");
+    running.wait_for("ready\n");
+    // As where memory runs out, and the kernel picks the jail's own processes.
+    for (process, _) in descendants(running.launcher()) {
+        if process != running.launcher() {
+            // With the first the others may be gone.
+            let _ = nix::sys::signal::kill(process, Signal::SIGKILL);
+        }
+    }
+    let ended = running.ends();
+    ended.exits(125).says(".envrc was made or changed").says("\"changedFilesThatRunLater\":[\".envrc\"]");
+}
+
+#[test]
 fn a_policy_that_is_empty_denies_and_one_that_is_broken_starts_nothing() {
     needs!("python3");
     let server = Server::https("api.test");
