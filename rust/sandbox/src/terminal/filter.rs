@@ -8,7 +8,7 @@
 
 mod sequence;
 
-use sequence::{passes_control, passes_device, passes_system};
+use sequence::{passes_control, passes_device, passes_escape, passes_system};
 
 const BELL: u8 = 0x07;
 const ENQUIRY: u8 = 0x05;
@@ -148,7 +148,9 @@ impl Filter {
             b' '..=b'/' if self.held.len() < 4 => self.hold(byte, State::Escape),
             b'0'..=b'~' => {
                 self.held.push(byte);
-                output.append(&mut self.held);
+                if passes_escape(&self.held) {
+                    output.append(&mut self.held);
+                }
                 self.reset();
             }
             _ => self.abandon(byte, output),

@@ -1,5 +1,11 @@
 //! Which whole sequences pass.
 
+/// Whether `ESC … final` passes. Without UTF-8 what follows would be read in another way than it is here: bytes within
+/// characters are control characters then.
+pub(super) fn passes_escape(sequence: &[u8]) -> bool {
+    !sequence.starts_with(b"\x1b%") || sequence == b"\x1b%G"
+}
+
 /// Whether `ESC [ … final` passes.
 pub(super) fn passes_control(sequence: &[u8]) -> bool {
     let Some((&last, body)) = sequence.get(2..).and_then(<[u8]>::split_last) else { return false };

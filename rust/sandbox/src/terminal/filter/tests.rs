@@ -51,6 +51,9 @@ fn what_acts_on_the_host_is_dropped() {
         b"\x1b^secret\x1b\\",
         b"\x1bXsecret\x1b\\",
         b"\x1bktitle\x1b\\",
+        // Without UTF-8 the second byte of a character is a control character.
+        b"\x1b%@",
+        b"\x1b%/1",
         b"\x05",
         b"\xc2\x9b21t"[..2].as_ref(),
         b"\x9b",
