@@ -1,7 +1,8 @@
 //! From a specification to what the sandbox and the proxy are told.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::{Component, Path, PathBuf};
 
 use policy::Policy;
 use sandbox::backend::{JobIds, Reach};
@@ -70,7 +71,7 @@ pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Re
         None => Entry::Directory { target: HOME.into(), writable: true },
     });
     for bind in &spec.binds {
-        tree.push(bind_entry(bind, operator)?);
+        tree.push(bind_entry(bind, parts.workspace, operator)?);
     }
     let mut working_directory = PathBuf::from(HOME);
     if let Some(workspace) = parts.workspace {
@@ -213,12 +214,12 @@ pub(crate) fn add_git(
     Ok(())
 }
 
-fn bind_entry(bind: &BindSpec, operator: &Operator) -> Result<Entry, Failure> {
-    let source = operator.path(&bind.source);
-    let source = source.canonicalize().map_err(|error| {
+fn bind_entry(bind: &BindSpec, workspace: Option<&Workspace>, operator: &Operator) -> Result<Entry, Failure> {
+    let named = operator.path(&bind.source);
+    let source = real_path(&named, workspace).map_err(|error| {
         Failure::no_jail(format!(
             "cannot put {} into the jail: {error}; check the path of --bind or --ro-bind",
-            source.display()
+            named.display()
         ))
     })?;
     let target = bind.target.clone().unwrap_or_else(|| source.clone());
@@ -232,6 +233,26 @@ fn bind_entry(bind: &BindSpec, operator: &Operator) -> Result<Entry, Failure> {
     }
     let access = if bind.writable { Access::ReadWrite } else { Access::ReadOnly };
     Ok(Entry::Bind { source, target, access })
+}
+
+/// The path without links. One in the workspace may be a job's, and is not followed out of it.
+fn real_path(path: &Path, workspace: Option<&Workspace>) -> io::Result<PathBuf> {
+    let mut real = PathBuf::new();
+    for part in path.components() {
+        let next = real.join(part).canonicalize()?;
+        let is_inside = |path: &Path| workspace.is_some_and(|workspace| path.starts_with(&workspace.path));
+        // `..` is the operator's own word.
+        if matches!(part, Component::Normal(_)) && is_inside(&real) && !is_inside(&next) {
+            let link = real.join(part);
+            return Err(io::Error::other(format!(
+                "the link {} leads out of the workspace, and a job may have made it; name {} itself",
+                link.display(),
+                next.display()
+            )));
+        }
+        real = next;
+    }
+    Ok(real)
 }
 
 #[cfg(test)]

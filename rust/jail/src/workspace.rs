@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use sandbox::plan::{Access, Entry};
 
 use crate::operator::Operator;
-use crate::spec::WorkspaceMode;
+use crate::spec::{self, WorkspaceMode};
 use fingerprint::Fingerprint;
 
 /// Why a directory is not taken as a workspace.
@@ -49,6 +49,8 @@ pub(crate) struct Workspace {
     pub(crate) path: PathBuf,
     mode: WorkspaceMode,
     runs_later: Vec<PathBuf>,
+    /// What jails keep, where it lies in the workspace: changed by launchers, and by nobody else.
+    records: Vec<PathBuf>,
     before: BTreeMap<PathBuf, Fingerprint>,
 }
 
@@ -69,8 +71,14 @@ impl Workspace {
         if !any && let Some(why) = too_much(&path, operator) {
             return Err(WorkspaceError::TooMuch { path, why });
         }
-        let runs_later = runs_later::of(&path, protect);
-        let mut workspace = Workspace { path, mode, runs_later, before: BTreeMap::new() };
+        let inside = |own: Vec<PathBuf>| -> Vec<PathBuf> {
+            let inside = own.iter().filter_map(|own| own.strip_prefix(&path).ok());
+            // Who insists on one of them as the workspace has it.
+            inside.filter(|inside| *inside != Path::new("")).map(Path::to_owned).collect()
+        };
+        let runs_later = runs_later::of(&path, &[protect, &inside(declarations(operator))].concat());
+        let records = inside(records(operator));
+        let mut workspace = Workspace { path, mode, runs_later, records, before: BTreeMap::new() };
         if mode == WorkspaceMode::Rw {
             workspace.before = workspace.fingerprints(&workspace.runs_later);
         }
@@ -125,7 +133,8 @@ impl Workspace {
     fn protections(&self) -> Vec<Entry> {
         let mut entries = Vec::new();
         let mut pinned: Vec<PathBuf> = Vec::new();
-        for relative in self.runs_later.iter().filter(|path| self.is_plain(path)) {
+        let protected = || self.runs_later.iter().chain(&self.records).filter(|path| self.is_plain(path));
+        for relative in protected() {
             // A directory above a mount point can be renamed away together with it; one that is a mount point
             // itself cannot. So each directory on the way is bound onto itself.
             for parent in relative.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()) {
@@ -136,8 +145,7 @@ impl Workspace {
         }
         pinned.sort();
         entries.extend(pinned.iter().map(|path| self.bind(path, Access::ReadWrite)));
-        let protected = self.runs_later.iter().filter(|path| self.is_plain(path));
-        entries.extend(protected.map(|path| self.bind(path, Access::ReadOnly)));
+        entries.extend(protected().map(|path| self.bind(path, Access::ReadOnly)));
         entries
     }
 
@@ -207,9 +215,25 @@ fn too_much(path: &Path, operator: &Operator) -> Option<&'static str> {
         Some("which holds your home directory")
     } else if system.iter().any(|system| path == Path::new(system)) {
         Some("a directory of the system")
+    } else if declarations(operator).iter().chain(&records(operator)).any(|own| path.starts_with(own)) {
+        Some("in which your jails have their settings or records")
     } else {
         None
     }
+}
+
+/// Where the operator's jails are declared: who writes there says what the next job may do.
+fn declarations(operator: &Operator) -> Vec<PathBuf> {
+    real(spec::directories(operator.variable("JAIL_PATH"), Some(&operator.config_home())))
+}
+
+/// Where they keep what they know: who writes there says what programs a name means, and whom `jail stop` ends.
+fn records(operator: &Operator) -> Vec<PathBuf> {
+    real(vec![operator.state(), operator.cache(), operator.runtime()])
+}
+
+fn real(paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    paths.into_iter().map(|path| path.canonicalize().unwrap_or(path)).collect()
 }
 
 #[cfg(test)]

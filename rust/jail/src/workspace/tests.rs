@@ -44,6 +44,34 @@ fn what_holds_more_than_a_project_is_refused() {
 }
 
 #[test]
+fn what_jails_are_made_of_is_no_job_s_to_change() {
+    let (home, project) = project();
+    let real = home.path().canonicalize().unwrap();
+    let (config, state) = (real.join(".config/nix-jail"), real.join(".local/state/nix-jail"));
+    for directory in [&config, &state] {
+        fs::create_dir_all(directory).unwrap();
+        let error = open(home.path(), directory).unwrap_err();
+        assert!(matches!(error, WorkspaceError::TooMuch { .. }), "{directory:?}: {error}");
+        let insisted =
+            Workspace::open(directory, WorkspaceMode::Rw, &[], true, &operator(home.path())).unwrap();
+        assert_eq!(insisted.entries(Path::new("/unused")).len(), 1);
+        let around = open(home.path(), directory.parent().unwrap()).unwrap();
+        let read_only =
+            Entry::Bind { source: directory.clone(), target: directory.clone(), access: Access::ReadOnly };
+        assert!(around.entries(Path::new("/unused")).contains(&read_only), "{directory:?}");
+        fs::write(directory.join("claude.json"), "").unwrap();
+        // The launcher writes records itself.
+        assert_eq!(around.changed().is_empty(), directory == &state);
+    }
+    // Also where they are only named.
+    let mut operator = operator(home.path());
+    operator.environment.insert("JAIL_PATH".into(), project.join("jails").into());
+    let workspace = Workspace::open(&project, WorkspaceMode::Rw, &[], false, &operator).unwrap();
+    fs::create_dir(project.join("jails")).unwrap();
+    assert_eq!(workspace.changed(), [Path::new("jails")]);
+}
+
+#[test]
 fn files_that_run_later_are_read_only_and_cannot_be_moved_away() {
     let (home, project) = project();
     let entries = open(home.path(), &project).unwrap().entries(Path::new("/unused"));
@@ -230,7 +258,7 @@ fn a_submodule_that_a_job_makes_is_reported() {
         let workspace = open(home.path(), &project).unwrap();
         let library = home.path().join("library");
         git(&project, &["clone", "--quiet", library.to_str().unwrap(), "made"]);
-        assert_eq!(workspace.changed(), [Path::new(""); 0], "nothing leads git there yet");
+        assert!(workspace.changed().is_empty(), "nothing leads git there yet");
         git(&project, &["add", "made"]);
         git(&project, &["update-index", split]);
         assert_eq!(workspace.changed(), ["made/.git/config", "made/.git/hooks"].map(Path::new), "{split}");

@@ -158,6 +158,38 @@ fn binds_and_workspaces_that_are_links_are_what_they_lead_to_and_nothing_more() 
 }
 
 #[test]
+fn a_bind_is_not_led_out_of_the_workspace_by_a_link_in_it() {
+    let jail = Jail::new();
+    let private = jail.home().join("private");
+    fs::create_dir(&private).unwrap();
+    fs::write(private.join("key"), "key").unwrap();
+    // As an earlier job could have made them.
+    symlink(&private, jail.project().join("data")).unwrap();
+    fs::create_dir(jail.project().join("deep")).unwrap();
+    symlink(jail.home(), jail.project().join("deep/er")).unwrap();
+    symlink("deep", jail.project().join("inner")).unwrap();
+    let start = |bind: &str| {
+        let home = jail.home();
+        let jail =
+            Jail::new().variable("HOME", &home).options(["--workspace", jail.project().to_str().unwrap()]);
+        jail.options(["--ro-bind", bind]).script("echo started")
+    };
+    let project = jail.project();
+    for bind in ["data", "data/key", "deep/er/private", "inner/er/private"] {
+        let bind = format!("{}/{bind}", project.display());
+        start(&bind).exits(125).says("leads out of the workspace").prints_only("");
+    }
+    // The operator's own word for a place outside is another thing, and a link that stays inside too.
+    for bind in [
+        private.display().to_string(),
+        format!("{}/../home/private", project.display()),
+        format!("{}/inner", project.display()),
+    ] {
+        start(&bind).succeeds().prints_only("started\n");
+    }
+}
+
+#[test]
 fn what_runs_later_is_protected_also_where_it_is_reached_by_another_name() {
     needs!("python3");
     let jail = armed()
