@@ -120,6 +120,11 @@ const REFUSED_IOCTLS: [u64; 3] = [libc::TIOCSTI as u64, libc::TIOCLINUX as u64, 
 /// Domains that know no network namespace, or reach deep into the kernel, are not among these.
 const SOCKET_DOMAINS: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 
+/// What is spoken over IP. To ask for another protocol is enough to make the kernel load it, and those that few use have
+/// a long record of bugs. 0 is the usual one of the socket's kind; multipath TCP is what Go listens with.
+const IP_PROTOCOLS: [libc::c_int; 6] =
+    [0, libc::IPPROTO_ICMP, libc::IPPROTO_TCP, libc::IPPROTO_UDP, libc::IPPROTO_ICMPV6, libc::IPPROTO_MPTCP];
+
 /// Where a call's mode is, as the number of its argument.
 const MODES: &[(libc::c_long, u8)] = &[
     (libc::SYS_fchmod, 1),
@@ -182,7 +187,15 @@ fn refused_program(weakened: &[Protection]) -> Result<BpfProgram, Error> {
         condition(0, Op::Eq, libc::AF_NETLINK as u64)?,
         condition(2, Op::Ne, libc::NETLINK_ROUTE as u64)?,
     ])?;
-    rules.insert(libc::SYS_socket, vec![none_of(0, &domains)?, netlink_beyond_routes]);
+    let mut sockets = vec![none_of(0, &domains)?, netlink_beyond_routes];
+    for domain in [libc::AF_INET, libc::AF_INET6] {
+        let mut conditions = vec![condition(0, Op::Eq, domain as u64)?];
+        for protocol in IP_PROTOCOLS {
+            conditions.push(condition(2, Op::Ne, protocol as u64)?);
+        }
+        sockets.push(rule(conditions)?);
+    }
+    rules.insert(libc::SYS_socket, sockets);
     rules.insert(libc::SYS_socketpair, vec![none_of(0, &[libc::AF_UNIX as u64])?]);
     if !weakened.contains(&Protection::SetIdFiles) {
         refuse_setuid_files(&mut rules)?;

@@ -52,9 +52,15 @@ print(tried(socket.AF_UNIX), tried(socket.AF_INET), tried(socket.AF_INET6), trie
 vsock, bluetooth, alg, netlink_audit = (40, 1), (31, 3), (38, 5), (16, 3, 9)
 packet, xdp, can = (17, 3), (44, 3), (29, 3)
 print({tried(*arguments) for arguments in (vsock, bluetooth, alg, netlink_audit, packet, xdp, can)})
+sctp, dccp, l2tp, udplite = (1, 132), (6, 33), (2, 115), (2, 136)
+print({tried(domain, *arguments) for domain in (2, 10) for arguments in (sctp, dccp, l2tp, udplite)})
 print(tried(socket.AF_INET, socket.SOCK_RAW, 1))
+print({tried(domain, *arguments) for domain in (2, 10) for arguments in ((1, 6), (2, 17), (0x80801, 0))})
 ";
-        Jail::of(user).python(script).exits(0).prints("ok ok ok ok\n{'PermissionError'}\nPermissionError");
+        Jail::of(user)
+            .python(script)
+            .exits(0)
+            .prints("ok ok ok ok\n{'PermissionError'}\n{'PermissionError'}\nPermissionError\n{'ok'}");
     }
 }
 
