@@ -53,6 +53,8 @@ pub(crate) fn export(arguments: ExportArgs, operator: &Operator) -> Result<ExitC
     };
     let (mut spec, policy, command) = run::compose(&arguments, operator)?;
     refuse_binds(&spec)?;
+    // An image is for many to read: what its maker's environment holds, secrets perhaps, is none of it.
+    let passed = std::mem::take(&mut spec.pass_environment);
     let secrets = secrets::of_a_cluster(&mut spec).map_err(Failure::usage)?;
     let programs = host::programs(&spec.programs, operator).map_err(Failure::no_jail)?;
     let closure = resolve::closure(&spec, &arguments.store, None, operator)?;
@@ -95,7 +97,7 @@ pub(crate) fn export(arguments: ExportArgs, operator: &Operator) -> Result<ExitC
     let manifest = output.join("pod.json");
     fs::write(&manifest, pod.json()?)
         .map_err(|error| Failure::no_jail(format!("cannot write {}: {error}", manifest.display())))?;
-    notices(&spec).iter().for_each(|notice| crate::print_error_line(&format!("jail: {notice}")));
+    notices(&spec, &passed).iter().for_each(|notice| crate::print_error_line(&format!("jail: {notice}")));
     crate::print(&next_steps(&output, &pod))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -220,8 +222,16 @@ fn word(word: &OsString) -> Result<String, Failure> {
 }
 
 /// What of the jail becomes something else in a cluster.
-fn notices(spec: &JailSpec) -> Vec<String> {
+fn notices(spec: &JailSpec, passed: &[String]) -> Vec<String> {
     let mut notices = Vec::new();
+    let usual = JailSpec::empty().pass_environment;
+    let passed: Vec<&str> = passed.iter().filter(|name| !usual.contains(name)).map(String::as_str).collect();
+    if !passed.is_empty() {
+        notices.push(format!(
+            "no image holds variables of this shell ({}): give the job's container in pod.json those that it needs",
+            passed.join(", ")
+        ));
+    }
     if spec.home == Home::Persistent {
         notices.push(
             "the home directory ends with the pod: make its volume a claim in pod.json to keep it".to_owned(),

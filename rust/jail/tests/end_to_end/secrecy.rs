@@ -209,3 +209,33 @@ fn no_artefact_of_a_job_holds_a_real_token_wherever_it_stood_in_a_request() {
         }
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_exported_image_holds_nothing_of_the_environment_of_whoever_exports_it() {
+    let secret = random("private-");
+    let specification = serde_json::json!({
+        "version": 1, "name": "exported", "command": ["true"], "programs": ["true"],
+        "environment": { "SAID": "in-the-jail" }, "passEnvironment": ["PRIVATE"],
+    });
+    let jail = Jail::named("exported", specification).variable("PRIVATE", &secret);
+    // What counts of a program here: that it is static.
+    let mut program = b"\x7fELF\x02\x01\x01".to_vec();
+    program.resize(64, 0);
+    for (position, value) in [(16, 2_u8), (18, 62), (20, 1), (52, 64), (54, 56), (58, 64)] {
+        program[position] = value;
+    }
+    let path = jail.place().join("static");
+    std::fs::write(&path, program).unwrap();
+    let ended = jail.itself(["export-oci", "exported", "--program", path.to_str().unwrap()]);
+    ended.succeeds().says("PRIVATE");
+    let written = files(&jail.project().join("exported-oci"));
+    let holds = |text: &str| {
+        written.iter().any(|file| {
+            std::fs::read(file).unwrap().windows(text.len()).any(|window| window == text.as_bytes())
+        })
+    };
+    // The control.
+    assert!(holds("in-the-jail"), "{written:?}");
+    assert!(!holds(&secret), "{ended}");
+}
