@@ -34,7 +34,9 @@ impl Disk {
     pub(super) fn of(plan: &Plan, own: Option<&Path>) -> Result<Option<Disk>, Error> {
         let Some(most) = plan.limits.disk else { return Ok(None) };
         let mut systems: Vec<System> = Vec::new();
-        for place in plan.tree.iter().filter_map(written).chain(own) {
+        // A socket, a pipe or a device of the host's holds nothing, and cannot just be opened.
+        let holds = |place: &&Path| std::fs::metadata(place).is_ok_and(|it| it.is_dir() || it.is_file());
+        for place in plan.tree.iter().filter_map(written).chain(own).filter(holds) {
             let failed = |error: std::io::Error| Error::Watch {
                 step: format!("look at the free space of {}", place.display()),
                 os: error.into(),
@@ -82,4 +84,30 @@ fn written(entry: &Entry) -> Option<&Path> {
 fn free(file: &File) -> nix::Result<u64> {
     let system = fstatvfs(file)?;
     Ok(u64::from(system.blocks_available()).saturating_mul(system.fragment_size()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_holds_nothing_takes_no_space() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let _listener = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+        let plan = |names: &[&str]| {
+            let bind = |name: &&str| Entry::Bind {
+                source: path(name),
+                target: path(name),
+                access: Access::ReadWrite,
+            };
+            let limits = crate::plan::Limits { disk: Some(1 << 30), ..Default::default() };
+            Plan { tree: names.iter().map(bind).collect(), limits, ..Plan::default() }
+        };
+        let systems = |names: &[&str]| Disk::of(&plan(names), None).unwrap().unwrap().systems.len();
+        assert_eq!(systems(&["socket"]), 0);
+        nix::unistd::mkfifo(&path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::fs::write(path("file"), "").unwrap();
+        assert_eq!(systems(&["socket", "pipe", "file", ""]), 1);
+    }
 }
