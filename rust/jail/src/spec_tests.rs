@@ -78,6 +78,9 @@ fn a_credential_cannot_also_be_a_plain_variable() {
         );
         assert!(refused(&text).contains("real value would be in the jail"), "{text}");
     }
+    // Nor can what a credential is taken from.
+    let text = r#"{"version":1,"name":"x","passEnvironment":["REAL"],"credentials":[{"variable":"A","sources":["file:/x","env:REAL"],"hosts":["a.example"]}]}"#;
+    assert!(refused(text).contains("REAL"), "{text}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{CredentialSpec, JailSpec};
+use crate::secrets::Place;
 
 impl JailSpec {
     /// Says what is wrong.
@@ -38,6 +39,15 @@ impl JailSpec {
             if self.environment.contains_key(variable) || self.pass_environment.contains(variable) {
                 return Err(format!(
                     "{variable} is a credential and also a plain variable: the real value would be in the jail; remove the variable"
+                ));
+            }
+            let passed = credential.sources.iter().find(|source| match &source.place {
+                Place::Environment(name) => self.pass_environment.contains(name),
+                _ => false,
+            });
+            if let Some(source) = passed {
+                return Err(format!(
+                    "credential {variable} is taken from {source}, which is passed on too: the real value would be in the jail; do not pass that variable on"
                 ));
             }
             credential.places().map_err(|error| format!("credential {variable}: {error}"))?;
