@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Who runs `jail`, and where.
@@ -67,7 +68,8 @@ impl Operator {
         let usual = PathBuf::from(format!("/run/user/{}", self.uid));
         self.variable("XDG_RUNTIME_DIR")
             .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
+            // su leaves the variable as it was: what lies there is another user's to make.
+            .filter(|path| path.is_absolute() && path.metadata().map_or(true, |it| it.uid() == self.uid))
             .or_else(|| usual.is_dir().then_some(usual))
             .map_or_else(|| self.state(), |path| path.join("nix-jail"))
     }
@@ -86,5 +88,24 @@ impl Operator {
             .map(PathBuf::from)
             .filter(|path| path.is_absolute())
             .unwrap_or_else(|| self.home.join(fallback))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runtime_directory_is_not_another_user_s() {
+        let directory = tempfile::tempdir().unwrap();
+        let own = nix::unistd::geteuid().as_raw();
+        let runtime = |uid| {
+            let environment = HashMap::from([("XDG_RUNTIME_DIR".into(), directory.path().into())]);
+            let (directory, home) = ("/".into(), "/nonexistent".into());
+            Operator { environment, directory, home, uid }.runtime()
+        };
+        assert_eq!(runtime(own), directory.path().join("nix-jail"));
+        // As after su, which leaves the variable as it was.
+        assert!(!runtime(own + 1).starts_with(directory.path()));
     }
 }
