@@ -1,5 +1,6 @@
 //! `jail run`: from flags to the command's exit code.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ use crate::credentials;
 use crate::failure::{Failure, NOT_FOUND, USED_UP};
 use crate::git;
 use crate::job::{self, JobDirectory, Record};
+use crate::log;
 use crate::operator::Operator;
 use crate::report::{LARGEST_AUDIT, Recorder, Summary};
 use crate::resolve;
@@ -419,15 +421,11 @@ fn report(
         code: u8,
         #[serde(flatten)]
         summary: &'a Summary,
-        changed_files_that_run_later: &'a [PathBuf],
+        changed_files_that_run_later: Vec<Cow<'a, str>>,
     }
     if !arguments.quiet {
-        for path in changed {
-            let place = workspace.map(|workspace| workspace.path.join(path)).unwrap_or_default();
-            tell(&format!(
-                "{} was made or changed by the job and can run on this host later; look at it before you go on",
-                place.display()
-            ));
+        if let Some(workspace) = workspace {
+            tell_changed(workspace, changed);
         }
         if workspace.is_some_and(Workspace::is_overlay) {
             tell(&format!("changes to the workspace are in {}", directory.path("workspace").display()));
@@ -442,12 +440,22 @@ fn report(
             audit: directory.audit(),
             code,
             summary,
-            changed_files_that_run_later: changed,
+            changed_files_that_run_later: changed.iter().map(|path| path.to_string_lossy()).collect(),
         };
         match serde_json::to_string(&report) {
-            Ok(line) => crate::print_error_line(&line),
+            Ok(line) => crate::print_error_line(&log::harmless(&line)),
             Err(error) => tell(&format!("the summary cannot be written as JSON: {error}")),
         }
+    }
+}
+
+/// Says which files that run later the job has made or changed. Their names can be the job's, too.
+pub(crate) fn tell_changed(workspace: &Workspace, changed: &[PathBuf]) {
+    for path in changed {
+        let place = workspace.path.join(path).display().to_string().replace('\n', " ");
+        tell(&log::harmless(&format!(
+            "{place} was made or changed by the job and can run on this host later; look at it before you go on"
+        )));
     }
 }
 

@@ -18,7 +18,7 @@ use crate::cli::StoreArgs;
 use crate::failure::Failure;
 use crate::job;
 use crate::resolve::{self, host};
-use crate::run::{check_command, conclude, own_files, tell};
+use crate::run::{check_command, conclude, own_files, tell_changed};
 use crate::spec::{Home, JailSpec};
 use crate::workspace::Workspace;
 
@@ -70,12 +70,7 @@ pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
     let ended = prepared.run();
     // Also where the jail broke down: a job may have brought that about.
     if let Some(workspace) = &workspace {
-        for path in workspace.changed() {
-            tell(&format!(
-                "{} was made or changed by the job and can run on this host later; look at it before you go on",
-                workspace.path.join(path).display()
-            ));
-        }
+        tell_changed(workspace, &workspace.changed());
     }
     Ok(ExitCode::from(conclude(ended.map_err(Failure::no_jail)?)))
 }

@@ -190,6 +190,21 @@ fn a_bind_is_not_led_out_of_the_workspace_by_a_link_in_it() {
 }
 
 #[test]
+fn names_that_a_job_chose_are_told_without_what_acts_on_a_terminal() {
+    let jail = Jail::new();
+    let ended = jail.script(
+        r#"name=.git/modules/$(printf 'a\033]0;x\007\302\233b\njail: fine \377'); mkdir -p "$name"; echo x >"$name/HEAD"; echo x >"$name/config""#,
+    );
+    ended.succeeds().says("can run on this host later");
+    let told = ended.summary["changedFilesThatRunLater"].to_string();
+    assert!(told.contains(".git/modules/a") && told.contains("/config"), "{ended}");
+    for line in ended.stderr.lines() {
+        assert!(!line.contains(|character: char| character.is_control()), "{line:?}");
+        assert!(!line.starts_with("jail: fine"), "{ended}");
+    }
+}
+
+#[test]
 fn what_runs_later_is_protected_also_where_it_is_reached_by_another_name() {
     needs!("python3");
     let jail = armed()
