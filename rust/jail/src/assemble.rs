@@ -1,8 +1,7 @@
 //! From a specification to what the sandbox and the proxy are told.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use policy::Policy;
 use sandbox::backend::{JobIds, Reach};
@@ -13,7 +12,7 @@ use crate::operator::Operator;
 use crate::resolve::closure::Closure;
 use crate::resolve::host::HostTree;
 use crate::spec::{Allowance, BindSpec, JailSpec};
-use crate::workspace::Workspace;
+use crate::workspace::{self, Workspace};
 use crate::{etc, git, trust};
 
 /// Where the explicit proxy listens.
@@ -216,7 +215,7 @@ pub(crate) fn add_git(
 
 fn bind_entry(bind: &BindSpec, workspace: Option<&Workspace>, operator: &Operator) -> Result<Entry, Failure> {
     let named = operator.path(&bind.source);
-    let source = real_path(&named, workspace).map_err(|error| {
+    let source = workspace::resolve(&named, workspace).map_err(|error| {
         Failure::no_jail(format!(
             "cannot put {} into the jail: {error}; check the path of --bind or --ro-bind",
             named.display()
@@ -233,26 +232,6 @@ fn bind_entry(bind: &BindSpec, workspace: Option<&Workspace>, operator: &Operato
     }
     let access = if bind.writable { Access::ReadWrite } else { Access::ReadOnly };
     Ok(Entry::Bind { source, target, access })
-}
-
-/// The path without links. One in the workspace may be a job's, and is not followed out of it.
-fn real_path(path: &Path, workspace: Option<&Workspace>) -> io::Result<PathBuf> {
-    let mut real = PathBuf::new();
-    for part in path.components() {
-        let next = real.join(part).canonicalize()?;
-        let is_inside = |path: &Path| workspace.is_some_and(|workspace| path.starts_with(&workspace.path));
-        // `..` is the operator's own word.
-        if matches!(part, Component::Normal(_)) && is_inside(&real) && !is_inside(&next) {
-            let link = real.join(part);
-            return Err(io::Error::other(format!(
-                "the link {} leads out of the workspace, and a job may have made it; name {} itself",
-                link.display(),
-                next.display()
-            )));
-        }
-        real = next;
-    }
-    Ok(real)
 }
 
 #[cfg(test)]

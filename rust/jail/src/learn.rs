@@ -1,9 +1,13 @@
 //! `--learn`: the least policy that allows what a job did.
 
+mod place;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy::{Action, Rule};
 use proxy::audit::{Event, What};
+
+pub(crate) use place::Place;
 
 /// Requests that went on, reduced to what a rule can say.
 #[derive(Clone, Debug, Default)]

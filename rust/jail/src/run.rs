@@ -22,6 +22,7 @@ use crate::credentials;
 use crate::failure::{Failure, NOT_FOUND, USED_UP};
 use crate::git;
 use crate::job::{self, JobDirectory, Record};
+use crate::learn::Place;
 use crate::log;
 use crate::operator::Operator;
 use crate::report::{LARGEST_AUDIT, Recorder, Summary};
@@ -51,6 +52,12 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     }
     backend::tidy();
     let workspace = workspace(&spec, &arguments, operator)?;
+    let cannot_learn = |error| {
+        let file = arguments.learn.as_deref().unwrap_or(Path::new("")).display();
+        Failure::no_jail(format!("cannot write the learnt policy to {file}: {error}"))
+    };
+    let learn = arguments.learn.as_ref().map(|file| Place::find(&operator.path(file), workspace.as_ref()));
+    let learn = learn.transpose().map_err(cannot_learn)?;
     let backend = backend::choose(spec.backend, workspace.as_ref(), operator)?;
     let reach = backend.reach();
     let programs = host::programs(&spec.programs, operator).map_err(Failure::no_jail)?;
@@ -118,11 +125,8 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     record.code = Some(code);
     directory.write(&record).map_err(Failure::no_jail)?;
     ended?;
-    if let (Some(file), Some(learnt)) = (&arguments.learn, recorder.learnt()) {
-        let file = operator.path(file);
-        std::fs::write(&file, learnt.policy()).map_err(|error| {
-            Failure::no_jail(format!("cannot write the learnt policy to {}: {error}", file.display()))
-        })?;
+    if let (Some(place), Some(learnt)) = (&learn, recorder.learnt()) {
+        place.write(&learnt.policy()).map_err(cannot_learn)?;
     }
     Ok(ExitCode::from(code))
 }
@@ -257,7 +261,11 @@ fn workspace(
         Some(directory) => directory.as_path(),
         None => Path::new(""),
     };
-    Workspace::open(directory, spec.workspace_mode, &spec.protect, arguments.workspace_any, operator)
+    // What is enforced, and who is trusted, would else be the job's to say, for the next one.
+    let enforced = arguments.jail.policy.iter().chain(&arguments.upstream_ca).chain(&spec.upstream.ca);
+    let mut protect = spec.protect.clone();
+    protect.extend(enforced.map(|file| operator.path(file)));
+    Workspace::open(directory, spec.workspace_mode, &protect, arguments.workspace_any, operator)
         .map(Some)
         .map_err(Failure::no_jail)
 }

@@ -7,7 +7,7 @@ mod submodules;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use sandbox::plan::{Access, Entry};
 
@@ -55,7 +55,8 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// Takes `directory`, unless it is `/`, the home directory or something that holds it (`any` insists).
+    /// Takes `directory`, unless it is `/`, the home directory or something that holds it (`any` insists). `protect` is
+    /// what no job may change in it: relative to it, or absolute and perhaps elsewhere.
     pub(crate) fn open(
         directory: &Path,
         mode: WorkspaceMode,
@@ -71,13 +72,19 @@ impl Workspace {
         if !any && let Some(why) = too_much(&path, operator) {
             return Err(WorkspaceError::TooMuch { path, why });
         }
-        let inside = |own: Vec<PathBuf>| -> Vec<PathBuf> {
+        let inside = |own: &[PathBuf]| -> Vec<PathBuf> {
             let inside = own.iter().filter_map(|own| own.strip_prefix(&path).ok());
             // Who insists on one of them as the workspace has it.
-            inside.filter(|inside| *inside != Path::new("")).map(Path::to_owned).collect()
+            let inside = inside.filter(|inside| *inside != Path::new(""));
+            inside.filter(|inside| inside.components().all(is_name)).map(Path::to_owned).collect()
         };
-        let runs_later = runs_later::of(&path, &[protect, &inside(declarations(operator))].concat());
-        let records = inside(records(operator));
+        let (absolute, mut protect): (Vec<_>, Vec<_>) =
+            protect.iter().cloned().partition(|path| path.is_absolute());
+        protect.extend(inside(&absolute));
+        protect.extend(inside(&real(absolute)));
+        protect.extend(inside(&declarations(operator)));
+        let runs_later = runs_later::of(&path, &protect);
+        let records = inside(&records(operator));
         let mut workspace = Workspace { path, mode, runs_later, records, before: BTreeMap::new() };
         if mode == WorkspaceMode::Rw {
             workspace.before = workspace.fingerprints(&workspace.runs_later);
@@ -198,6 +205,30 @@ fn read(path: &Path, most: usize) -> Option<Vec<u8>> {
     let mut contents = Vec::new();
     file.take(most as u64).read_to_end(&mut contents).ok()?;
     Some(contents)
+}
+
+/// A path without links. One in the workspace may be a job's, and is not followed out of it.
+pub(crate) fn resolve(path: &Path, workspace: Option<&Workspace>) -> io::Result<PathBuf> {
+    let mut real = PathBuf::new();
+    for part in path.components() {
+        let next = real.join(part).canonicalize()?;
+        let is_inside = |path: &Path| workspace.is_some_and(|workspace| path.starts_with(&workspace.path));
+        // `..` is the operator's own word.
+        if is_name(part) && is_inside(&real) && !is_inside(&next) {
+            let link = real.join(part);
+            return Err(io::Error::other(format!(
+                "the link {} leads out of the workspace, and a job may have made it; name {} itself",
+                link.display(),
+                next.display()
+            )));
+        }
+        real = next;
+    }
+    Ok(real)
+}
+
+fn is_name(part: Component<'_>) -> bool {
+    matches!(part, Component::Normal(_))
 }
 
 /// What a path is, if it holds more than a project.

@@ -190,6 +190,42 @@ fn a_bind_is_not_led_out_of_the_workspace_by_a_link_in_it() {
 }
 
 #[test]
+fn what_the_next_job_may_do_is_not_this_one_s_to_write() {
+    let jail = Jail::new().file("rules.txt", "allow api.test\n").options(["--policy", "rules.txt"]);
+    let ended = jail
+        .script("exec 2>/dev/null; echo 'allow *' >>rules.txt; rm -f rules.txt; mv rules.txt x; echo fine");
+    ended.succeeds().prints_only("fine\n");
+    assert_eq!(fs::read_to_string(jail.project().join("rules.txt")).unwrap(), "allow api.test\n");
+    // One beside the workspace is none of it.
+    fs::write(jail.place().join("beside.txt"), "allow beside.test\n").unwrap();
+    jail.options(["--policy", "../beside.txt"]).script("echo fine").succeeds().prints_only("fine\n");
+}
+
+#[test]
+fn the_learnt_policy_is_not_written_where_a_link_of_the_job_leads() {
+    let jail = Jail::new().options(["--learn", "learnt.txt"]);
+    let private = jail.home().join("private.txt");
+    fs::write(&private, "private").unwrap();
+    let learnt = jail.project().join("learnt.txt");
+    let link = format!("ln -sf {} learnt.txt", private.display());
+    for _ in 0..2 {
+        // The second time the link is there before the job, as an earlier one may have left it.
+        jail.script(&link).succeeds();
+        assert_eq!(fs::read_to_string(&private).unwrap(), "private");
+        assert!(fs::read_to_string(&learnt).unwrap().starts_with("# Learnt"));
+        fs::remove_file(&learnt).unwrap();
+        symlink(&private, &learnt).unwrap();
+    }
+    // Nor is a directory on the way followed.
+    symlink(jail.home(), jail.project().join("out")).unwrap();
+    let ended = Jail::new().options(["--workspace", jail.project().to_str().unwrap(), "--learn"]);
+    let file = jail.project().join("out/learnt.txt");
+    let ended = ended.options([file.to_str().unwrap()]).script("echo started");
+    ended.exits(125).says("leads out of the workspace").prints_only("");
+    assert!(!jail.home().join("learnt.txt").exists());
+}
+
+#[test]
 fn names_that_a_job_chose_are_told_without_what_acts_on_a_terminal() {
     let jail = Jail::new();
     let ended = jail.script(
