@@ -25,10 +25,7 @@ pub(crate) fn remount(mounted: &OwnedFd, access: Access) -> nix::Result<()> {
     let path = by_descriptor(mounted);
     let before = fstatvfs(mounted)?.flags();
     let mut flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    for (flag, bit) in [
-        (FsFlags::ST_RDONLY, MsFlags::MS_RDONLY),
-        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
-    ] {
+    for (flag, bit) in [(FsFlags::ST_RDONLY, MsFlags::MS_RDONLY), (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC)] {
         flags.set(bit, before.contains(flag));
     }
     if access == Access::ReadOnly {
