@@ -12,10 +12,16 @@ use crate::workspace::Workspace;
 /// The backend of that name, for jobs of this operator in this workspace.
 pub(crate) fn choose(
     name: BackendName,
+    relay: bool,
     workspace: Option<&Workspace>,
     operator: &Operator,
 ) -> Result<Box<dyn Backend>, Failure> {
-    platform::choose(actual(name), workspace, operator).unwrap_or_else(|| {
+    if relay && !matches!(name, BackendName::Docker | BackendName::Podman) {
+        return Err(Failure::usage(
+            "--container-relay is for jails of an engine; add --backend docker or podman, or leave it out",
+        ));
+    }
+    platform::choose(actual(name), relay, workspace, operator).unwrap_or_else(|| {
         let default = platform::DEFAULT;
         Err(Failure::usage(format!(
             "the backend {name} is not one of this platform's; use {default}, or auto"
@@ -67,7 +73,7 @@ mod platform {
     use sandbox::backend::native::{self, Native};
     use sandbox::backend::systemd::{self, Systemd};
     use sandbox::backend::{Backend, Finding, JobIds};
-    use sandbox::stage;
+    use sandbox::{relay, stage};
 
     use super::{BackendName, Failure, JailSpec, Operator, Workspace};
     use crate::{assemble, job};
@@ -76,20 +82,22 @@ mod platform {
 
     pub(super) fn choose(
         name: BackendName,
+        relay: bool,
         workspace: Option<&Workspace>,
         operator: &Operator,
     ) -> Option<Result<Box<dyn Backend>, Failure>> {
         match name {
             BackendName::Native => Some(Ok(Box::new(Native))),
             BackendName::Systemd => Some(Ok(Box::new(Systemd))),
-            BackendName::Docker => Some(container(Kind::Docker, workspace, operator)),
-            BackendName::Podman => Some(container(Kind::Podman, workspace, operator)),
+            BackendName::Docker => Some(container(Kind::Docker, relay, workspace, operator)),
+            BackendName::Podman => Some(container(Kind::Podman, relay, workspace, operator)),
             BackendName::Auto | BackendName::Seatbelt => None,
         }
     }
 
     fn container(
         kind: Kind,
+        relay: bool,
         workspace: Option<&Workspace>,
         operator: &Operator,
     ) -> Result<Box<dyn Backend>, Failure> {
@@ -98,6 +106,7 @@ mod platform {
             kind,
             environment: &environment(operator),
             runtime: containers(operator),
+            relay,
             workspace_owner: owner.map(|owner| JobIds { uid: owner.uid(), gid: owner.gid() }),
         });
         Ok(Box::new(container.map_err(Failure::no_jail)?))
@@ -142,6 +151,9 @@ mod platform {
         if stage::is_wanted(first.as_deref()) {
             return Some(stage::main());
         }
+        if relay::near::is_wanted(first.as_deref()) {
+            return Some(relay::near::main());
+        }
         stage::container::is_wanted(first.as_deref()).then(stage::container::main)
     }
 
@@ -169,6 +181,7 @@ mod platform {
 
     pub(super) fn choose(
         name: BackendName,
+        _relay: bool,
         _workspace: Option<&Workspace>,
         _operator: &Operator,
     ) -> Option<Result<Box<dyn Backend>, Failure>> {

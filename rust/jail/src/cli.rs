@@ -287,6 +287,10 @@ pub(crate) struct RunArgs {
     /// Who makes the jail.
     #[arg(long, value_name = "BACKEND")]
     pub(crate) backend: Option<BackendName>,
+    /// Reach the job through the engine's streams alone, as is done by itself where the engine runs on another kernel
+    /// (`--backend docker`, `podman`).
+    #[arg(long)]
+    pub(crate) container_relay: bool,
     /// Show the command line that starts the job's unit, and run nothing (`--backend systemd`).
     #[arg(long)]
     pub(crate) print_units: bool,

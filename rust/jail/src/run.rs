@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     };
     let learn = arguments.learn.as_ref().map(|file| Place::find(&operator.path(file), workspace.as_ref()));
     let learn = learn.transpose().map_err(cannot_learn)?;
-    let backend = backend::choose(spec.backend, workspace.as_ref(), operator)?;
+    let backend = backend::choose(spec.backend, arguments.container_relay, workspace.as_ref(), operator)?;
     let reach = backend.reach();
     let programs = host::programs(&spec.programs, operator).map_err(Failure::no_jail)?;
     let closure = resolve::closure(&spec, &arguments.store, workspace.as_ref(), operator)?;

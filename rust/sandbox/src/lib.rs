@@ -12,6 +12,8 @@ pub mod pod;
 #[cfg_attr(target_os = "macos", path = "process_macos.rs")]
 pub mod process;
 #[cfg(target_os = "linux")]
+pub mod relay;
+#[cfg(target_os = "linux")]
 pub mod stage;
 mod sys;
 mod terminal;

@@ -16,7 +16,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::{Error, JobIds};
-use crate::plan::Plan;
+use crate::plan::{Entry, Plan};
+use crate::relay::Outlook;
 use crate::sys::fds;
 
 /// What the launcher says.
@@ -54,6 +55,8 @@ pub(crate) enum FromStage {
     /// Where a container's pid 1 is: its namespaces as file descriptors in the order of [`NAMESPACES`], and a file with
     /// its mount table.
     Surroundings,
+    /// The same from afar: a descriptor of the near end's network namespace, and a file with the mount table.
+    Outlook(Outlook),
     /// Every listener has been sent.
     Ready,
     /// The master side of the job's terminal.
@@ -93,10 +96,14 @@ pub(crate) struct Furnishing {
     pub(crate) plan: Plan,
     /// Where the job may write, for Landlock.
     pub(crate) writable: Vec<PathBuf>,
+    /// What of the jail's own tree is made inside, where nothing of this host's can be bound.
+    pub(crate) own: Vec<Entry>,
     /// What is to be the job's own.
     pub(crate) owned: Vec<PathBuf>,
     /// What the engine was told to bind, as it was when the launcher looked.
     pub(crate) bound: Vec<Bound>,
+    /// The launcher's kernel, if it may be another than the container's.
+    pub(crate) kernel: Option<String>,
     /// Who the job is in the user namespace outside of the container's.
     pub(crate) outside: JobIds,
     /// The most processes, where the engine may not be able to count them.
@@ -112,6 +119,10 @@ pub(crate) struct Bound {
     pub(crate) target: PathBuf,
     pub(crate) device: u64,
     pub(crate) inode: u64,
+    /// Its size, if it is a file; what device and inode are told by between kernels.
+    pub(crate) size: Option<u64>,
+    /// When its contents were changed, in seconds.
+    pub(crate) modified: i64,
 }
 
 /// The namespaces that a container must have of its own. Its user namespace may be the host's: the job has no
@@ -171,11 +182,15 @@ impl AsFd for Channel {
 
 /// Puts a plan into a file that cannot be changed any more.
 pub(crate) fn seal_plan(plan: &impl Serialize) -> Result<File, Error> {
-    let bytes = postcard::to_stdvec(plan).map_err(|error| Error::Message(error.to_string()))?;
+    seal_bytes(&postcard::to_stdvec(plan).map_err(|error| Error::Message(error.to_string()))?)
+}
+
+/// Puts the bytes of a plan into such a file.
+pub(crate) fn seal_bytes(bytes: &[u8]) -> Result<File, Error> {
     let write = || -> std::io::Result<File> {
         let mut file =
             File::from(memfd_create(c"nix-jail plan", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
-        file.write_all(&bytes)?;
+        file.write_all(bytes)?;
         let seals =
             SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
         fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
@@ -186,12 +201,17 @@ pub(crate) fn seal_plan(plan: &impl Serialize) -> Result<File, Error> {
 
 /// Reads a plan from such a file.
 pub(crate) fn read_plan<P: DeserializeOwned>(file: OwnedFd) -> Result<P, Error> {
+    postcard::from_bytes(&read_sealed(file)?).map_err(|error| Error::Message(error.to_string()))
+}
+
+/// Reads the bytes of such a file.
+pub(crate) fn read_sealed(file: OwnedFd) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let mut file = File::from(file);
     file.rewind()
         .and_then(|()| file.read_to_end(&mut bytes))
         .map_err(|error| Error::HandPlan { os: error.into() })?;
-    postcard::from_bytes(&bytes).map_err(|error| Error::Message(error.to_string()))
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -30,13 +30,35 @@ pub enum ContainerError {
         /// What to do about it.
         cure: String,
     },
-    /// The engine is another machine's.
-    #[error(
-        "the engine at {endpoint} does not run on this kernel, and file descriptors do not cross to another; use an engine of this host (DOCKER_HOST, `docker context use`) or another backend"
-    )]
+    /// The engine runs on another kernel, which this does not get to.
+    #[error("{what} cannot be had from an engine on another kernel; {cure}")]
     Elsewhere {
-        /// How it is reached.
-        endpoint: String,
+        /// What was asked for.
+        what: String,
+        /// What to do about it.
+        cure: String,
+    },
+    /// The stream that carries a job's connections broke.
+    #[error("the way through the engine to the job broke: {what}")]
+    Relay {
+        /// How.
+        what: String,
+    },
+    /// Something else is there than on this host.
+    #[error(
+        "the engine runs on another kernel and does not have this host's {path:?}; share it with the engine's machine (Docker Desktop: Settings, Resources, File sharing), leave it out (--workspace none), or use an engine of this host"
+    )]
+    NotShared {
+        /// In the jail.
+        path: PathBuf,
+    },
+    /// It is shared, but belongs to somebody else there.
+    #[error(
+        "{path:?} belongs to somebody else on the engine's machine, and the job cannot write to it; use --workspace-mode ro, or an engine of this host"
+    )]
+    NotWritable {
+        /// In the jail.
+        path: PathBuf,
     },
     /// The engine's program says no.
     #[error("{program} did not make the jail's container: {said}")]
@@ -80,7 +102,7 @@ pub enum ContainerError {
     },
     /// More than a command line holds.
     #[error(
-        "{count} files and directories are too many for one container; put fewer programs into the jail, or use the native backend"
+        "{count} files and directories are too many for one container (at most 2000); put fewer programs into the jail, or use the native backend"
     )]
     TooMany {
         /// How many.

@@ -10,8 +10,8 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use nix::errno::Errno;
@@ -22,20 +22,25 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::sys::stat::{Mode, fstat, umask};
 use nix::sys::wait::waitpid;
-use nix::unistd::{Gid, Pid, Uid, chown, setgroups, setresgid, setresuid};
+use nix::unistd::{AccessFlags, Gid, Pid, Uid, access, chown, setgroups, setresgid, setresuid};
 
 use super::init::{self, Role, adopt_terminal, terminal_failed};
 use super::{NOT_FOR_PEOPLE, filter, job, mounted, network, watch};
 use crate::backend::{ContainerError, Error, JobIds};
 use crate::plan::Entry;
+use crate::relay::{self, far};
 use crate::sys::capabilities;
 use crate::sys::process::SingleThreaded;
 use crate::wire::{
     Bound, Channel, FromStage, Furnishing, Identity, NAMESPACES, ToStage, read_plan, seal_plan,
 };
 
-/// The first argument that tells the program to be a container's pid 1; the second is the launcher's socket.
+/// The first argument that tells the program to be a container's pid 1; the second is the launcher's socket, or
+/// [`RELAY`].
 pub const ARGUMENT: &str = "__container";
+
+/// The second argument where the launcher is behind a relay.
+pub(crate) const RELAY: &str = "relay";
 
 /// Whether this process is to be a container's pid 1.
 pub fn is_wanted(first_argument: Option<&OsStr>) -> bool {
@@ -51,6 +56,9 @@ pub fn main() -> ExitCode {
         );
         return ExitCode::from(NOT_FOR_PEOPLE);
     };
+    if path == RELAY {
+        return far::main(proof);
+    }
     let channel = match call(Path::new(&path)) {
         Ok(channel) => channel,
         Err(os) => {
@@ -59,7 +67,12 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match run(&channel, proof) {
+    converse(&channel, proof)
+}
+
+/// Is the stage for whoever is at the channel's other end.
+pub(crate) fn converse(channel: &Channel, proof: SingleThreaded) -> ExitCode {
+    match run(channel, proof) {
         Ok(code) => code,
         Err(error) => {
             let _ = channel.send(&FromStage::Failed(error), &[]);
@@ -83,7 +96,7 @@ fn run(channel: &Channel, proof: SingleThreaded) -> Result<ExitCode, Error> {
     let [furnishing, stdin, stdout, stderr] = <[OwnedFd; 4]>::try_from(fds)
         .map_err(|fds| Error::Message(format!("{} descriptors instead of 4", fds.len())))?;
     let furnishing: Furnishing = read_plan(furnishing)?;
-    let Furnishing { plan, writable, owned, bound, outside, processes, file_mask } = furnishing;
+    let Furnishing { plan, writable, own, owned, bound, kernel, outside, processes, file_mask } = furnishing;
 
     network::set_up(&plan.listen, channel)?;
     show(channel)?;
@@ -91,10 +104,13 @@ fn run(channel: &Channel, proof: SingleThreaded) -> Result<ExitCode, Error> {
     channel.send(&FromStage::Ready, &[])?;
 
     let mut streams = [stdin, stdout, stderr];
+    umask(Mode::S_IWGRP | Mode::S_IWOTH);
+    own.iter().try_for_each(make)?;
     owned.iter().try_for_each(|path| give(path, identity))?;
     become_job(identity)?;
+    let is_elsewhere = kernel.is_some_and(|theirs| relay::kernel().is_ok_and(|ours| ours != theirs));
     // As the owner: root without capabilities may not pass through everybody's directories.
-    bound.iter().try_for_each(check)?;
+    bound.iter().try_for_each(|bound| if is_elsewhere { check_shared(bound, &writable) } else { check(bound) })?;
     umask(Mode::empty());
     plan.tree.iter().try_for_each(make)?;
     umask(Mode::from_bits_truncate(file_mask));
@@ -173,6 +189,23 @@ fn check(bound: &Bound) -> Result<(), Error> {
     if same { Ok(()) } else { Err(ContainerError::Replaced { path: bound.target.clone() }.into()) }
 }
 
+/// The same of an engine elsewhere, whose file systems have numbers of their own: a directory that is not shared with
+/// it may be there too, and be another one.
+fn check_shared(bound: &Bound, writable: &[PathBuf]) -> Result<(), Error> {
+    let path = &bound.target;
+    let same = fs::symlink_metadata(path).is_ok_and(|found| {
+        let size = found.is_file().then(|| found.len());
+        (found.file_type().is_symlink(), size, found.mtime()) == (false, bound.size, bound.modified)
+    });
+    if !same {
+        return Err(ContainerError::NotShared { path: path.clone() }.into());
+    }
+    if writable.contains(path) && access(path, AccessFlags::W_OK).is_err() {
+        return Err(ContainerError::NotWritable { path: path.clone() }.into());
+    }
+    Ok(())
+}
+
 /// An empty directory in memory is the engine's root's until it is given away.
 fn give(path: &Path, identity: Identity) -> Result<(), Error> {
     let (uid, gid) = (Uid::from_raw(identity.inside_uid), Gid::from_raw(identity.inside_gid));
@@ -204,7 +237,13 @@ fn make(entry: &Entry) -> Result<(), Error> {
                 .map_err(|error| failed(target, error))
         }
         Entry::Directory { target, .. } => fs::create_dir_all(target).map_err(|error| failed(target, error)),
-        Entry::Bind { .. } | Entry::Overlay { .. } | Entry::File { .. } => {
+        // A place for what the engine has mounted there is made already; so are its own files.
+        Entry::File { target, .. } if target.symlink_metadata().is_ok() => Ok(()),
+        Entry::File { target, contents, mode } => fs::create_dir_all(target.parent().unwrap_or(Path::new("/")))
+            .and_then(|()| fs::write(target, contents))
+            .and_then(|()| fs::set_permissions(target, fs::Permissions::from_mode(mode & 0o777)))
+            .map_err(|error| failed(target, error)),
+        Entry::Bind { .. } | Entry::Overlay { .. } => {
             Err(Error::Message("a container's pid 1 mounts nothing".to_owned()))
         }
     }

@@ -48,7 +48,7 @@ pub const ARGUMENT: &str = "__stage";
 pub(crate) const PROBE: &str = "probe";
 
 /// How the stage is started by hand: not at all.
-const NOT_FOR_PEOPLE: u8 = 2;
+pub(crate) const NOT_FOR_PEOPLE: u8 = 2;
 
 /// Whether this process is to be a stage.
 pub fn is_wanted(first_argument: Option<&OsStr>) -> bool {
@@ -136,7 +136,7 @@ fn guard(channel: &Channel, init: Pid) -> Result<(), Error> {
     }
 }
 
-fn inherited_channel() -> Option<Channel> {
+pub(crate) fn inherited_channel() -> Option<Channel> {
     let fd = std::io::stdin().as_fd().try_clone_to_owned().ok()?;
     let kind = getsockopt(&fd, sockopt::SockType).ok()?;
     (kind == SockType::SeqPacket).then(|| Channel::inherited(fd))

@@ -14,6 +14,11 @@ pub(crate) fn is_container() -> bool {
     engine().is_some()
 }
 
+/// Whether the engine is treated as one on another kernel, as `JAIL_TEST_RELAY` says.
+pub(crate) fn is_relayed() -> bool {
+    std::env::var_os("JAIL_TEST_RELAY").is_some()
+}
+
 /// Where the engine is, for the launcher.
 pub(super) fn environment() -> Option<(&'static str, String)> {
     std::env::var("DOCKER_HOST").ok().map(|host| ("DOCKER_HOST", host))

@@ -270,6 +270,7 @@ impl Jail {
         command.arg("run");
         if let Some(backend) = backend::name() {
             command.arg("--backend").arg(backend);
+            command.args(backend::is_relayed().then_some("--container-relay"));
         }
         command.args(&self.name).args(&self.options);
         if self.json {

@@ -8,12 +8,17 @@ use super::engine::{Kind, Rights};
 use super::layout::{Layout, Mount};
 use super::place::{Place, container_name, text};
 use super::program::{DIRECTORY, Program};
-use crate::backend::Error;
+use crate::backend::{ContainerError, Error};
 use crate::plan::{Access, Plan};
 use crate::stage::job::DEFAULT_PROCESSES;
 
 /// What pid 1 needs to set up the network and to become the job's user; it drops all of them before the job starts.
 const CAPABILITIES: [&str; 6] = ["NET_ADMIN", "NET_BIND_SERVICE", "SETUID", "SETGID", "SETPCAP", "CHOWN"];
+
+/// Measured, `docker run` of `true` with read-only binds: none 191 ms, 200 215 ms, 800 372 ms, 1000 379 ms, 2000 552 ms
+/// (20.10; 374 kB of command line, of the 2 MB that a kernel takes). Closures have 50 to 800 paths. More has not been tried,
+/// and is refused.
+const MOST_BINDS: usize = 2000;
 
 /// The words after the engine's program.
 pub(super) fn run(
@@ -25,7 +30,16 @@ pub(super) fn run(
     image: &str,
 ) -> Result<Vec<OsString>, Error> {
     let mut words = Words::default();
+    let binds = layout.mounts.iter().filter(|mount| matches!(mount, Mount::Bind { .. })).count();
+    if binds > MOST_BINDS {
+        return Err(ContainerError::TooMany { count: binds }.into());
+    }
     words.add(["run", "--rm", "--pull", "never", "--log-driver", "none"]);
+    if who.relay.is_some() {
+        // The far end's way to us. Names there are looked up as everywhere: whatever server is asked is our responder.
+        words.add(["--interactive", "--dns", "127.0.0.1", "--dns-search", "."]);
+        words.pair("--add-host", format!("{}:127.0.0.1", plan.hostname));
+    }
     words.pair("--name", container_name(&plan.job));
     words.pair("--label", format!("nix-jail.job={}", plan.job));
     words.pair("--label", format!("nix-jail.launcher={}", std::process::id()));
@@ -66,9 +80,11 @@ pub(super) fn run(
     for mount in &layout.mounts {
         words.mount(mount, who, place)?;
     }
-    words.bind(&place.entry(), Path::new(DIRECTORY), Access::ReadOnly)?;
-    for (file, name) in &program.files {
-        words.bind(file, &Path::new(DIRECTORY).join(name), Access::ReadOnly)?;
+    if who.relay.is_none() {
+        words.bind(&place.entry(), Path::new(DIRECTORY), Access::ReadOnly)?;
+        for (file, name) in &program.files {
+            words.bind(file, &Path::new(DIRECTORY).join(name), Access::ReadOnly)?;
+        }
     }
     words.add([image]);
     words.0.extend(program.words.iter().cloned());

@@ -18,8 +18,8 @@ pub fn diagnose(kind: Kind, environment: &[(OsString, OsString)]) -> Vec<Finding
     };
     let mut findings = vec![finding(version, State::Ok, None)];
     match engine.reach() {
-        Ok(rights) => {
-            let whose = match rights {
+        Ok(reached) => {
+            let whose = match reached.rights {
                 Rights::Root => {
                     "the engine is root's: a job there has the ids of the operator, or of the workspace's owner"
                 }
@@ -29,6 +29,13 @@ pub fn diagnose(kind: Kind, environment: &[(OsString, OsString)]) -> Vec<Finding
                 Rights::KeepsIds => "containers are the operator's own, with the operator's ids",
             };
             findings.push(finding(whose.to_owned(), State::Ok, None));
+            if let Some(endpoint) = reached.elsewhere {
+                findings.push(finding(
+                    format!("the engine at {endpoint} runs on another kernel: jobs' connections are relayed through it"),
+                    State::Degraded,
+                    Some("what a jail binds (programs, store paths, the workspace) must be shared with that machine".to_owned()),
+                ));
+            }
             findings.extend(of_engine(&engine));
         }
         Err(error) => {

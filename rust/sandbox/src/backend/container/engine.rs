@@ -38,6 +38,14 @@ pub(super) struct Engine {
     environment: Vec<(OsString, OsString)>,
 }
 
+/// An engine that answers.
+#[derive(Clone, Debug)]
+pub(super) struct Reached {
+    pub(super) rights: Rights,
+    /// How it is reached, if it runs on another kernel.
+    pub(super) elsewhere: Option<String>,
+}
+
 /// Whose processes the engine's containers are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rights {
@@ -83,22 +91,24 @@ impl Engine {
         command
     }
 
-    /// Whether the engine can be reached and works on this kernel, and with whose rights.
-    pub(super) fn reach(&self) -> Result<Rights, Error> {
+    /// Whether the engine can be reached, with whose rights it works, and whether on this kernel.
+    pub(super) fn reach(&self) -> Result<Reached, Error> {
+        let here = |rights| Reached { rights, elsewhere: None };
         if self.kind == Kind::Podman {
             // No daemon: containers are children of the program.
-            return Ok(if own_ids().uid == 0 { Rights::Root } else { Rights::KeepsIds });
+            return Ok(here(if own_ids().uid == 0 { Rights::Root } else { Rights::KeepsIds }));
         }
         let endpoint = self.endpoint()?;
         let Some(path) = endpoint.strip_prefix("unix://") else {
-            return Err(ContainerError::Elsewhere { endpoint }.into());
+            let options = self.ask(&["info", "--format", "{{.SecurityOptions}}"])?;
+            return Ok(Reached { rights: rights(&options), elsewhere: Some(endpoint) });
         };
         let socket = Path::new(path);
         let stream = UnixStream::connect(socket).map_err(|error| unreachable(socket, error.into()))?;
         let listener =
             getsockopt(&stream, sockopt::PeerCredentials).map_err(|os| unreachable(socket, os.into()))?.uid();
         if listener == 0 {
-            return Ok(Rights::Root);
+            return Ok(here(Rights::Root));
         }
         // Somebody's own engine, or the near end of a way to another machine.
         let info = self.ask(&[
@@ -109,10 +119,9 @@ impl Engine {
         let mut lines = info.lines();
         let kernel = nix::sys::utsname::uname().map(|names| names.release().to_owned()).unwrap_or_default();
         let (release, system) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
-        if kernel != release || system.contains("Docker Desktop") {
-            return Err(ContainerError::Elsewhere { endpoint }.into());
-        }
-        Ok(if lines.any(|options| options.contains("rootless")) { Rights::Rootless } else { Rights::Root })
+        let rights = rights(lines.next().unwrap_or_default());
+        let is_elsewhere = kernel != release || system.contains("Docker Desktop");
+        Ok(Reached { rights, elsewhere: is_elsewhere.then_some(endpoint) })
     }
 
     /// Where Docker's engine listens, as its program would find it.
@@ -135,19 +144,20 @@ impl Engine {
     }
 
     /// Whether the engine has the image.
-    pub(super) fn has(&self, image: &Image) -> Result<bool, Error> {
+    pub(super) fn has(&self, image: &Image<'_>) -> Result<bool, Error> {
         let output = self.output(&["image", "inspect", "--format", "{{.Id}}", &image.name])?;
         Ok(output.status.success())
     }
 
     /// Gives the engine the image.
-    pub(super) fn import(&self, image: &Image) -> Result<(), Error> {
+    pub(super) fn import(&self, image: &Image<'_>) -> Result<(), Error> {
+        let archive = image.archive().map_err(|error| ContainerError::OwnProgram { os: error.into() })?;
         let mut command = self.command();
         command.args(["import", "--change", LABEL, "-", &image.name]);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| self.not_started(error))?;
         // Its own words tell more than a pipe that nobody reads.
-        let _ = child.stdin.take().map(|mut pipe| pipe.write_all(&image.archive));
+        let _ = child.stdin.take().map(|mut pipe| pipe.write_all(&archive));
         let output = child.wait_with_output().map_err(|error| self.not_started(error))?;
         if output.status.success() { Ok(()) } else { Err(self.refused(&output.stderr)) }
     }
@@ -215,6 +225,10 @@ impl Engine {
     fn output(&self, words: &[&str]) -> Result<Output, Error> {
         self.command().args(words).output().map_err(|error| self.not_started(error))
     }
+}
+
+fn rights(security_options: &str) -> Rights {
+    if security_options.contains("rootless") { Rights::Rootless } else { Rights::Root }
 }
 
 /// An engine's words on one line, cut to what a person reads.

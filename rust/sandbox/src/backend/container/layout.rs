@@ -67,7 +67,7 @@ pub(super) enum Mount {
 /// What is at one path.
 #[derive(Debug)]
 enum Piece {
-    Bind { source: PathBuf, access: Access, directory: bool, device: u64, inode: u64 },
+    Bind { source: PathBuf, access: Access, looked_at: LookedAt },
     Overlay { lower: PathBuf, upper: PathBuf },
     Scratch { mode: u32, options: String, owned: bool },
     File { contents: Vec<u8>, mode: u32 },
@@ -75,13 +75,24 @@ enum Piece {
     Directory,
 }
 
+/// What a source was when it was looked at.
+#[derive(Clone, Copy, Debug)]
+struct LookedAt {
+    device: u64,
+    inode: u64,
+    size: Option<u64>,
+    modified: i64,
+}
+
 /// Engines put files of their own on these, unless told of each.
-const ENGINES_FILES: [&str; 5] =
+pub(super) const ENGINES_FILES: [&str; 5] =
     ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/passwd", "/etc/group"];
 /// Engines make these, and the places in them.
 const ENGINES_DIRECTORIES: [&str; 3] = ["/dev", "/proc", "/sys"];
 /// Of what every container has.
 const OWN_WRITABLE: [&str; 2] = ["/dev", "/proc"];
+/// For what is the jail's own, in memory.
+const OWN_OPTIONS: &str = "size=64m,nr_inodes=64k";
 /// As many links as the kernel follows.
 const MAX_LINKS: usize = 40;
 
@@ -217,8 +228,13 @@ impl Pieces {
         if access == Access::ReadWrite && stat.st_uid == 0 && self.started_by_root {
             return Err(ContainerError::RootsFiles { path: source.to_owned() }.into());
         }
-        let (device, inode) = (stat.st_dev, stat.st_ino);
-        Ok(Piece::Bind { source: source.to_owned(), access, directory, device, inode })
+        let looked_at = LookedAt {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size: (!directory).then_some(stat.st_size as u64),
+            modified: stat.st_mtime,
+        };
+        Ok(Piece::Bind { source: source.to_owned(), access, looked_at })
     }
 
     fn mounted_below(&self, path: &Path) -> impl Iterator<Item = &Mounted> {
@@ -276,7 +292,7 @@ impl Layout {
             Piece::Directory => self.own.push((path.to_owned(), Own::Directory { mode: 0o755 })),
             // The engine makes these in the container's own root.
             _ if is_top => return,
-            Piece::Bind { directory: false, .. } => {
+            Piece::Bind { looked_at: LookedAt { size: Some(_), .. }, .. } => {
                 self.own.push((path.to_owned(), Own::File { contents: Vec::new(), mode: 0o444 }));
             }
             // Engines give the mount the mode of its place.
@@ -323,11 +339,12 @@ impl Layout {
     fn mount(&mut self, path: &Path, piece: &Piece) {
         let target = path.to_owned();
         match piece {
-            Piece::Bind { source, access, device, inode, .. } => {
+            Piece::Bind { source, access, looked_at } => {
                 if *access == Access::ReadWrite {
                     self.writable.push(target.clone());
                 }
-                self.bound.push(Bound { target: target.clone(), device: *device, inode: *inode });
+                let LookedAt { device, inode, size, modified } = *looked_at;
+                self.bound.push(Bound { target: target.clone(), device, inode, size, modified });
                 self.mounts.push(Mount::Bind { source: source.clone(), target, access: *access });
             }
             Piece::Overlay { lower, upper } => {
@@ -349,6 +366,41 @@ impl Layout {
             }
             Piece::File { .. } | Piece::Link(_) | Piece::Directory => {}
         }
+    }
+}
+
+impl Layout {
+    /// Makes it one for an engine that can bind nothing that is made for this job: what is the jail's own is made by
+    /// pid 1, on file systems in memory that are root's, which the job is not.
+    pub(super) fn move_in(&mut self) -> Result<Vec<Entry>, Error> {
+        for mount in &mut self.mounts {
+            match mount {
+                Mount::Own { path, .. } if path.parent() == Some(Path::new("/")) => {
+                    let target = path.clone();
+                    *mount = Mount::Scratch { target, mode: 0o755, options: OWN_OPTIONS.to_owned() };
+                }
+                // The engine's own files there say nothing that ours do not.
+                Mount::Own { path, .. } if ENGINES_FILES.iter().any(|file| path == Path::new(file)) => {}
+                Mount::Own { path, .. } => {
+                    let what = format!("{path:?}, a file of the jail's own where the job may write,");
+                    let cure = "use an engine of this host".to_owned();
+                    return Err(ContainerError::Elsewhere { what, cure }.into());
+                }
+                Mount::Overlay { lower, .. } => {
+                    let what = format!("a layer for changes to {lower:?}");
+                    let cure = "use --workspace-mode ro or rw".to_owned();
+                    return Err(ContainerError::Elsewhere { what, cure }.into());
+                }
+                Mount::Bind { .. } | Mount::Scratch { .. } => {}
+            }
+        }
+        self.mounts.retain(|mount| !matches!(mount, Mount::Own { .. }));
+        let own = std::mem::take(&mut self.own).into_iter().map(|(target, own)| match own {
+            Own::Directory { .. } => Entry::Directory { target, writable: false },
+            Own::Link(to) => Entry::Symlink { target, to },
+            Own::File { contents, mode } => Entry::File { target, contents, mode },
+        });
+        Ok(own.collect())
     }
 }
 

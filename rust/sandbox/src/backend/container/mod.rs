@@ -10,6 +10,9 @@
 //! has dropped them for good before the job's first instruction.
 //!
 //! The job's command, environment and streams cross the socket, so the engine's records hold none of them.
+//!
+//! No socket and no descriptor reaches an engine in a virtual machine or on another host. There all of it crosses by
+//! the standard streams of `docker run`: see [`crate::relay`].
 
 mod arguments;
 mod doctor;
@@ -19,6 +22,7 @@ mod layout;
 mod place;
 mod program;
 mod proof;
+mod relayed;
 mod start;
 
 use std::ffi::OsString;
@@ -26,11 +30,11 @@ use std::path::{Path, PathBuf};
 
 pub use doctor::diagnose;
 pub use engine::Kind;
-use engine::{Engine, Rights};
+use engine::{Engine, Reached, Rights};
 
 use crate::backend::disk::Disk;
 use crate::backend::native::identity::FIRST_KERNEL_ID;
-use crate::backend::{Backend, Ended, Error, JobIds, Listeners, Prepared, run};
+use crate::backend::{Backend, ContainerError, Ended, Error, JobIds, Listeners, Prepared, run};
 use crate::plan::Plan;
 
 /// Makes jails of containers.
@@ -49,6 +53,8 @@ pub struct Settings<'a> {
     pub environment: &'a [(OsString, OsString)],
     /// A private directory of the operator's, for the containers' files.
     pub runtime: PathBuf,
+    /// Relay as if the engine were on another kernel.
+    pub relay: bool,
     /// To whom the workspace belongs: who the job is when root starts it.
     pub workspace_owner: Option<JobIds>,
 }
@@ -58,6 +64,8 @@ pub struct Settings<'a> {
 struct Identified {
     engine: Engine,
     rights: Rights,
+    /// Why all that the job and its proxy say to each other is relayed through the engine, if it is.
+    relay: Option<String>,
     /// As the job sees itself.
     inside: JobIds,
     /// As the namespace outside of the container's sees it: the host, or the engine's own, where the operator is root.
@@ -68,7 +76,15 @@ impl Container {
     /// Finds the engine; an error if it cannot be used.
     pub fn new(settings: Settings<'_>) -> Result<Container, Error> {
         let engine = Engine::new(settings.kind, settings.environment);
-        let rights = engine.reach()?;
+        let Reached { rights, elsewhere } = engine.reach()?;
+        let relay = elsewhere
+            .map(|endpoint| format!("the engine at {endpoint} runs on another kernel"))
+            .or_else(|| settings.relay.then(|| "--container-relay".to_owned()));
+        if relay.is_some() && rights == Rights::Rootless {
+            let what = "a jail whose files are not the job's own, with a rootless engine,".to_owned();
+            let cure = "use root's engine there, or one of this host".to_owned();
+            return Err(ContainerError::Elsewhere { what, cure }.into());
+        }
         let outside = outside(settings.workspace_owner);
         let root = JobIds { uid: 0, gid: 0 };
         let (inside, outside) = match rights {
@@ -76,7 +92,7 @@ impl Container {
             Rights::Rootless => (root, outside),
             Rights::KeepsIds => (outside, root),
         };
-        Ok(Container { who: Identified { engine, rights, inside, outside }, runtime: settings.runtime })
+        Ok(Container { who: Identified { engine, rights, relay, inside, outside }, runtime: settings.runtime })
     }
 
     /// Removes what launchers that were killed have left behind.

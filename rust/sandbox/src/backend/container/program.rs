@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::backend::{ContainerError, Error};
-use crate::stage::container::ARGUMENT;
+use crate::stage::container::{ARGUMENT, RELAY};
 
 /// Where all of it lies in the jail, the launcher's socket beside it. After the start it is the job's to read, and
 /// nothing there opens a way: the socket is gone.
@@ -23,17 +23,17 @@ pub(super) struct Program {
 }
 
 /// Finds them.
-pub(super) fn own() -> Result<Program, Error> {
+pub(super) fn own(is_relayed: bool) -> Result<Program, Error> {
     let failed = |error: std::io::Error| ContainerError::OwnProgram { os: error.into() };
     let program = fs::read_link("/proc/self/exe").map_err(failed)?;
     let map = fs::read_to_string("/proc/self/maps").map_err(failed)?;
-    Ok(of(&program, &map))
+    let launcher = if is_relayed { RELAY.into() } else { inside(SOCKET) };
+    Ok(of(&program, &map, launcher))
 }
 
-fn of(program: &Path, map: &str) -> Program {
+fn of(program: &Path, map: &str, launcher: OsString) -> Program {
     let mut libraries: BTreeSet<PathBuf> = map.lines().filter_map(executable_file).collect();
     libraries.remove(program);
-    let inside = |name: &str| OsString::from(format!("{DIRECTORY}/{name}"));
     let mut files = vec![(program.to_owned(), OsString::from("jail"))];
     let mut words = Vec::new();
     let loader =
@@ -44,8 +44,12 @@ fn of(program: &Path, map: &str) -> Program {
     for library in &libraries {
         files.extend(library.file_name().map(|name| (library.clone(), name.to_owned())));
     }
-    words.extend([inside("jail"), ARGUMENT.into(), inside(SOCKET)]);
+    words.extend([inside("jail"), ARGUMENT.into(), launcher]);
     Program { files, words }
+}
+
+fn inside(name: &str) -> OsString {
+    format!("{DIRECTORY}/{name}").into()
 }
 
 /// The file of a line of /proc/PID/maps (proc(5)), if code runs from it.
@@ -71,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_dynamic_program_comes_with_its_loader_and_libraries() {
-        let program = of(Path::new("/usr/bin/jail"), DYNAMIC);
+        let program = of(Path::new("/usr/bin/jail"), DYNAMIC, inside(SOCKET));
         let names: Vec<_> = program.files.iter().map(|(_, name)| name.to_str().unwrap()).collect();
         assert_eq!(names, ["jail", "ld-linux-x86-64.so.2", "libc.so.6"]);
         let start = [
@@ -87,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_static_program_comes_alone() {
-        let program = of(Path::new("/opt/jail"), "55d1-55d2 r-xp 00001000 fe:00 1    /opt/jail\n");
+        let program = of(Path::new("/opt/jail"), "55d1-55d2 r-xp 00001000 fe:00 1    /opt/jail\n", inside(SOCKET));
         assert_eq!(program.files.len(), 1);
         assert_eq!(program.words, ["/.jail/jail", "__container", "/.jail/launcher"]);
     }

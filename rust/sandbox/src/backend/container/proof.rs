@@ -2,16 +2,18 @@
 //! for and nothing else. Made from what its pid 1 shows, before anything of the job runs.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
 
-use super::layout::{Layout, Mount};
+use super::layout::{ENGINES_FILES, Layout, Mount};
 use super::place::Place;
 use super::program::Program;
 use crate::backend::{ContainerError, Error};
+use crate::relay::{Outlook, kernel};
 use crate::stage::base::DEVICES;
 use crate::stage::mounted::{self, Mounted, Part, part_at};
 use crate::wire::{NAMESPACES, read_plan};
@@ -20,16 +22,19 @@ use crate::wire::{NAMESPACES, read_plan};
 #[derive(Debug)]
 pub(super) struct Visible {
     parts: Vec<Part>,
-    overlays: Vec<std::path::PathBuf>,
+    overlays: Vec<PathBuf>,
+    /// What is bound, by its path on this host.
+    sources: Vec<PathBuf>,
 }
 
 impl Visible {
     /// What the layout binds, the jail's own tree, and the program.
-    pub(super) fn of(layout: &Layout, place: &Place, program: &Program) -> Result<Visible, Error> {
+    pub(super) fn of(layout: &Layout, place: &Place, program: &Program, is_relayed: bool) -> Result<Visible, Error> {
         let failed = |error: std::io::Error| ContainerError::OwnProgram { os: error.into() };
         let mounts = mounted::all().map_err(failed)?;
         let mut parts = layout.seen.clone();
-        for path in program.files.iter().map(|(path, _)| path.as_path()).chain([place.path()]) {
+        let own = program.files.iter().map(|(path, _)| path.as_path()).chain([place.path()]);
+        for path in own.filter(|_| !is_relayed) {
             // Its directory may be reached by links.
             let path = path.canonicalize().map_err(failed)?;
             parts.extend(part_at(&mounts, &path));
@@ -38,7 +43,11 @@ impl Visible {
             Mount::Overlay { target, .. } => Some(target.clone()),
             _ => None,
         });
-        Ok(Visible { parts, overlays: overlays.collect() })
+        let sources = layout.mounts.iter().filter_map(|mount| match mount {
+            Mount::Bind { source, .. } => Some(source.clone()),
+            _ => None,
+        });
+        Ok(Visible { parts, overlays: overlays.collect(), sources: sources.collect() })
     }
 }
 
@@ -55,6 +64,71 @@ pub(super) fn isolated(mut shown: Vec<OwnedFd>, visible: &Visible) -> Result<(),
         Some(mount) => Err(ContainerError::Unexpected { path: mount.point }.into()),
         None => Ok(()),
     }
+}
+
+/// The same of a container behind a relay, which shows in words what it cannot show otherwise: nothing but loopback is
+/// up in its network, and it is on another kernel, or in other namespaces of ours. The near end's network, which it
+/// does show, is another than the host's.
+pub(super) fn isolated_afar(
+    outlook: &Outlook,
+    mut shown: Vec<OwnedFd>,
+    visible: &Visible,
+) -> Result<(), Error> {
+    let table = shown.pop().ok_or_else(|| Error::Message("no mount table".to_owned()))?;
+    is_another(shown.first(), "net")?;
+    if outlook.interfaces.iter().any(|name| name != "lo") {
+        return Err(Error::NotIsolated { namespace: "net".to_owned() });
+    }
+    let failed = |error: std::io::Error| ContainerError::OwnProgram { os: error.into() };
+    let theirs: Vec<Mounted> = read_plan(table)?;
+    let unexpected = if outlook.kernel == kernel().map_err(failed)? {
+        for (position, name) in NAMESPACES.iter().enumerate() {
+            if outlook.namespaces.get(position) == Some(&number(name)?) {
+                return Err(Error::NotIsolated { namespace: (*name).to_owned() });
+            }
+        }
+        let ours = mounted::all().map_err(failed)?;
+        theirs.into_iter().find(|mount| !is_engines_file(mount) && !is_expected(mount, &ours, visible))
+    } else {
+        theirs.into_iter().find(|mount| !is_expected_afar(mount, visible))
+    };
+    match unexpected {
+        Some(mount) => Err(ContainerError::Unexpected { path: mount.point }.into()),
+        None => Ok(()),
+    }
+}
+
+/// The number of a namespace of ours.
+fn number(name: &str) -> Result<u64, Error> {
+    let found = std::fs::metadata(format!("/proc/self/ns/{name}"));
+    found
+        .map(|found| found.ino())
+        .map_err(|error| Error::Proof { namespace: name.to_owned(), os: error.into() })
+}
+
+/// Another kernel's numbers of devices say nothing here. Its own file systems are as they came; everything else is what
+/// was asked for, by its path there, in whole or below where its share begins.
+fn is_expected_afar(mount: &Mounted, visible: &Visible) -> bool {
+    const OWN: [&str; 8] =
+        ["tmpfs", "proc", "sysfs", "devpts", "devtmpfs", "mqueue", "cgroup", "cgroup2"];
+    let is_kernels = OWN.contains(&mount.kind.as_str());
+    let is_own = is_kernels
+        && (mount.root == Path::new("/")
+            || mount.kind.starts_with("cgroup")
+            || (mount.kind == "proc" && mount.point.starts_with("/proc"))
+            || mount.root == Path::new("/null"));
+    let tail = |path: &Path| path.strip_prefix("/").unwrap_or(path).to_owned();
+    let is_asked_for = visible.sources.iter().any(|source| {
+        !is_kernels && (mount.root.ends_with(tail(source)) || source.ends_with(tail(&mount.root)))
+    });
+    mount.point == Path::new("/") || is_own || is_engines_file(mount) || is_asked_for
+}
+
+/// What engines keep for each container, and put where it looks for names.
+fn is_engines_file(mount: &Mounted) -> bool {
+    ENGINES_FILES.iter().any(|file| mount.point == Path::new(file))
+        && mount.root.file_name() == mount.point.file_name()
+        && mount.root.iter().any(|part| part.to_string_lossy().ends_with("containers"))
 }
 
 /// Compares a namespace, by what the kernel says of its descriptor, with ours.
@@ -111,7 +185,7 @@ mod tests {
     fn only_what_was_asked_for_is_expected_wherever_it_is_mounted() {
         let hosts = [mount("8:1", "/", "/"), mount("0:40", "/", "/run")];
         let parts = vec![Part { device: "8:1".into(), root: "/home/me/project".into() }];
-        let visible = Visible { parts, overlays: vec!["/w".into()] };
+        let visible = Visible { parts, overlays: vec!["/w".into()], sources: Vec::new() };
         let expected = |device: &str, root: &str, point: &str| {
             is_expected(&mount(device, root, point), &hosts, &visible)
         };
@@ -125,5 +199,33 @@ mod tests {
         assert!(is_expected(&mount("0:5", "/null", "/proc/keys"), &hosts, &visible));
         assert!(!is_expected(&mount("0:5", "/mem", "/dev/null"), &hosts, &visible));
         assert!(expected("0:40", "/", "/w") && !expected("0:40", "/x", "/w"));
+    }
+
+    #[test]
+    fn on_another_kernel_only_what_was_asked_for_is_expected_by_its_path() {
+        let sources = vec!["/home/me/project".into(), "/home/me/project/.envrc".into()];
+        let visible = Visible { parts: Vec::new(), overlays: Vec::new(), sources };
+        let expected = |kind: &str, root: &str, point: &str| {
+            let mount =
+                Mounted { device: "0:7".into(), root: root.into(), point: point.into(), kind: kind.into() };
+            is_expected_afar(&mount, &visible)
+        };
+        assert!(expected("overlay", "/", "/") && expected("tmpfs", "/", "/tmp"));
+        assert!(expected("proc", "/sys", "/proc/sys") && expected("tmpfs", "/null", "/proc/keys"));
+        for root in ["/home/me/project", "/shares/home/me/project", "/me/project"] {
+            assert!(expected("virtiofs", root, "/home/me/project"), "{root}");
+        }
+        assert!(expected("ext4", "/var/lib/docker/containers/1f/hosts", "/etc/hosts"));
+        for (kind, root, point) in [
+            ("virtiofs", "/home/me/.ssh/id", "/home/me/project/.envrc"),
+            ("virtiofs", "/", "/home/me/project"),
+            ("virtiofs", "/home/me/project-of-another", "/home/me/project"),
+            ("tmpfs", "/docker.sock", "/home/me/project/.envrc"),
+            ("ext4", "/var/lib/docker/containers/1f/secret", "/etc/hosts"),
+            ("ext4", "/etc/hosts", "/etc/hosts"),
+            ("devtmpfs", "/sda", "/dev/null"),
+        ] {
+            assert!(!expected(kind, root, point), "{root}");
+        }
     }
 }

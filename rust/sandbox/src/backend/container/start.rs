@@ -23,12 +23,13 @@ use super::layout;
 use super::place::Place;
 use super::program;
 use super::proof::{self, Visible};
-use super::{Identified, Waiting, arguments};
+use super::{Identified, Waiting, arguments, relayed};
 use crate::backend::disk::Disk;
 use crate::backend::native::start::{add, standard_streams};
 use crate::backend::run::Stage;
 use crate::backend::{ContainerError, Error, Listeners};
 use crate::plan::{Limits, Network, Plan};
+use crate::relay;
 use crate::stage::job::DEFAULT_PROCESSES;
 use crate::sys::fds;
 use crate::sys::process::pidfd_open;
@@ -38,7 +39,7 @@ use crate::wire::{Channel, FromStage, Furnishing, Identity, ToStage, seal_plan};
 const REMOVAL: u16 = 20_000;
 
 /// The engine has no such image, or whatever else went wrong before the container existed.
-const NOT_MADE: i32 = 125;
+pub(super) const NOT_MADE: i32 = 125;
 
 /// Starts a container for the plan and lets its pid 1 make everything up to the command.
 pub(super) fn start(who: &Identified, runtime: &Path, plan: &Plan) -> Result<Waiting, Error> {
@@ -51,50 +52,71 @@ pub(super) fn start(who: &Identified, runtime: &Path, plan: &Plan) -> Result<Wai
     }
     let disk = Disk::of(plan, None)?;
     let streams = standard_streams()?;
-    let layout = layout::of(&plan.tree, engine::own_ids().uid == 0)?;
-    let program = program::own()?;
+    let is_relayed = who.relay.is_some();
+    let mut layout = layout::of(&plan.tree, engine::own_ids().uid == 0)?;
+    let own = if is_relayed { layout.move_in()? } else { Vec::new() };
+    let program = program::own(is_relayed)?;
     let place = Place::create(runtime, &plan.job, &who.engine)?;
-    place.furnish(&layout.own, &program)?;
+    if !is_relayed {
+        place.furnish(&layout.own, &program)?;
+    }
     for mount in &layout.mounts {
         if let layout::Mount::Overlay { upper, .. } = mount {
             make_work(upper)?;
         }
     }
-    let image = image::with(&layout.root_links);
+    let own_program = |error: std::io::Error| ContainerError::OwnProgram { os: error.into() };
+    let image = image::with(&layout.root_links, if is_relayed { &program.files } else { &[] });
+    let image = image.map_err(own_program)?;
     let arguments = arguments::run(who, plan, &layout, &place, &program, &image.name)?;
-    let listener = listen_at(&place)?;
-    let visible = Visible::of(&layout, &place, &program)?;
+    let visible = Visible::of(&layout, &place, &program, is_relayed)?;
     let furnishing = seal_plan(&Furnishing {
         plan: Plan { tree: layout.late, ..plan.clone() },
         writable: layout.writable,
+        own,
         owned: layout.owned,
         bound: layout.bound,
+        kernel: is_relayed.then(relay::kernel).transpose().map_err(own_program)?,
         outside: who.outside,
         processes: (who.rights != Rights::Root).then(|| plan.limits.pids.unwrap_or(DEFAULT_PROCESSES)),
         file_mask: file_mask(),
     })?;
 
-    let mut stage = call(who, place, &image, &arguments, &listener)?;
-    drop(listener);
+    let (mut stage, stream) = if is_relayed {
+        let (stage, stream) = relayed::start(who, place, &image, &arguments)?;
+        (stage, Some(stream))
+    } else {
+        let listener = listen_at(&place)?;
+        (call(who, place, &image, &arguments, &listener)?, None)
+    };
     let identity = Identity { inside_uid: who.inside.uid, inside_gid: who.inside.gid, kernel_id: None };
     let [stdin, stdout, stderr] = &streams;
-    let fds = [furnishing.as_fd(), stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+    let mut fds = vec![furnishing.as_fd(), stdin.as_fd(), stdout.as_fd(), stderr.as_fd()];
+    fds.extend(stream.iter().flatten().map(AsFd::as_fd));
     stage.channel.send(&ToStage::Begin { identity }, &fds)?;
+
+    // Held open here, it would not end with the near end.
+    drop(stream);
 
     let mut listeners = Listeners::default();
     let mut isolated = false;
     loop {
         match stage.next()? {
             (FromStage::Listeners { tcp, udp }, fds) => add(&mut listeners, &tcp, &udp, fds)?,
-            (FromStage::Surroundings, fds) => {
+            (FromStage::Surroundings, fds) if !is_relayed => {
                 proof::isolated(fds, &visible)?;
+                isolated = true;
+            }
+            (FromStage::Outlook(outlook), fds) if is_relayed => {
+                proof::isolated_afar(&outlook, fds, &visible)?;
                 isolated = true;
             }
             (FromStage::Ready, _) if isolated => break,
             (other, _) => return Err(Error::Message(format!("{other:?} out of turn"))),
         }
     }
-    let notices = notices(who, plan, &stage.place)?;
+    let mut notices = notices(who, plan, &stage.place)?;
+    notices.extend(who.relay.iter().map(|why| format!("{why}: the job's connections are relayed through the engine")));
     Ok(Waiting { stage, listeners, notices, timeout: plan.limits.timeout, disk })
 }
 
@@ -121,6 +143,8 @@ fn notices(who: &Identified, plan: &Plan, place: &Place) -> Result<Vec<String>, 
 pub(super) struct Carried {
     channel: Channel,
     carrier: Carrier,
+    /// The relay's end on this host, which sees for us when the engine is gone.
+    near: Option<Child>,
     engine: Engine,
     /// The job's terminal, which may come before it is asked for.
     early_terminal: Option<OwnedFd>,
@@ -132,8 +156,8 @@ pub(super) struct Carried {
 
 /// `docker run`, which ends with its container, or when it loses the engine.
 #[derive(Debug)]
-struct Carrier {
-    child: Child,
+pub(super) struct Carrier {
+    pub(super) child: Child,
     ended: OwnedFd,
 }
 
@@ -147,12 +171,12 @@ impl Stage for Carried {
     }
 
     fn carrier(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.carrier.ended.as_fd())
+        self.near.is_none().then(|| self.carrier.ended.as_fd())
     }
 
     fn next(&mut self) -> Result<(FromStage, Vec<OwnedFd>), Error> {
         // Last words count more than the end, which they may have come before.
-        if !either(self.channel.as_fd(), self.carrier.ended.as_fd())? {
+        if self.near.is_none() && !either(self.channel.as_fd(), self.carrier.ended.as_fd())? {
             return Err(self.lost());
         }
         // If pid 1 has ended with a message of ours unread, that is told first, once, and then what it had said.
@@ -178,6 +202,16 @@ impl Stage for Carried {
 }
 
 impl Carried {
+    pub(super) fn new(
+        channel: Channel,
+        carrier: Carrier,
+        near: Option<Child>,
+        engine: Engine,
+        place: Place,
+    ) -> Carried {
+        Carried { channel, carrier, near, engine, early_terminal: None, is_over: false, place }
+    }
+
     fn lost(&self) -> Error {
         let said = words(&fs::read(self.place.said()).unwrap_or_default());
         ContainerError::Ended { program: self.engine.kind.program().to_owned(), said }.into()
@@ -188,6 +222,10 @@ impl Drop for Carried {
     fn drop(&mut self) {
         // The end of the conversation is the end of the container.
         let _ = shutdown(self.channel.as_fd().as_raw_fd(), Shutdown::Both);
+        if let Some(near) = &mut self.near {
+            let _ = near.kill();
+            let _ = near.wait();
+        }
         self.carrier.wait(&self.engine);
     }
 }
@@ -217,19 +255,18 @@ impl Carrier {
 fn call(
     who: &Identified,
     place: Place,
-    image: &Image,
+    image: &Image<'_>,
     arguments: &[std::ffi::OsString],
     listener: &OwnedFd,
 ) -> Result<Carried, Error> {
     let mut may_import = true;
     loop {
-        let mut carrier = spawn(&who.engine, &place, arguments)?;
+        let mut carrier = spawn(&who.engine, &place, arguments, Stdio::null(), None)?;
         if either(listener.as_fd(), carrier.ended.as_fd())? {
             let caller = fds::accept(listener.as_fd()).map_err(|os| Error::Channel { os: os.into() })?;
             let channel = Channel::inherited(caller);
             let _ = fs::remove_file(place.socket());
-            let engine = who.engine.clone();
-            return Ok(Carried { channel, carrier, engine, early_terminal: None, is_over: false, place });
+            return Ok(Carried::new(channel, carrier, None, who.engine.clone(), place));
         }
         let status = carrier.child.wait().map_err(|error| who.engine.not_started(error))?;
         if status.code() == Some(NOT_MADE) && may_import && !who.engine.has(image)? {
@@ -241,11 +278,22 @@ fn call(
     }
 }
 
-fn spawn(engine: &Engine, place: &Place, arguments: &[std::ffi::OsString]) -> Result<Carrier, Error> {
+/// Starts the engine's program; what it says is kept, beside `output`.
+pub(super) fn spawn(
+    engine: &Engine,
+    place: &Place,
+    arguments: &[std::ffi::OsString],
+    input: Stdio,
+    output: Option<Stdio>,
+) -> Result<Carrier, Error> {
     let failed = |error: std::io::Error| ContainerError::Place { path: place.said(), os: error.into() };
     let said = File::create(place.said()).map_err(failed)?;
     let mut command = engine.command();
-    command.args(arguments).stdout(said.try_clone().map_err(failed)?).stderr(said).stdin(Stdio::null());
+    let output = match output {
+        Some(output) => output,
+        None => said.try_clone().map_err(failed)?.into(),
+    };
+    command.args(arguments).stdout(output).stderr(said).stdin(input);
     // Of the terminal's signals and stops it wants none: the job gets them by message.
     let child = command.process_group(0).spawn().map_err(|error| match error.raw_os_error() {
         Some(number) if number == Errno::E2BIG as i32 => {

@@ -1,0 +1,97 @@
+//! Starts a container behind a relay: the engine's program carries the stream, a process of ours is its near end.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::Identified;
+use super::image::Image;
+use super::place::Place;
+use super::start::{Carried, NOT_MADE, spawn};
+use crate::backend::{ContainerError, Error};
+use crate::relay::near;
+use crate::wire::Channel;
+
+/// Starts the container, and a near end once there is a far one. Returns what the near end has still to be given: what
+/// comes of the container, and what goes to it.
+pub(super) fn start(
+    who: &Identified,
+    place: Place,
+    image: &Image<'_>,
+    arguments: &[OsString],
+) -> Result<(Carried, [OwnedFd; 2]), Error> {
+    let mut may_import = true;
+    loop {
+        let failed = |error: std::io::Error| Error::StartStage { os: error.into() };
+        let (input, theirs_out) = std::io::pipe().map_err(failed)?;
+        let (theirs_in, output) = std::io::pipe().map_err(failed)?;
+        let mut carrier = spawn(&who.engine, &place, arguments, theirs_in.into(), Some(theirs_out.into()))?;
+        if has_spoken(&input)? {
+            let (channel, near) = near_end().map_err(failed)?;
+            let carried = Carried::new(channel, carrier, Some(near), who.engine.clone(), place);
+            return Ok((carried, [input.into(), output.into()]));
+        }
+        let status = carrier.child.wait().map_err(|error| who.engine.not_started(error))?;
+        if status.code() == Some(NOT_MADE) && may_import && !who.engine.has(image)? {
+            who.engine.import(image)?;
+            may_import = false;
+            continue;
+        }
+        let said = fs::read(place.said()).unwrap_or_default();
+        return Err(not_there(&said).unwrap_or_else(|| who.engine.refused(&said)));
+    }
+}
+
+/// Waits for the far end's first word; whether it came before the engine's program ended.
+fn has_spoken(input: &impl AsFd) -> Result<bool, Error> {
+    let mut events = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
+    loop {
+        match poll(&mut events, PollTimeout::NONE) {
+            Ok(_) => {
+                let [event] = &events;
+                return Ok(event.revents().is_some_and(|flags| flags.contains(PollFlags::POLLIN)));
+            }
+            Err(Errno::EINTR) => {}
+            Err(os) => return Err(Error::Watch { step: "poll".to_owned(), os: os.into() }),
+        }
+    }
+}
+
+fn near_end() -> std::io::Result<(Channel, Child)> {
+    let (channel, theirs) = Channel::pair().map_err(std::io::Error::other)?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("jail").env_clear().arg(near::ARGUMENT).stdin(theirs).stdout(Stdio::null());
+    Ok((channel, command.spawn()?))
+}
+
+/// The engine's no to a path that it does not find on its machine.
+fn not_there(said: &[u8]) -> Option<Error> {
+    let said = String::from_utf8_lossy(said);
+    let path = ["source path does not exist: ", "The path "]
+        .iter()
+        .find_map(|before| said.split_once(before))
+        .and_then(|(_, after)| after.split([' ', '\n']).next())?;
+    Some(ContainerError::NotShared { path: path.trim_end_matches('.').into() }.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_the_engine_s_machine_lacks_is_named() {
+        for said in [
+            "docker: Error response from daemon: invalid mount config for type \"bind\": bind source path does not exist: /nix/store/x.\nSee 'docker run --help'.",
+            "docker: Error response from daemon: mounts denied: \nThe path /nix/store/x is not shared from the host and is not known to Docker.",
+        ] {
+            let path = "/nix/store/x".into();
+            assert_eq!(not_there(said.as_bytes()), Some(ContainerError::NotShared { path }.into()));
+        }
+        assert_eq!(not_there(b"docker: Error response from daemon: no space left on device."), None);
+    }
+}
