@@ -43,12 +43,12 @@ fn run(proof: SingleThreaded) -> Result<ExitCode, Error> {
     let Some(ToFar::Begin { identity, furnishing, streams }) = begin(&mut lanes)? else {
         return Ok(ExitCode::FAILURE);
     };
-    let streams = streams.make(&mut lanes)?;
+    let (streams, stand_in) = streams.make(&mut lanes)?;
     let furnishing = seal_bytes(&furnishing)?;
     let (channel, theirs) = Channel::pair()?;
     match fork(proof).map_err(|os| Error::Fork { os: os.into() })? {
         Forked::Child => {
-            drop((lanes, channel, streams, furnishing));
+            drop((lanes, channel, streams, stand_in, furnishing));
             // What the job leaves behind comes to the stage, as in a container that it is the first process of.
             prctl::set_child_subreaper(true).map_err(|os| failed("adopt orphans", os))?;
             return Ok(container::converse(&Channel::inherited(theirs), proof));
@@ -68,7 +68,8 @@ fn run(proof: SingleThreaded) -> Result<ExitCode, Error> {
         listeners: Vec::new(),
         datagrams: Vec::new(),
         queries: Queries::default(),
-        terminal: None,
+        terminal: stand_in,
+        has_terminal: false,
         next: FIRST_CONNECTION,
         is_over: false,
     };
@@ -92,7 +93,8 @@ fn take(number: i32) -> Result<OwnedFd, Error> {
 fn begin(lanes: &mut Lanes) -> Result<Option<ToFar>, Error> {
     lanes.say(&ToNear::Here)?;
     loop {
-        match lanes.turn(&[])?.1.into_iter().next() {
+        lanes.turn(&[])?;
+        match lanes.next()? {
             Some(Event::Said(words)) => return heard(&words).map(Some),
             Some(Event::Opened(..)) => return Err(broken("a lane before the first word")),
             Some(Event::Gone) => return Ok(None),
@@ -123,8 +125,9 @@ struct Far {
     listeners: Vec<OwnedFd>,
     datagrams: Vec<Rc<OwnedFd>>,
     queries: Queries,
-    /// The job's terminal.
+    /// The job's terminal; before that, what stands in for the launcher's.
     terminal: Option<OwnedFd>,
+    has_terminal: bool,
     /// The next connection's number.
     next: u32,
     /// Whether every process of the job is gone.
@@ -142,7 +145,7 @@ impl Far {
             watched.extend(self.datagrams.iter().map(|socket| socket.as_fd()));
             watched.extend(self.queries.watched());
             let counts = [usize::from(!self.is_over), listeners.len(), self.datagrams.len()];
-            let (ready, happened) = self.lanes.turn(&watched)?;
+            let ready = self.lanes.turn(&watched)?;
             let mut ready = ready.as_slice();
             let [stage, connections, datagrams] = counts.map(|count| {
                 let (these, rest) = ready.split_at_checked(count).unwrap_or_default();
@@ -152,7 +155,7 @@ impl Far {
             self.queries.answer(ready);
             self.accept(connections);
             self.take_queries(datagrams);
-            for event in happened {
+            while let Some(event) = self.lanes.next()? {
                 match event {
                     Event::Said(words) => self.obey(heard(&words)?)?,
                     Event::Opened(..) => return Err(broken("a lane from the wrong side")),
@@ -164,7 +167,9 @@ impl Far {
                 return Ok(ExitCode::FAILURE);
             }
             // Held open, a terminal that the launcher has left would not hang up.
-            self.terminal.take_if(|_| !self.lanes.has(TERMINAL));
+            if self.has_terminal && !self.lanes.has(TERMINAL) {
+                self.terminal = None;
+            }
             if self.is_over && ![STDOUT, STDERR, TERMINAL].iter().any(|lane| self.lanes.has(*lane)) {
                 return self.say_goodbye();
             }
@@ -175,8 +180,11 @@ impl Far {
     fn say_goodbye(mut self) -> Result<ExitCode, Error> {
         self.lanes.say(&ToNear::Stage(FromStage::Gone))?;
         while !self.lanes.is_flushed() {
-            if self.lanes.turn(&[])?.1.iter().any(|event| matches!(event, Event::Gone)) {
-                break;
+            self.lanes.turn(&[])?;
+            while let Some(event) = self.lanes.next()? {
+                if matches!(event, Event::Gone) {
+                    return Ok(ExitCode::FAILURE);
+                }
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -214,6 +222,7 @@ impl Far {
                 let resized = master.try_clone().map_err(step)?;
                 self.lanes.join_both(TERMINAL, End::Terminal, master);
                 self.terminal = Some(resized);
+                self.has_terminal = true;
                 self.lanes.say(&ToNear::Stage(FromStage::Terminal))?;
             }
             FromStage::Gone => self.is_over = true,

@@ -46,7 +46,10 @@ pub(super) enum End {
 pub(super) struct Lanes {
     input: OwnedFd,
     output: OwnedFd,
+    /// What was read of the stream, and how much of it is done with.
     incoming: Vec<u8>,
+    done: usize,
+    is_gone: bool,
     outgoing: VecDeque<u8>,
     lanes: BTreeMap<u32, Lane>,
     buffer: Vec<u8>,
@@ -90,6 +93,8 @@ impl Lanes {
             input,
             output,
             incoming: Vec::new(),
+            done: 0,
+            is_gone: false,
             outgoing: VecDeque::new(),
             lanes: BTreeMap::new(),
             buffer: vec![0; CHUNK],
@@ -155,8 +160,9 @@ impl Lanes {
     }
 
     /// Waits until something can be moved or one of `others` is readable, moves what can be; tells which of the others
-    /// are, and what has happened.
-    pub(super) fn turn(&mut self, others: &[BorrowedFd<'_>]) -> Result<(Vec<bool>, Vec<Event>), Error> {
+    /// are. What has come of the stream is then to be asked for, to the last.
+    pub(super) fn turn(&mut self, others: &[BorrowedFd<'_>]) -> Result<Vec<bool>, Error> {
+        self.send()?;
         let may_read = self.outgoing.len() < MUCH;
         let mut events = vec![PollFd::new(self.input.as_fd(), PollFlags::POLLIN)];
         events.extend(others.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)));
@@ -185,9 +191,10 @@ impl Lanes {
         for (number, is_output) in ready_lanes {
             if is_output { self.write_out(number) } else { self.read_in(number) }
         }
-        let happened = if ready.first() == Some(&true) { self.receive()? } else { Vec::new() };
-        self.send()?;
-        Ok((ready.into_iter().skip(1).take(others.len()).collect(), happened))
+        if ready.first() == Some(&true) {
+            self.receive()?;
+        }
+        Ok(ready.into_iter().skip(1).take(others.len()).collect())
     }
 
     /// Reads what this side has for the other.
@@ -206,6 +213,7 @@ impl Lanes {
             // EIO: nobody has the terminal's other side open any more.
             Ok(_) | Err(Errno::EIO) => {
                 lane.from = None;
+                lane.to.take_if(|_| lane.end == End::Terminal);
                 self.put(Kind::End, number, &[]);
                 self.leave_if_done(number);
             }
@@ -277,11 +285,11 @@ impl Lanes {
     }
 
     /// Takes what the stream has.
-    fn receive(&mut self) -> Result<Vec<Event>, Error> {
-        let mut is_gone = false;
+    fn receive(&mut self) -> Result<(), Error> {
+        self.incoming.drain(..std::mem::take(&mut self.done));
         loop {
             match read(&self.input, &mut self.buffer) {
-                Ok(0) => is_gone = true,
+                Ok(0) => self.is_gone = true,
                 Ok(length) => {
                     self.incoming.extend(self.buffer.get(..length).unwrap_or_default());
                     // As long as there is more, but not for ever.
@@ -293,56 +301,53 @@ impl Lanes {
                 Err(Errno::EAGAIN) => {}
                 Err(os) => return Err(failed("read the stream", os)),
             }
-            break;
+            return Ok(());
         }
-        let mut happened = Vec::new();
-        let incoming = std::mem::take(&mut self.incoming);
-        let mut rest = incoming.as_slice();
-        while let Some((kind, lane, body, length)) = first(rest)? {
-            self.take(kind, lane, body, &mut happened)?;
-            rest = rest.get(length..).unwrap_or_default();
-        }
-        self.incoming = rest.to_vec();
-        if is_gone {
-            happened.push(Event::Gone);
-        }
-        Ok(happened)
     }
 
-    fn take(
-        &mut self,
-        kind: Kind,
-        number: u32,
-        body: &[u8],
-        happened: &mut Vec<Event>,
-    ) -> Result<(), Error> {
-        match kind {
-            Kind::Said => happened.push(Event::Said(body.to_vec())),
-            Kind::Open => happened.push(Event::Opened(number, body.to_vec())),
-            Kind::Reset => self.close(number),
-            Kind::Data | Kind::Taken | Kind::End => {
-                // What is on its way to a lane that was closed meanwhile goes nowhere.
-                let Some(lane) = self.lanes.get_mut(&number) else { return Ok(()) };
-                match (kind, body) {
-                    (Kind::Data, body) if lane.waiting.len() + body.len() <= WINDOW && !lane.is_ended => {
-                        lane.waiting.extend(body);
-                        if lane.end != End::Borrowed {
-                            self.write_out(number);
-                        }
-                    }
-                    (Kind::Taken, &[a, b, c, d]) => {
-                        lane.room += u32::from_le_bytes([a, b, c, d]) as usize;
-                        if lane.room > WINDOW {
-                            return Err(broken("more room than there is"));
-                        }
-                    }
-                    (Kind::End, []) => {
-                        lane.is_ended = true;
-                        self.end_if_written(number);
-                    }
-                    _ => return Err(broken("more bytes than there was room for")),
+    /// The next thing that has happened, if all of it has come. One at a time: what follows the opening of a lane is for
+    /// what the lane is joined to.
+    pub(super) fn next(&mut self) -> Result<Option<Event>, Error> {
+        let incoming = std::mem::take(&mut self.incoming);
+        let event = self.take_until_event(&incoming);
+        self.incoming = incoming;
+        event
+    }
+
+    fn take_until_event(&mut self, incoming: &[u8]) -> Result<Option<Event>, Error> {
+        while let Some((kind, lane, body, length)) = first(incoming.get(self.done..).unwrap_or_default())? {
+            self.done += length;
+            match kind {
+                Kind::Said => return Ok(Some(Event::Said(body.to_vec()))),
+                Kind::Open => return Ok(Some(Event::Opened(lane, body.to_vec()))),
+                Kind::Reset => self.close(lane),
+                Kind::Data | Kind::Taken | Kind::End => self.pass_on(kind, lane, body)?,
+            }
+        }
+        Ok(std::mem::take(&mut self.is_gone).then_some(Event::Gone))
+    }
+
+    fn pass_on(&mut self, kind: Kind, number: u32, body: &[u8]) -> Result<(), Error> {
+        // What is on its way to a lane that was closed meanwhile goes nowhere.
+        let Some(lane) = self.lanes.get_mut(&number) else { return Ok(()) };
+        match (kind, body) {
+            (Kind::Data, body) if lane.waiting.len() + body.len() <= WINDOW && !lane.is_ended => {
+                lane.waiting.extend(body);
+                if lane.end != End::Borrowed {
+                    self.write_out(number);
                 }
             }
+            (Kind::Taken, &[a, b, c, d]) => {
+                lane.room += u32::from_le_bytes([a, b, c, d]) as usize;
+                if lane.room > WINDOW {
+                    return Err(broken("more room than there is"));
+                }
+            }
+            (Kind::End, []) => {
+                lane.is_ended = true;
+                self.end_if_written(number);
+            }
+            _ => return Err(broken("more bytes than there was room for")),
         }
         Ok(())
     }

@@ -110,7 +110,7 @@ impl Near<'_> {
         )
         .map_err(|os| failed("watch the window's size", os))?;
         loop {
-            let (ready, happened) = self.lanes.turn(&[self.channel.as_fd(), resizes.as_fd()])?;
+            let ready = self.lanes.turn(&[self.channel.as_fd(), resizes.as_fd()])?;
             if ready.first() == Some(&true) {
                 match self.channel.receive()? {
                     Some((words, _)) => self.lanes.say(&ToFar::Stage(words))?,
@@ -124,7 +124,7 @@ impl Near<'_> {
                     self.lanes.say(&ToFar::Size(size))?;
                 }
             }
-            for event in happened {
+            while let Some(event) = self.lanes.next()? {
                 match event {
                     Event::Said(words) => self.hear(&words)?,
                     Event::Opened(lane, address) => self.connect(lane, &address),

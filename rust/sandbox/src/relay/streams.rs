@@ -89,8 +89,9 @@ impl Streams {
         }
     }
 
-    /// Makes their like for the stage, each joined to its lane.
-    pub(super) fn make(&self, lanes: &mut Lanes) -> Result<[OwnedFd; 3], Error> {
+    /// Makes their like for the stage, each joined to its lane; with a terminal also the other side of it, without which it
+    /// would have hung up before the stage has looked at it.
+    pub(super) fn make(&self, lanes: &mut Lanes) -> Result<([OwnedFd; 3], Option<OwnedFd>), Error> {
         let [is_in, is_out, is_err] = self.terminals;
         let stand_in = self.setting.as_ref().map(Setting::make).transpose().map_err(|os| step("make it", os))?;
         let failed = |error: std::io::Error| Error::StartStage { os: error.into() };
@@ -113,7 +114,7 @@ impl Streams {
         } else {
             make(is_err, STDERR).map_err(failed)?
         };
-        Ok([stdin, stdout, stderr])
+        Ok(([stdin, stdout, stderr], stand_in.map(|pair| pair.master)))
     }
 }
 
