@@ -32,6 +32,7 @@ mod learn;
 mod logins;
 mod mistakes;
 mod process;
+mod relay;
 mod secrecy;
 mod secret_service;
 mod streaming;

@@ -80,6 +80,13 @@ fn a_job_that_fills_the_disk_is_ended() {
 }
 
 #[test]
+fn a_job_that_stops_who_watches_over_it_is_ended_all_the_same() {
+    let jail = Jail::new().options(["--timeout", "1s"]);
+    // Refused, or of no use.
+    jail.script("trap '' TERM; kill -STOP $PPID; kill -STOP 1; sleep 600; sleep 600").exits(124);
+}
+
+#[test]
 fn what_the_command_leaves_behind_ends_with_it() {
     // The background process holds the streams: `ends` waits until nobody does any more.
     let mut running =

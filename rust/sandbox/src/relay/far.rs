@@ -72,6 +72,7 @@ fn run(proof: SingleThreaded) -> Result<ExitCode, Error> {
         has_terminal: false,
         next: FIRST_CONNECTION,
         is_over: false,
+        is_killed: false,
     };
     far.serve()
 }
@@ -132,6 +133,8 @@ struct Far {
     next: u32,
     /// Whether every process of the job is gone.
     is_over: bool,
+    /// Whether they are to be.
+    is_killed: bool,
 }
 
 impl Far {
@@ -170,29 +173,29 @@ impl Far {
             if self.has_terminal && !self.lanes.has(TERMINAL) {
                 self.terminal = None;
             }
-            if self.is_over && ![STDOUT, STDERR, TERMINAL].iter().any(|lane| self.lanes.has(*lane)) {
+            if self.is_killed
+                || self.is_over && ![STDOUT, STDERR, TERMINAL].iter().any(|lane| self.lanes.has(*lane))
+            {
                 return self.say_goodbye();
             }
         }
     }
 
-    /// Everything that the job has written is on its way.
+    /// Everything that the job has written is on its way. What still runs ends with us, before the container does.
     fn say_goodbye(mut self) -> Result<ExitCode, Error> {
         self.lanes.say(&ToNear::Stage(FromStage::Gone))?;
-        while !self.lanes.is_flushed() {
-            self.lanes.turn(&[])?;
-            while let Some(event) = self.lanes.next()? {
-                if matches!(event, Event::Gone) {
-                    return Ok(ExitCode::FAILURE);
-                }
-            }
-        }
+        self.lanes.flush()?;
         Ok(ExitCode::SUCCESS)
     }
 
     fn obey(&mut self, words: ToFar) -> Result<(), Error> {
         match words {
             ToFar::Begin { .. } => Err(broken("a second beginning")),
+            // The job may have stopped its stage, which has the job's user: what ends everything is our own end.
+            ToFar::Stage(ToStage::Kill) => {
+                self.is_killed = true;
+                Ok(())
+            }
             ToFar::Stage(words) => match self.channel.send(&words, &[]) {
                 // It has ended; its last words are still to be read.
                 Err(Error::Channel { .. }) => Ok(()),
@@ -218,7 +221,8 @@ impl Far {
             FromStage::Surroundings => self.lanes.say(&look(sent)?)?,
             FromStage::Terminal => {
                 let master = sent.into_iter().next().ok_or_else(|| broken("a terminal without itself"))?;
-                let step = |error: std::io::Error| Error::Terminal { step: "join it".to_owned(), os: error.into() };
+                let step =
+                    |error: std::io::Error| Error::Terminal { step: "join it".to_owned(), os: error.into() };
                 let resized = master.try_clone().map_err(step)?;
                 self.lanes.join_both(TERMINAL, End::Terminal, master);
                 self.terminal = Some(resized);

@@ -49,7 +49,8 @@ pub(super) struct Lanes {
     /// What was read of the stream, and how much of it is done with.
     incoming: Vec<u8>,
     done: usize,
-    is_gone: bool,
+    is_at_end: bool,
+    has_told_end: bool,
     outgoing: VecDeque<u8>,
     lanes: BTreeMap<u32, Lane>,
     buffer: Vec<u8>,
@@ -79,7 +80,7 @@ pub(super) enum Event {
     Said(Vec<u8>),
     /// The other side has opened a lane.
     Opened(u32, Vec<u8>),
-    /// The other side is gone.
+    /// The other side is gone; no lane brings anything any more.
     Gone,
 }
 
@@ -94,7 +95,8 @@ impl Lanes {
             output,
             incoming: Vec::new(),
             done: 0,
-            is_gone: false,
+            is_at_end: false,
+            has_told_end: false,
             outgoing: VecDeque::new(),
             lanes: BTreeMap::new(),
             buffer: vec![0; CHUNK],
@@ -139,9 +141,18 @@ impl Lanes {
         self.lanes.contains_key(&lane)
     }
 
-    /// Whether everything said and sent has left.
-    pub(super) fn is_flushed(&self) -> bool {
-        self.outgoing.is_empty()
+    /// Waits until everything said and sent has left.
+    pub(super) fn flush(&mut self) -> Result<(), Error> {
+        loop {
+            self.send()?;
+            if self.outgoing.is_empty() {
+                return Ok(());
+            }
+            match poll(&mut [PollFd::new(self.output.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(os) => return Err(failed("poll", os)),
+            }
+        }
     }
 
     fn add(&mut self, lane: u32, end: End, from: Option<Rc<OwnedFd>>, to: Option<Rc<OwnedFd>>) {
@@ -164,7 +175,10 @@ impl Lanes {
     pub(super) fn turn(&mut self, others: &[BorrowedFd<'_>]) -> Result<Vec<bool>, Error> {
         self.send()?;
         let may_read = self.outgoing.len() < MUCH;
-        let mut events = vec![PollFd::new(self.input.as_fd(), PollFlags::POLLIN)];
+        // At its end it would be ready for ever.
+        let wanted = if self.is_at_end { None } else { Some(self.input.as_fd()) };
+        let skipped_input = usize::from(wanted.is_some());
+        let mut events: Vec<_> = wanted.into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         events.extend(others.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)));
         if !self.outgoing.is_empty() {
             events.push(PollFd::new(self.output.as_fd(), PollFlags::POLLOUT));
@@ -191,10 +205,10 @@ impl Lanes {
         for (number, is_output) in ready_lanes {
             if is_output { self.write_out(number) } else { self.read_in(number) }
         }
-        if ready.first() == Some(&true) {
+        if !self.is_at_end && ready.first() == Some(&true) {
             self.receive()?;
         }
-        Ok(ready.into_iter().skip(1).take(others.len()).collect())
+        Ok(ready.into_iter().skip(skipped_input).take(others.len()).collect())
     }
 
     /// Reads what this side has for the other.
@@ -289,7 +303,7 @@ impl Lanes {
         self.incoming.drain(..std::mem::take(&mut self.done));
         loop {
             match read(&self.input, &mut self.buffer) {
-                Ok(0) => self.is_gone = true,
+                Ok(0) => self.is_at_end = true,
                 Ok(length) => {
                     self.incoming.extend(self.buffer.get(..length).unwrap_or_default());
                     // As long as there is more, but not for ever.
@@ -324,7 +338,17 @@ impl Lanes {
                 Kind::Data | Kind::Taken | Kind::End => self.pass_on(kind, lane, body)?,
             }
         }
-        Ok(std::mem::take(&mut self.is_gone).then_some(Event::Gone))
+        if !self.is_at_end || std::mem::replace(&mut self.has_told_end, true) {
+            return Ok(None);
+        }
+        // What has come still goes to where it belongs.
+        for number in self.lanes.keys().copied().collect::<Vec<_>>() {
+            if let Some(lane) = self.lanes.get_mut(&number) {
+                (lane.from, lane.is_ended) = (None, true);
+            }
+            self.end_if_written(number);
+        }
+        Ok(Some(Event::Gone))
     }
 
     fn pass_on(&mut self, kind: Kind, number: u32, body: &[u8]) -> Result<(), Error> {

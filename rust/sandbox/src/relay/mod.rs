@@ -30,8 +30,8 @@ use crate::backend::{ContainerError, Error};
 use crate::wire::{FromStage, Identity, ToStage};
 use streams::{Size, Streams};
 
-/// Connections at once; the proxy takes fewer.
-const CONNECTIONS: usize = 1100;
+/// Connections at once. The proxy takes fewer, and closes the rest itself.
+const CONNECTIONS: usize = 4096;
 
 /// What the near end says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -101,3 +101,6 @@ fn broken(what: impl Into<String>) -> Error {
 fn failed(step: &str, os: Errno) -> Error {
     Error::Watch { step: step.to_owned(), os: os.into() }
 }
+
+#[cfg(test)]
+mod tests;

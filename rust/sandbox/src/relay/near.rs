@@ -128,7 +128,9 @@ impl Near<'_> {
                 match event {
                     Event::Said(words) => self.hear(&words)?,
                     Event::Opened(lane, address) => self.connect(lane, &address),
-                    Event::Gone => return Ok(()),
+                    // Else it is gone before its job.
+                    Event::Gone if !self.is_over => return Ok(()),
+                    Event::Gone => {}
                 }
             }
             if self.is_over && ![STDOUT, STDERR, TERMINAL].iter().any(|lane| self.lanes.has(*lane)) {

@@ -94,8 +94,11 @@ impl Query {
         let (v4, v6);
         let from = match &self.asked {
             Asked::V4(info) => {
-                v4 =
-                    in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: info.ipi_addr, ipi_addr: in_addr { s_addr: 0 } };
+                v4 = in_pktinfo {
+                    ipi_ifindex: 0,
+                    ipi_spec_dst: info.ipi_addr,
+                    ipi_addr: in_addr { s_addr: 0 },
+                };
                 ControlMessage::Ipv4PacketInfo(&v4)
             }
             Asked::V6(info) => {

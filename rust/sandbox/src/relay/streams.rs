@@ -93,7 +93,8 @@ impl Streams {
     /// would have hung up before the stage has looked at it.
     pub(super) fn make(&self, lanes: &mut Lanes) -> Result<([OwnedFd; 3], Option<OwnedFd>), Error> {
         let [is_in, is_out, is_err] = self.terminals;
-        let stand_in = self.setting.as_ref().map(Setting::make).transpose().map_err(|os| step("make it", os))?;
+        let stand_in =
+            self.setting.as_ref().map(Setting::make).transpose().map_err(|os| step("make it", os))?;
         let failed = |error: std::io::Error| Error::StartStage { os: error.into() };
         let mut make = |is_terminal: bool, lane: u32| -> std::io::Result<OwnedFd> {
             if let Some(stand_in) = stand_in.as_ref().filter(|_| is_terminal) {

@@ -110,7 +110,9 @@ fn run(channel: &Channel, proof: SingleThreaded) -> Result<ExitCode, Error> {
     become_job(identity)?;
     let is_elsewhere = kernel.is_some_and(|theirs| relay::kernel().is_ok_and(|ours| ours != theirs));
     // As the owner: root without capabilities may not pass through everybody's directories.
-    bound.iter().try_for_each(|bound| if is_elsewhere { check_shared(bound, &writable) } else { check(bound) })?;
+    bound
+        .iter()
+        .try_for_each(|bound| if is_elsewhere { check_shared(bound, &writable) } else { check(bound) })?;
     umask(Mode::empty());
     plan.tree.iter().try_for_each(make)?;
     umask(Mode::from_bits_truncate(file_mask));
@@ -239,10 +241,12 @@ fn make(entry: &Entry) -> Result<(), Error> {
         Entry::Directory { target, .. } => fs::create_dir_all(target).map_err(|error| failed(target, error)),
         // A place for what the engine has mounted there is made already; so are its own files.
         Entry::File { target, .. } if target.symlink_metadata().is_ok() => Ok(()),
-        Entry::File { target, contents, mode } => fs::create_dir_all(target.parent().unwrap_or(Path::new("/")))
-            .and_then(|()| fs::write(target, contents))
-            .and_then(|()| fs::set_permissions(target, fs::Permissions::from_mode(mode & 0o777)))
-            .map_err(|error| failed(target, error)),
+        Entry::File { target, contents, mode } => {
+            fs::create_dir_all(target.parent().unwrap_or(Path::new("/")))
+                .and_then(|()| fs::write(target, contents))
+                .and_then(|()| fs::set_permissions(target, fs::Permissions::from_mode(mode & 0o777)))
+                .map_err(|error| failed(target, error))
+        }
         Entry::Bind { .. } | Entry::Overlay { .. } => {
             Err(Error::Message("a container's pid 1 mounts nothing".to_owned()))
         }
@@ -264,6 +268,26 @@ fn end_the_rest() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_shared_with_another_kernel_is_told_by_size_and_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("file");
+        fs::write(&target, "1234").unwrap();
+        let modified = fs::metadata(&target).unwrap().mtime();
+        // Its numbers there are others.
+        let bound = |size, modified| Bound { target: target.clone(), device: 0, inode: 0, size, modified };
+        let not_shared = Err(ContainerError::NotShared { path: target.clone() }.into());
+        assert_eq!(check_shared(&bound(Some(4), modified), &[]), Ok(()));
+        assert_eq!(check_shared(&bound(Some(5), modified), &[]), not_shared);
+        assert_eq!(check_shared(&bound(Some(4), modified - 1), &[]), not_shared);
+        assert_eq!(check_shared(&bound(None, modified), &[]), not_shared);
+        let link = directory.path().join("link");
+        symlink(&target, &link).unwrap();
+        let of_link = Bound { target: link, ..bound(Some(4), modified) };
+        assert!(check_shared(&of_link, &[]).is_err());
+        assert_eq!(check_shared(&bound(Some(4), modified), std::slice::from_ref(&target)), Ok(()));
+    }
 
     #[test]
     fn ids_are_looked_up_in_the_map() {

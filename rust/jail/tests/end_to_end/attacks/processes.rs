@@ -19,28 +19,30 @@ def read(path):
     with open(path, "rb") as file:
         file.read(1)
 
+# Behind a relay the job's parent is beneath the first process, and the one with the job's user.
+first = os.getppid()
 for name in ("environ", "mem", "maps", "smaps", "auxv", "stack", "syscall", "io", "personality", "fdinfo", "pagemap", "map_files", "fd", "task/1/fd", "task/1/mem"):
-    path = f"/proc/1/{name}"
-    fact(path, tried(os.listdir if os.path.basename(name) in ("fd", "fdinfo", "map_files") else read, path))
+    path = f"/proc/{first}/{name}".replace("task/1", f"task/{first}")
+    fact(f"/proc/1/{name}", tried(os.listdir if os.path.basename(name) in ("fd", "fdinfo", "map_files") else read, path))
 for name in ("exe", "root", "cwd", "ns/net", "ns/mnt", "ns/user"):
-    fact(f"/proc/1/{name}", tried(os.readlink, f"/proc/1/{name}"))
-fact("/proc/1/root/etc/passwd", tried(read, "/proc/1/root/etc/passwd"))
-fact("attach", call(101, 16, 1, 0, 0))
-fact("seize", call(101, 0x4206, 1, 0, 0))
+    fact(f"/proc/1/{name}", tried(os.readlink, f"/proc/{first}/{name}"))
+fact("/proc/1/root/etc/passwd", tried(read, f"/proc/{first}/root/etc/passwd"))
+fact("attach", call(101, 16, first, 0, 0))
+fact("seize", call(101, 0x4206, first, 0, 0))
 vector = (ctypes.c_ulong * 2)(ctypes.addressof(ctypes.create_string_buffer(16)), 16)
-fact("process_vm_readv", call(310, 1, vector, 1, vector, 1, 0))
-fact("process_vm_writev", call(311, 1, vector, 1, vector, 1, 0))
-pidfd = os.pidfd_open(1)
+fact("process_vm_readv", call(310, first, vector, 1, vector, 1, 0))
+fact("process_vm_writev", call(311, first, vector, 1, vector, 1, 0))
+pidfd = os.pidfd_open(first)
 for number in range(4):
     fact(f"pidfd_getfd {number}", call(438, pidfd, number, 0))
 fact("setns", call(308, pidfd, 0x40000000))
-fact("kcmp", call(312, 1, os.getpid(), 0, 0, 0))
+fact("kcmp", call(312, first, os.getpid(), 0, 0, 0))
 # Refused where it is another user's, else without effect: all that comes after still works.
 for number in (signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
     tried(os.kill, 1, number)
 # The parent of the jail's first process is nobody that the job could name.
 fact("the parent of 1", re.search(r"PPid:\s+(\d+)", open("/proc/1/status").read())[1])
-fact("processes", sorted(int(name) for name in os.listdir("/proc") if name.isdigit()) == [1, os.getpid()])
+fact("processes", sorted(int(name) for name in os.listdir("/proc") if name.isdigit()) == sorted({1, first, os.getpid()}))
 # The controls: of itself and of its children the job sees and changes all of this.
 child = os.fork()
 if child == 0:

@@ -36,8 +36,9 @@ pub(super) fn run(
     }
     words.add(["run", "--rm", "--pull", "never", "--log-driver", "none"]);
     if who.relay.is_some() {
-        // The far end's way to us. Names there are looked up as everywhere: whatever server is asked is our responder.
-        words.add(["--interactive", "--dns", "127.0.0.1", "--dns-search", "."]);
+        // The far end's way to us. Whichever server is asked for names, our responder is who answers; docker warns of one
+        // on loopback.
+        words.add(["--interactive", "--dns", "198.18.0.1", "--dns-search", "."]);
         words.pair("--add-host", format!("{}:127.0.0.1", plan.hostname));
     }
     words.pair("--name", container_name(&plan.job));

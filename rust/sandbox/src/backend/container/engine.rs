@@ -6,7 +6,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
@@ -151,13 +150,12 @@ impl Engine {
 
     /// Gives the engine the image.
     pub(super) fn import(&self, image: &Image<'_>) -> Result<(), Error> {
-        let archive = image.archive().map_err(|error| ContainerError::OwnProgram { os: error.into() })?;
         let mut command = self.command();
         command.args(["import", "--change", LABEL, "-", &image.name]);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| self.not_started(error))?;
         // Its own words tell more than a pipe that nobody reads.
-        let _ = child.stdin.take().map(|mut pipe| pipe.write_all(&archive));
+        let _ = child.stdin.take().map(|mut pipe| image.write(&mut pipe));
         let output = child.wait_with_output().map_err(|error| self.not_started(error))?;
         if output.status.success() { Ok(()) } else { Err(self.refused(&output.stderr)) }
     }

@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -43,7 +43,8 @@ pub(super) fn with<'a>(
     for (file, name) in files {
         let found = fs::metadata(file)?;
         digest.update(name.as_bytes());
-        for number in [found.dev(), found.ino(), found.len(), found.mtime() as u64, found.mtime_nsec() as u64] {
+        for number in [found.dev(), found.ino(), found.len(), found.mtime() as u64, found.mtime_nsec() as u64]
+        {
             digest.update(number.to_le_bytes());
         }
     }
@@ -52,21 +53,22 @@ pub(super) fn with<'a>(
 }
 
 impl Image<'_> {
-    /// Its file system, as a tar archive.
-    pub(super) fn archive(&self) -> io::Result<Vec<u8>> {
-        let mut archive = self.head.clone();
+    /// Writes its file system as a tar archive; the program is not held in memory for it.
+    pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(&self.head)?;
         let directory = Path::new(DIRECTORY.trim_start_matches('/'));
         if !self.files.is_empty() {
-            archive.extend(header(directory, &What::Directory));
+            out.write_all(&header(directory, &What::Directory))?;
         }
-        for (file, name) in self.files {
-            let contents = fs::read(file)?;
-            archive.extend(header(&directory.join(name), &What::File(contents.len())));
-            archive.extend(&contents);
-            archive.resize(archive.len().next_multiple_of(BLOCK), 0);
+        for (path, name) in self.files {
+            let mut file = fs::File::open(path)?;
+            let size = file.metadata()?.len();
+            out.write_all(&header(&directory.join(name), &What::File(size)))?;
+            let copied = io::copy(&mut file, out)?;
+            let rest = copied.next_multiple_of(BLOCK as u64) - copied;
+            out.write_all(&vec![0; rest as usize])?;
         }
-        archive.extend([0; 2 * BLOCK]);
-        Ok(archive)
+        out.write_all(&[0; 2 * BLOCK])
     }
 }
 
@@ -74,7 +76,7 @@ impl Image<'_> {
 enum What<'a> {
     Directory,
     Link(&'a Path),
-    File(usize),
+    File(u64),
 }
 
 /// A ustar header (POSIX.1-1988). Names in a root are short.
@@ -110,7 +112,6 @@ fn header(name: &Path, what: &What<'_>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
     use std::process::{Command, Stdio};
 
     use super::*;
@@ -122,7 +123,7 @@ mod tests {
         let image = with(&links, &files).unwrap();
         let mut tar =
             Command::new("tar").arg("-tv").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        tar.stdin.take().unwrap().write_all(&image.archive().unwrap()).unwrap();
+        image.write(&mut tar.stdin.take().unwrap()).unwrap();
         let listed = tar.wait_with_output().unwrap();
         let text = String::from_utf8(listed.stdout).unwrap();
         let size = fs::metadata("/proc/self/exe").unwrap().len().to_string();
@@ -138,7 +139,8 @@ mod tests {
         let program = directory.path().join("program");
         fs::write(&program, "1").unwrap();
         let files = [(program.clone(), OsString::from("jail"))];
-        let name = |links: &[(PathBuf, PathBuf)], files: &[(PathBuf, OsString)]| with(links, files).unwrap().name;
+        let name =
+            |links: &[(PathBuf, PathBuf)], files: &[(PathBuf, OsString)]| with(links, files).unwrap().name;
         let first = name(&links, &files);
         assert_eq!(first, name(&links, &files));
         fs::write(&program, "12").unwrap();

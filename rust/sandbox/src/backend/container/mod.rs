@@ -92,7 +92,10 @@ impl Container {
             Rights::Rootless => (root, outside),
             Rights::KeepsIds => (outside, root),
         };
-        Ok(Container { who: Identified { engine, rights, relay, inside, outside }, runtime: settings.runtime })
+        Ok(Container {
+            who: Identified { engine, rights, relay, inside, outside },
+            runtime: settings.runtime,
+        })
     }
 
     /// Removes what launchers that were killed have left behind.

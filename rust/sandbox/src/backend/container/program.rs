@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn a_static_program_comes_alone() {
-        let program = of(Path::new("/opt/jail"), "55d1-55d2 r-xp 00001000 fe:00 1    /opt/jail\n", inside(SOCKET));
+        let program =
+            of(Path::new("/opt/jail"), "55d1-55d2 r-xp 00001000 fe:00 1    /opt/jail\n", inside(SOCKET));
         assert_eq!(program.files.len(), 1);
         assert_eq!(program.words, ["/.jail/jail", "__container", "/.jail/launcher"]);
     }

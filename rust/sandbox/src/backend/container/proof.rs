@@ -29,7 +29,12 @@ pub(super) struct Visible {
 
 impl Visible {
     /// What the layout binds, the jail's own tree, and the program.
-    pub(super) fn of(layout: &Layout, place: &Place, program: &Program, is_relayed: bool) -> Result<Visible, Error> {
+    pub(super) fn of(
+        layout: &Layout,
+        place: &Place,
+        program: &Program,
+        is_relayed: bool,
+    ) -> Result<Visible, Error> {
         let failed = |error: std::io::Error| ContainerError::OwnProgram { os: error.into() };
         let mounts = mounted::all().map_err(failed)?;
         let mut parts = layout.seen.clone();
@@ -109,8 +114,7 @@ fn number(name: &str) -> Result<u64, Error> {
 /// Another kernel's numbers of devices say nothing here. Its own file systems are as they came; everything else is what
 /// was asked for, by its path there, in whole or below where its share begins.
 fn is_expected_afar(mount: &Mounted, visible: &Visible) -> bool {
-    const OWN: [&str; 8] =
-        ["tmpfs", "proc", "sysfs", "devpts", "devtmpfs", "mqueue", "cgroup", "cgroup2"];
+    const OWN: [&str; 8] = ["tmpfs", "proc", "sysfs", "devpts", "devtmpfs", "mqueue", "cgroup", "cgroup2"];
     let is_kernels = OWN.contains(&mount.kind.as_str());
     let is_own = is_kernels
         && (mount.root == Path::new("/")
@@ -118,10 +122,14 @@ fn is_expected_afar(mount: &Mounted, visible: &Visible) -> bool {
             || (mount.kind == "proc" && mount.point.starts_with("/proc"))
             || mount.root == Path::new("/null"));
     let tail = |path: &Path| path.strip_prefix("/").unwrap_or(path).to_owned();
-    let is_asked_for = visible.sources.iter().any(|source| {
-        !is_kernels && (mount.root.ends_with(tail(source)) || source.ends_with(tail(&mount.root)))
-    });
-    mount.point == Path::new("/") || is_own || is_engines_file(mount) || is_asked_for
+    let root = tail(&mount.root);
+    let is_part = !is_kernels && !root.as_os_str().is_empty();
+    let is_asked_for =
+        |source: &PathBuf| is_part && (mount.root.ends_with(tail(source)) || source.ends_with(&root));
+    mount.point == Path::new("/")
+        || is_own
+        || is_engines_file(mount)
+        || visible.sources.iter().any(is_asked_for)
 }
 
 /// What engines keep for each container, and put where it looks for names.

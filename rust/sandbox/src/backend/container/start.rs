@@ -116,7 +116,9 @@ pub(super) fn start(who: &Identified, runtime: &Path, plan: &Plan) -> Result<Wai
         }
     }
     let mut notices = notices(who, plan, &stage.place)?;
-    notices.extend(who.relay.iter().map(|why| format!("{why}: the job's connections are relayed through the engine")));
+    notices.extend(
+        who.relay.iter().map(|why| format!("{why}: the job's connections are relayed through the engine")),
+    );
     Ok(Waiting { stage, listeners, notices, timeout: plan.limits.timeout, disk })
 }
 
