@@ -5,6 +5,7 @@
 
 mod client;
 mod crowd;
+mod engine;
 mod first_byte;
 mod measure;
 mod memory;

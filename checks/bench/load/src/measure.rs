@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use crate::place::Place;
 use crate::process::Conversation;
 use crate::table::{self, Row, Target, megabytes};
-use crate::{Fallible, crowd, first_byte, network, start};
+use crate::{Fallible, crowd, engine, first_byte, network, start};
 
 /// How often everything is measured.
 struct Rounds {
@@ -17,10 +17,11 @@ struct Rounds {
     first_byte: usize,
     network: usize,
     crowd: usize,
+    engine: usize,
 }
 
-const USUAL: Rounds = Rounds { start: 30, first_byte: 30, network: 12, crowd: 5 };
-const QUICK: Rounds = Rounds { start: 8, first_byte: 8, network: 3, crowd: 2 };
+const USUAL: Rounds = Rounds { start: 30, first_byte: 30, network: 12, crowd: 5, engine: 8 };
+const QUICK: Rounds = Rounds { start: 8, first_byte: 8, network: 3, crowd: 2, engine: 3 };
 
 /// The arguments: the directory to work in, the program `jail`, and `--quick` or nothing.
 pub(crate) fn measure(arguments: &[&str]) -> Fallible<()> {
@@ -36,6 +37,7 @@ pub(crate) fn measure(arguments: &[&str]) -> Fallible<()> {
     rows.extend(first_byte::measure(&place, port, rounds.first_byte));
     rows.extend(crowd::jobs(&place, port, rounds.crowd));
     rows.extend(crowd::memory(&place, port));
+    rows.extend(engine::measure(&place, port, rounds.engine)?);
     upstream.end()?;
 
     let all = sched_getaffinity(Pid::from_raw(0))?;

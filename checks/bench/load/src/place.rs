@@ -67,6 +67,8 @@ impl Place {
         let mut command = Command::new(program.as_ref());
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", self.home(user));
         command.env("JAIL_PATH", self.jails()).current_dir(self.workspace(user)).stderr(errors);
+        // Where Docker's engine is, if it is not where it usually is.
+        command.envs(std::env::var_os("DOCKER_HOST").map(|host| ("DOCKER_HOST", host)));
         if let Some(id) = self.id(user) {
             command.uid(id).gid(id);
         }
@@ -82,7 +84,20 @@ impl Place {
 
     /// `jail run` of something that asks the upstream at `port`; with `credential` it has a token that is not real.
     pub(crate) fn networked(&self, port: u16, program: &Path, credential: bool) -> Fallible<Command> {
-        let mut command = self.jail_run(User::Ordinary)?;
+        self.networked_of(User::Ordinary, &[], port, program, credential)
+    }
+
+    /// The same of this user, with these options too.
+    fn networked_of(
+        &self,
+        user: User,
+        options: &[&str],
+        port: u16,
+        program: &Path,
+        credential: bool,
+    ) -> Fallible<Command> {
+        let mut command = self.jail_run(user)?;
+        command.args(options);
         command.args([
             "--allow",
             HOST,
@@ -104,6 +119,13 @@ impl Place {
     pub(crate) fn client_in_jail(&self, part: &str, port: u16, credential: bool) -> Fallible<Command> {
         let mut command = self.networked(port, &self.program, credential)?;
         command.args([PROGRAM, part]);
+        Ok(command)
+    }
+
+    /// The load client in a jail of this user's, with these options.
+    pub(crate) fn client_in_jail_of(&self, user: User, options: &[&str], port: u16) -> Fallible<Command> {
+        let mut command = self.networked_of(user, options, port, &self.program, false)?;
+        command.args([PROGRAM, "client"]);
         Ok(command)
     }
 

@@ -105,7 +105,7 @@ fn an_engine_that_is_not_there_is_named_with_its_cure() {
     assert!(said.contains("no.sock") && said.contains("start the engine"), "{said}");
     for elsewhere in ["tcp://engine.test:2375", "ssh://me@engine.test"] {
         let said = with(elsewhere.to_owned());
-        assert!(said.contains("docker did not make") && said.contains("engine.test"), "{elsewhere}: {said}");
+        assert!(said.contains("docker did not make the jail's container"), "{elsewhere}: {said}");
     }
     if is_root() {
         eprintln!("skipped in part: root may use every socket");

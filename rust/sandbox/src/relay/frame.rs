@@ -33,12 +33,22 @@ pub(super) fn put(out: &mut Vec<u8>, kind: Kind, lane: u32, bytes: &[u8]) {
     out.extend(bytes);
 }
 
-/// Takes the first frame, if all of it is there; how long it is in all.
-pub(super) fn first(bytes: &[u8]) -> Result<Option<(Kind, u32, &[u8], usize)>, Error> {
+/// A frame that has come.
+#[derive(Debug)]
+pub(super) struct Frame<'a> {
+    pub(super) kind: Kind,
+    pub(super) lane: u32,
+    pub(super) body: &'a [u8],
+    /// Of all of it.
+    pub(super) length: usize,
+}
+
+/// The first frame, if all of it is there.
+pub(super) fn first(bytes: &[u8]) -> Result<Option<Frame<'_>>, Error> {
     let Some(&[kind, a, b, c, d, e, f, g, h]) = bytes.first_chunk::<HEADER>() else { return Ok(None) };
     let length = u32::from_le_bytes([e, f, g, h]) as usize;
     let kind = KINDS.get(usize::from(kind)).filter(|_| length <= LARGEST);
     let kind = *kind.ok_or_else(|| broken("bytes that are none of ours"))?;
     let Some(body) = bytes.get(HEADER..HEADER + length) else { return Ok(None) };
-    Ok(Some((kind, u32::from_le_bytes([a, b, c, d]), body, HEADER + length)))
+    Ok(Some(Frame { kind, lane: u32::from_le_bytes([a, b, c, d]), body, length: HEADER + length }))
 }

@@ -15,7 +15,7 @@ use nix::sys::socket::{Shutdown, setsockopt, shutdown, sockopt};
 use nix::unistd::{read, write};
 use serde::Serialize;
 
-use super::frame::{Kind, first, put};
+use super::frame::{Frame, Kind, first, put};
 use super::{broken, failed};
 use crate::backend::Error;
 
@@ -329,7 +329,9 @@ impl Lanes {
     }
 
     fn take_until_event(&mut self, incoming: &[u8]) -> Result<Option<Event>, Error> {
-        while let Some((kind, lane, body, length)) = first(incoming.get(self.done..).unwrap_or_default())? {
+        while let Some(Frame { kind, lane, body, length }) =
+            first(incoming.get(self.done..).unwrap_or_default())?
+        {
             self.done += length;
             match kind {
                 Kind::Said => return Ok(Some(Event::Said(body.to_vec()))),

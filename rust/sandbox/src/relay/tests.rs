@@ -104,8 +104,8 @@ fn an_end_that_breaks_the_rules_is_not_listened_to_any_longer() {
 proptest! {
     #[test]
     fn no_bytes_are_read_as_more_than_they_are(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-        if let Ok(Some((_, _, body, length))) = first(&bytes) {
-            prop_assert!(body.len() + 9 == length && length <= bytes.len());
+        if let Ok(Some(frame)) = first(&bytes) {
+            prop_assert!(frame.body.len() + 9 == frame.length && frame.length <= bytes.len());
         }
     }
 }

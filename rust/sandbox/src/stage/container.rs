@@ -196,7 +196,7 @@ fn check(bound: &Bound) -> Result<(), Error> {
 fn check_shared(bound: &Bound, writable: &[PathBuf]) -> Result<(), Error> {
     let path = &bound.target;
     let same = fs::symlink_metadata(path).is_ok_and(|found| {
-        let size = found.is_file().then(|| found.len());
+        let size = found.is_file().then_some(found.len());
         (found.file_type().is_symlink(), size, found.mtime()) == (false, bound.size, bound.modified)
     });
     if !same {

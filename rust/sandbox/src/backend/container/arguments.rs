@@ -36,10 +36,14 @@ pub(super) fn run(
     }
     words.add(["run", "--rm", "--pull", "never", "--log-driver", "none"]);
     if who.relay.is_some() {
-        // The far end's way to us. Whichever server is asked for names, our responder is who answers; docker warns of one
-        // on loopback.
-        words.add(["--interactive", "--dns", "198.18.0.1", "--dns-search", "."]);
+        // The far end's way to us.
+        words.add(["--interactive"]);
         words.pair("--add-host", format!("{}:127.0.0.1", plan.hostname));
+        if who.engine.kind == Kind::Docker {
+            // Whichever server is asked for names, our responder is who answers; docker warns of one on loopback, and
+            // podman writes none where there is no network.
+            words.add(["--dns", "198.18.0.1", "--dns-search", "."]);
+        }
     }
     words.pair("--name", container_name(&plan.job));
     words.pair("--label", format!("nix-jail.job={}", plan.job));
