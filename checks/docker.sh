@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The end-to-end suite with jails made by Docker, as an ordinary user in its group, and a part of it with Podman as
-# root; and how long a start takes beside `docker run`. An engine of this check's own: its data, sockets and processes
+# The end-to-end suite with jails made by Docker, as an ordinary user in its group, a part of it through the relay for
+# engines on other kernels, and a part of it with Podman as root; and how long a start takes beside `docker run`. An engine of this check's own: its data, sockets and processes
 # are in a temporary directory and end with it. Last, that engine is killed under a job. Exit code 77: it cannot run here.
 set -eu
 cd "$(dirname "$0")/.."
@@ -18,6 +18,7 @@ main() {
   build
   start_engine
   suite_of_docker
+  suite_of_relay
   suite_of_podman
   compare_starts
   engine_dies
@@ -53,20 +54,36 @@ start_engine() {
 }
 
 suite_of_docker() {
-  local user=jailcheck home=$directory/home
+  user=jailcheck home=$directory/home
   id "$user" >/dev/null 2>&1 || useradd --system --shell /bin/bash --home-dir "$cache/home" "$user"
   install -d -o "$user" -m 700 "$home"
   chmod a+rx "$CARGO_TARGET_DIR" "$CARGO_TARGET_DIR/debug" "$CARGO_TARGET_DIR/debug/deps"
   echo "--- docker $(docker version --format '{{.Server.Version}}'), as $user"
+  suite_as_user "${skipped_tests[@]}"
+}
+
+# What the network, streams and terminals go through, attacks and streams of the proxy's included.
+suite_of_relay() {
+  echo "--- docker, relayed as if it were on another kernel"
+  suite_as_user JAIL_TEST_RELAY=1 relay:: containers:: process:: terminal:: isolation:: curl:: clients:: streaming:: credentials:: tunnels:: \
+    attacks::isolation attacks::network attacks::processes attacks::exhaustion attacks::outside files::
+}
+
+# Words with `=` are variables for the suite.
+suite_as_user() {
+  local variables=() tests=() word
+  for word in "$@"; do
+    case $word in *=*) variables+=("$word") ;; *) tests+=("$word") ;; esac
+  done
   (cd rust/jail && timeout 600 setpriv --reuid "$user" --regid "$user" --groups docker \
     env -i HOME="$home" PATH=/usr/local/bin:/usr/bin:/bin DOCKER_HOST="$DOCKER_HOST" JAIL_TEST_BACKEND=docker \
-    "$suite" --test-threads=4 "${skipped_tests[@]}")
+    "${variables[@]}" "$suite" --test-threads=4 "${tests[@]}")
 }
 
 suite_of_podman() {
   command -v podman >/dev/null || get_package podman || { echo "--- podman: skipped, not installed and could not be"; return 0; }
   echo "--- $(podman --version), as root: what writes to a directory of root's is refused, and left out"
-  (cd rust/jail && env JAIL_TEST_BACKEND=podman timeout 300 "$suite" --test-threads=2 containers::)
+  (cd rust/jail && env JAIL_TEST_BACKEND=podman timeout 300 "$suite" --test-threads=2 containers:: relay::)
 }
 
 # One after the other, so that both see the same machine; the medians' ratio is the figure.

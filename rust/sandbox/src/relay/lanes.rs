@@ -20,7 +20,7 @@ use super::{broken, failed};
 use crate::backend::Error;
 
 /// What may be on its way on one lane.
-const WINDOW: usize = 256 * 1024;
+const WINDOW: usize = 128 * 1024;
 /// What is read at once, and so a frame's length.
 const CHUNK: usize = 32 * 1024;
 /// What may wait for the stream before nothing more is read from the lanes.
@@ -214,7 +214,8 @@ impl Lanes {
     /// Reads what this side has for the other.
     fn read_in(&mut self, number: u32) {
         let Some(lane) = self.lanes.get_mut(&number) else { return };
-        let Some(from) = &lane.from else { return };
+        // Others may have filled it since the look.
+        let Some(from) = lane.from.as_ref().filter(|_| self.outgoing.len() < MUCH) else { return };
         let most = lane.room.min(CHUNK);
         let Some(buffer) = self.buffer.get_mut(..most) else { return };
         match read(from, buffer) {
