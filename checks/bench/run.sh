@@ -2,6 +2,7 @@
 # Measures nix-jail beside the same thing done without it: bash checks/bench/run.sh [--quick] [--steady]
 # --quick: fewer rounds. --steady (root): before all other work of the machine, where that is busy.
 # Installs what it needs where it can (root on Debian or Ubuntu: apt), builds, measures, prints one table.
+# Jails of Docker are measured where an engine answers (DOCKER_HOST is heeded); else that part says that it is skipped.
 # The exit code says whether everything could be measured, not whether a figure was reached.
 set -eu
 cd "$(dirname "$0")/../.."

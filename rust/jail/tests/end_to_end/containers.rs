@@ -7,20 +7,8 @@ use std::os::unix::net::UnixListener;
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::support::backend::{ask, container, engine};
+use crate::support::backend::{ask, container};
 use crate::support::{Jail, Server, descendants, find, gone, is_root, random};
-
-macro_rules! engine {
-    () => {
-        match engine() {
-            Some(engine) => engine,
-            None => {
-                eprintln!("skipped: JAIL_TEST_BACKEND names no engine");
-                return;
-            }
-        }
-    };
-}
 
 #[test]
 fn nothing_of_a_job_is_left_with_the_engine_nor_told_to_it() {

@@ -11,20 +11,8 @@ use std::thread;
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::support::backend::{container, engine, is_relayed};
+use crate::support::backend::{container, is_relayed};
 use crate::support::{Jail, Server, descendants, find, gone, is_root};
-
-macro_rules! engine {
-    () => {
-        match engine() {
-            Some(engine) => engine,
-            None => {
-                eprintln!("skipped: JAIL_TEST_BACKEND names no engine");
-                return;
-            }
-        }
-    };
-}
 
 /// A jail behind a relay.
 fn relayed() -> Jail {

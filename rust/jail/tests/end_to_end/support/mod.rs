@@ -33,7 +33,8 @@
 //! - [`both_ways`] / [`without_proxy`]: a command by the proxy's variables and captured without them.
 //! - `needs!("node", "git")`: ends the test, saying so, where this machine lacks a program.
 //!
-//! `JAIL_TEST_BACKEND=NAME` runs the whole suite with that backend, `JAIL_TEST_PROGRAM=PATH` with that `jail`.
+//! `JAIL_TEST_BACKEND=NAME` runs the whole suite with that backend, `JAIL_TEST_PROGRAM=PATH` with that `jail`;
+//! `JAIL_TEST_RELAY=1` with Docker or Podman treats the engine as one on another kernel.
 //!
 //! Nothing sleeps: tests wait for output, requests, ends of processes, always with a bound.
 
@@ -77,6 +78,19 @@ pub(crate) fn both_ways(command: &[&str]) -> [Vec<String>; 2] {
 
 /// Nothing in this suite takes longer, on a busy machine too.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The engine that makes the jails; without one the test is skipped.
+macro_rules! engine {
+    () => {
+        match $crate::support::backend::engine() {
+            Some(engine) => engine,
+            None => {
+                eprintln!("skipped: JAIL_TEST_BACKEND names no engine");
+                return;
+            }
+        }
+    };
+}
 
 /// Ends the test where a program is missing, loudly.
 macro_rules! needs {

@@ -4,8 +4,8 @@
 //! An engine mounts parents first, whatever order it is told, and follows links; so the order of the plan, in which a
 //! later entry lies on top of an earlier one, is resolved here, and every target is a path without links.
 //!
-//! Each path is a mount of its own: measured, one costs 0.2 ms (600 of them 110 ms on top of 160), no more for many
-//! than for few, which a copy of the files into one prepared tree would need thousands to win back.
+//! Each path is a mount of its own: measured, one costs 0.2 ms, no more for many than for few (`arguments` has the
+//! figures and the bound), which a copy of the files into one prepared tree would need thousands to win back.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
