@@ -184,13 +184,18 @@ fn a_source_that_vanishes_or_is_replaced_meanwhile_means_no_job() {
 #[test]
 fn a_path_that_the_engine_cannot_be_told_is_refused() {
     engine!();
-    let jail = Jail::new();
-    let odd = jail.place().join("a,b");
-    fs::create_dir(&odd).unwrap();
-    jail.options([std::ffi::OsString::from("--ro-bind"), odd.into()])
-        .script("true")
-        .exits(125)
-        .says("rename it");
+    let odd = |name: &str| {
+        let jail = Jail::new();
+        let path = jail.place().join(name);
+        fs::create_dir(&path).unwrap();
+        (jail, std::ffi::OsString::from(path))
+    };
+    let (jail, path) = odd("a,b");
+    jail.options(["--ro-bind".into(), path]).script("true").exits(125).says("rename it");
+    // To an overlay that is two directories.
+    let (jail, path) = odd("a:b");
+    let options = ["--workspace".into(), path, "--workspace-mode".into(), "overlay".into()];
+    jail.options(options).script("true").exits(125).says("rename it");
 }
 
 #[test]

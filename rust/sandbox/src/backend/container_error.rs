@@ -94,7 +94,7 @@ pub enum ContainerError {
     },
     /// A path that the engine's program cannot be told.
     #[error(
-        "{path:?} cannot be named to the engine: it is not text or holds `\"`, `,` or a line break; rename it"
+        "{path:?} cannot be named to the engine: it is not text or holds `\"`, `,` or a line break (with --workspace-mode overlay also `:` or `\\`); rename it"
     )]
     Path {
         /// Which.

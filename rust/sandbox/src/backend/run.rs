@@ -8,7 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
 use crate::backend::disk::Disk;
-use crate::backend::{Ended, Error};
+use crate::backend::{Ended, Error, Listeners, Prepared};
 use crate::sys::signals::Caught;
 use crate::terminal::outside::Outside;
 use crate::terminal::relay::Relay;
@@ -31,8 +31,34 @@ pub(super) trait Stage {
     fn finish(&mut self);
 }
 
+/// A stage that waits to be released. Dropped instead, it ends at the loss of its channel.
+pub(super) struct Waiting<S> {
+    pub(super) stage: S,
+    pub(super) listeners: Listeners,
+    pub(super) notices: Vec<String>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) disk: Option<Disk>,
+}
+
+impl<S: Stage> Prepared for Waiting<S> {
+    fn take_listeners(&mut self) -> Listeners {
+        std::mem::take(&mut self.listeners)
+    }
+
+    fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    fn run(self: Box<Self>) -> Result<Ended, Error> {
+        // What was not taken is closed, so that a connection to it is refused instead of hanging.
+        let Waiting { stage, listeners, timeout, disk, .. } = *self;
+        drop(listeners);
+        run(stage, timeout, disk)
+    }
+}
+
 /// Starts the command and returns when every process of the jail is gone.
-pub(super) fn run(stage: impl Stage, timeout: Option<Duration>, disk: Option<Disk>) -> Result<Ended, Error> {
+fn run(stage: impl Stage, timeout: Option<Duration>, disk: Option<Disk>) -> Result<Ended, Error> {
     let signals = Caught::start().map_err(|os| watch("catch signals", os))?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let time = Time { deadline, is_up: false };

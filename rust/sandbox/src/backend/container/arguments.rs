@@ -148,7 +148,7 @@ impl Words {
             }
             Mount::Overlay { lower, upper, target } => {
                 let work = upper.parent().unwrap_or(Path::new("/")).join("work");
-                self.overlay(text(lower)?, text(upper)?, text(&work)?, text(target)?, who.engine.kind);
+                self.overlay(layer(lower)?, layer(upper)?, layer(&work)?, layer(target)?, who.engine.kind);
                 Ok(())
             }
         }
@@ -171,5 +171,15 @@ impl Words {
             ),
             Kind::Podman => self.pair("--volume", format!("{lower}:{target}:O,upperdir={upper},workdir={work}")),
         }
+    }
+}
+
+/// As the options of an overlay take it: after a colon there would be another layer.
+fn layer(path: &Path) -> Result<&str, Error> {
+    let text = text(path)?;
+    if text.contains([':', '\\']) {
+        Err(ContainerError::Path { path: path.to_owned() }.into())
+    } else {
+        Ok(text)
     }
 }

@@ -210,6 +210,9 @@ impl Engine {
         for part in parts {
             let at = part.iter().position(|&byte| byte == b'=')?;
             let (name, value) = part.split_at(at);
+            if !name.starts_with(b"DOCKER_") {
+                return None;
+            }
             let value = value.get(1..).unwrap_or_default();
             engine.environment.push((OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec())));
         }

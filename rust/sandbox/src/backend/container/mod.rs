@@ -32,9 +32,8 @@ pub use doctor::diagnose;
 pub use engine::Kind;
 use engine::{Engine, Reached, Rights};
 
-use crate::backend::disk::Disk;
 use crate::backend::native::identity::FIRST_KERNEL_ID;
-use crate::backend::{Backend, ContainerError, Ended, Error, JobIds, Listeners, Prepared, run};
+use crate::backend::{Backend, ContainerError, Error, JobIds, Prepared};
 use crate::plan::Plan;
 
 /// Makes jails of containers.
@@ -124,29 +123,4 @@ fn outside(workspace_owner: Option<JobIds>) -> JobIds {
         let nobody = FIRST_KERNEL_ID + std::process::id();
         JobIds { uid: nobody, gid: nobody }
     })
-}
-
-/// A container whose pid 1 waits to be released.
-struct Waiting {
-    stage: start::Carried,
-    listeners: Listeners,
-    notices: Vec<String>,
-    timeout: Option<std::time::Duration>,
-    disk: Option<Disk>,
-}
-
-impl Prepared for Waiting {
-    fn take_listeners(&mut self) -> Listeners {
-        std::mem::take(&mut self.listeners)
-    }
-
-    fn notices(&self) -> &[String] {
-        &self.notices
-    }
-
-    fn run(self: Box<Self>) -> Result<Ended, Error> {
-        let Waiting { stage, listeners, timeout, disk, .. } = *self;
-        drop(listeners);
-        run::run(stage, timeout, disk)
-    }
 }

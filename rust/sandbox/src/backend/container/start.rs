@@ -23,10 +23,10 @@ use super::layout;
 use super::place::Place;
 use super::program;
 use super::proof::{self, Visible};
-use super::{Identified, Waiting, arguments, relayed};
+use super::{Identified, arguments, relayed};
 use crate::backend::disk::Disk;
 use crate::backend::native::start::{add, standard_streams};
-use crate::backend::run::Stage;
+use crate::backend::run::{Stage, Waiting};
 use crate::backend::{ContainerError, Error, Listeners};
 use crate::plan::{Limits, Network, Plan};
 use crate::relay;
@@ -42,7 +42,7 @@ const REMOVAL: u16 = 20_000;
 pub(super) const NOT_MADE: i32 = 125;
 
 /// Starts a container for the plan and lets its pid 1 make everything up to the command.
-pub(super) fn start(who: &Identified, runtime: &Path, plan: &Plan) -> Result<Waiting, Error> {
+pub(super) fn start(who: &Identified, runtime: &Path, plan: &Plan) -> Result<Waiting<Carried>, Error> {
     if plan.command.is_empty() {
         return Err(Error::NoCommand);
     }

@@ -13,16 +13,16 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::cgroup::{self, Enforcement, Scope};
-use super::{Waiting, identity, proof};
+use super::{identity, proof};
 use crate::backend::disk::Disk;
-use crate::backend::run::{self, Stage as _};
+use crate::backend::run::{self, Stage as _, Waiting};
 use crate::backend::{Error, Listeners};
 use crate::plan::Plan;
 use crate::stage;
 use crate::wire::{Channel, FromStage, ToStage, seal_plan};
 
 /// A stage at work.
-pub(super) struct Stage {
+pub(in crate::backend) struct Stage {
     channel: Channel,
     child: Child,
     /// The job's terminal, which may come before it is asked for.
@@ -39,7 +39,7 @@ pub(super) struct Stage {
 pub(in crate::backend) fn start(
     plan: &Plan,
     enforcement: impl FnOnce() -> Result<Enforcement, Error>,
-) -> Result<Waiting, Error> {
+) -> Result<Waiting<Stage>, Error> {
     if plan.command.is_empty() {
         return Err(Error::NoCommand);
     }
