@@ -209,6 +209,11 @@ fn read(path: &Path, most: usize) -> Option<Vec<u8>> {
 
 /// A path without links. One in the workspace may be a job's, and is not followed out of it.
 pub(crate) fn resolve(path: &Path, workspace: Option<&Workspace>) -> io::Result<PathBuf> {
+    let whole = path.canonicalize()?;
+    // Most have no links at all.
+    if whole == path || workspace.is_none() {
+        return Ok(whole);
+    }
     let mut real = PathBuf::new();
     for part in path.components() {
         let next = real.join(part).canonicalize()?;
