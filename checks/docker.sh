@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The end-to-end suite with jails made by Docker, as an ordinary user in its group, a part of it through the relay for
-# engines on other kernels, and a part of it with Podman as root; and how long a start takes beside `docker run`. An engine of this check's own: its data, sockets and processes
-# are in a temporary directory and end with it. Last, that engine is killed under a job. Exit code 77: it cannot run here.
+# engines on other kernels, and a part of it with Podman as root; and how long a start takes beside `docker run`. An
+# engine of this check's own: its data, sockets and processes are in a temporary directory and end with it. Last, that
+# engine is killed under a job. Exit code 77: it cannot run here.
 set -eu
 cd "$(dirname "$0")/.."
 

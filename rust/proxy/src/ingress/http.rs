@@ -17,9 +17,9 @@ use crate::job::Job;
 
 /// What one HTTP/1 connection may hold of an answer that the job does not read.
 const BUFFER: usize = 128 * 1024;
-/// Enough for uploads on loopback; what is buffered per connection stays small.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+/// More than is on its way on loopback; with every connection that a job may have, half a gigabyte at the very most.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 512 * 1024;
 
 /// Serves HTTP/1.1 requests to one server.
 pub(super) async fn http1<S>(session: Arc<Session>, stream: S)
