@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 
 use nix::sys::signal::{Signal, kill};
 
-use crate::support::backend::{ask, container};
+use crate::support::backend::{ask, container, is_relayed};
 use crate::support::{Jail, Server, descendants, find, gone, is_root, random};
 
 #[test]
@@ -192,7 +192,10 @@ fn a_path_that_the_engine_cannot_be_told_is_refused() {
     };
     let (jail, path) = odd("a,b");
     jail.options(["--ro-bind".into(), path]).script("true").exits(125).says("rename it");
-    // To an overlay that is two directories.
+    // To an overlay that is two directories. (An engine elsewhere is refused overlays as such.)
+    if is_relayed() {
+        return;
+    }
     let (jail, path) = odd("a:b");
     let options = ["--workspace".into(), path, "--workspace-mode".into(), "overlay".into()];
     jail.options(options).script("true").exits(125).says("rename it");
