@@ -5,7 +5,7 @@
 in_store() {
   set -u
   way=$1 programs=$2 folder=${place:?}/$1
-  mkdir -p "$folder"/{conf,home,work}
+  mkdir -p "$folder"/{conf,home,projects}
   export store=/nix/store
   local as=() variables=()
   settings >"$folder/conf/nix.conf"
@@ -66,7 +66,7 @@ cases() {
   flakes=(nix --extra-experimental-features 'nix-command flakes')
   toy=$PWD/checks/toy-nixpkgs
   listed="for path in $store/*; do echo \"\$path\"; done"
-  cd "$folder/work" || exit 1
+  cd "$folder/projects" || exit 1
   exact_closure
   nothing_else
   warm
@@ -197,7 +197,7 @@ of_flakes() {
 }
 
 dev_shell() {
-  local mark=/tmp/nix-jail-hook-mark project=$folder/work/shell
+  local mark=/tmp/nix-jail-hook-mark project=$folder/projects/shell
   cp -r "$folder/toy" "$project"
   rm -f "$mark"
   (
@@ -224,7 +224,7 @@ dev_shell() {
 
 # A flake may name programs that Nix runs outside: neither now nor because they were accepted once.
 foreign_settings() {
-  local project=$folder/work/foreign mark=$folder/mark data=$folder/home/.local/share/nix
+  local project=$folder/projects/foreign mark=$folder/mark data=$folder/home/.local/share/nix
   [ "$way" != daemon ] || return 0 # there the daemon does not take such settings from users anyway
   cp -r "$folder/toy" "$project"
   printf '#!/bin/sh\necho ran >>%s\n' "$mark" >"$folder/hook"
@@ -241,7 +241,7 @@ foreign_settings() {
 
 # Nix asks git about a workspace, and a repository may name programs that git runs.
 foreign_repository() {
-  local project=$folder/work/repository mark=$folder/git-mark
+  local project=$folder/projects/repository mark=$folder/git-mark
   command -v git >/dev/null || { echo "not asked: git is not installed"; return 0; }
   cp -r "$folder/toy" "$project"
   printf '#!/bin/sh\necho ran >>%s\n' "$mark" >"$folder/monitor"

@@ -156,8 +156,8 @@ fn changes_of_an_overlay_go_elsewhere() {
         for path in [upper.clone(), lower.path().join("kept")] {
             std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid())).unwrap();
         }
-        let word = format!("overlay:{}:{}:/work", lower.path().display(), upper.display());
-        let script = "cat /work/kept; echo after > /work/kept; echo new > /work/new; cat /work/kept";
+        let word = format!("overlay:{}:{}:/project", lower.path().display(), upper.display());
+        let script = "cat /project/kept; echo after > /project/kept; echo new > /project/new; cat /project/kept";
         Jail::of(user).word(word).sh(script).exits(0).prints("before\nafter");
         assert_eq!(fs::read_to_string(lower.path().join("kept")).unwrap(), "before\n");
         assert!(!lower.path().join("new").exists());

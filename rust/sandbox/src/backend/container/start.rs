@@ -181,10 +181,7 @@ impl Stage for Carried {
         if self.near.is_none() && !either(self.channel.as_fd(), self.carrier.ended.as_fd())? {
             return Err(self.lost());
         }
-        // If pid 1 has ended with a message of ours unread, that is told first, once, and then what it had said.
-        let received = self.channel.receive()?;
-        let received = if received.is_none() { self.channel.receive()? } else { received };
-        match received {
+        match self.channel.receive()? {
             Some((FromStage::Failed(error), _)) => Err(error),
             Some((FromStage::Gone, fds)) => {
                 self.is_over = true;
