@@ -157,7 +157,8 @@ fn changes_of_an_overlay_go_elsewhere() {
             std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid())).unwrap();
         }
         let word = format!("overlay:{}:{}:/project", lower.path().display(), upper.display());
-        let script = "cat /project/kept; echo after > /project/kept; echo new > /project/new; cat /project/kept";
+        let script =
+            "cat /project/kept; echo after > /project/kept; echo new > /project/new; cat /project/kept";
         Jail::of(user).word(word).sh(script).exits(0).prints("before\nafter");
         assert_eq!(fs::read_to_string(lower.path().join("kept")).unwrap(), "before\n");
         assert!(!lower.path().join("new").exists());

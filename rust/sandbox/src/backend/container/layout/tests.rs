@@ -44,7 +44,8 @@ fn links_in_the_root_are_the_image_s_and_followed_by_what_comes_after() {
 fn what_is_mounted_later_covers_what_was_below() {
     let host = tempfile::tempdir().unwrap();
     let host = host.path().canonicalize().unwrap();
-    let entries = [bind(&host, "/project/tool", Access::ReadOnly), bind(&host, "/project", Access::ReadWrite)];
+    let entries =
+        [bind(&host, "/project/tool", Access::ReadOnly), bind(&host, "/project", Access::ReadWrite)];
     let layout = of(&entries).unwrap();
     assert_eq!(targets(&layout), ["/var", "/project"]);
     assert!(layout.writable.contains(&"/project".into()));
