@@ -45,10 +45,10 @@ fn what_is_mounted_later_covers_what_was_below() {
     let host = tempfile::tempdir().unwrap();
     let host = host.path().canonicalize().unwrap();
     let entries =
-        [bind(&host, "/project/tool", Access::ReadOnly), bind(&host, "/project", Access::ReadWrite)];
+        [bind(&host, "/workspace/tool", Access::ReadOnly), bind(&host, "/workspace", Access::ReadWrite)];
     let layout = of(&entries).unwrap();
-    assert_eq!(targets(&layout), ["/var", "/project"]);
-    assert!(layout.writable.contains(&"/project".into()));
+    assert_eq!(targets(&layout), ["/var", "/workspace"]);
+    assert!(layout.writable.contains(&"/workspace".into()));
 }
 
 #[test]
@@ -69,8 +69,8 @@ fn the_engine_s_own_files_are_replaced_by_ours() {
 fn nothing_is_made_on_the_host() {
     let host = tempfile::tempdir().unwrap();
     let host = host.path().canonicalize().unwrap();
-    let work = bind(&host, "/project", Access::ReadWrite);
-    let inner = bind(&host, "/project/inner", Access::ReadOnly);
+    let work = bind(&host, "/workspace", Access::ReadWrite);
+    let inner = bind(&host, "/workspace/inner", Access::ReadOnly);
     let refused = of(&[work.clone(), inner.clone()]).unwrap_err();
     assert_eq!(refused, ContainerError::NoMountPoint { path: host.join("inner") }.into());
     std::fs::create_dir(host.join("inner")).unwrap();
