@@ -52,9 +52,16 @@ check() {
   case $status in
     0) passed=$((passed + 1)); results+=("ok       $name") ;;
     77) skipped=$((skipped + 1)); results+=("SKIPPED  $name: $(tail -n 1 "$log" | sed 's/^skipped: //')") ;;
-    *) failed=$((failed + 1)); results+=("FAILED   $name (exit code $status)") ;;
+    *) failed=$((failed + 1)); results+=("FAILED   $name (exit code $status)"); why "$log" ;;
   esac
   rm -f "$log"
+}
+
+# The first lines that speak of a failure, or the last ones of all: a summary is often all that somebody sees.
+why() {
+  local lines
+  lines=$(grep -E '(^| )FAIL(ED)?( |$)|panicked at|^error' "$1" | head -n 12)
+  results+=("$(printf '%s\n' "${lines:-$(tail -n 5 "$1")}" | cut -c 1-300 | sed 's/^/         /')")
 }
 
 summary() {
