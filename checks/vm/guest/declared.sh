@@ -56,6 +56,12 @@ install_jails() {
   as root jail units --install "$@" 2>&1 | sed 's/^/NOTE /'
 }
 
+# start_again NAME: as often as a scenario wants; five starts in ten seconds is all that systemd lets pass.
+start_again() {
+  systemctl reset-failed "nix-jail*@$1*"
+  systemctl start "nix-jail@$1"
+}
+
 # The unit's journal of this scenario, jobs' output included.
 said() {
   journalctl --quiet --output=cat --since="@$begun" --unit="$1"

@@ -70,7 +70,7 @@ so 'a restart is another job'
 
 for unit in $(units_of life); do
   check "stopped-by-${unit%@*}-${unit##*.}"
-  systemctl start nix-jail@life || wrong+='it does not start; '
+  start_again life || wrong+='it does not start; '
   try root systemctl stop "$unit"
   exits 0
   in_time gone life
@@ -78,14 +78,14 @@ for unit in $(units_of life); do
 done
 
 check stopped-by-jail-stop
-systemctl start nix-jail@life || wrong+='it does not start; '
+start_again life || wrong+='it does not start; '
 try root jail stop life
 exits 0
 in_time gone life
 so 'the same by jail stop'
 
 check launcher-killed
-systemctl start nix-jail@life
+start_again life || wrong+='it does not start; '
 job=$(job_of life)
 systemctl kill --kill-whom=main --signal=KILL nix-jail@life
 [ -n "$job" ] || wrong+='there was no job; '
@@ -95,9 +95,10 @@ systemctl stop nix-jail@life
 in_time gone life
 so 'the job ends with its launcher'
 
-describe life '' 'exit 0'
+describe life '' 'echo this was all'
 check ends-by-itself
-try root systemctl start nix-jail@life
+start_again life || wrong+='it does not start; '
+in_time says nix-jail@life 'this was all'
 in_time gone life
 so 'a job that ends takes its proxy and its network along'
 try root jail units --uninstall life
