@@ -19,12 +19,11 @@ main() {
   jail_named weak '"hardening": { "allow": ["writable-executable-memory", "nested-user-namespaces", "scheduling"] }'
   "$jail" units "$place/most.json" "$place/weak.json" --output "$units"
 
-  for unit in nix-jail.target nix-jail-proxy@{most,weak}.socket nix-jail{,-proxy,-network}@{most,weak}.service; do
+  for unit in nix-jail.target nix-jail-proxy@{most,weak}.socket nix-jail{,-proxy}@{most,weak}.service; do
     verify "$unit"
   done
   exposed nix-jail-proxy@most.service 1.5
   exposed nix-jail@most.service 2.0
-  exposed nix-jail-network@most.service 2.0
   # What is weakened is weaker, or the figures above say nothing.
   if exposed nix-jail@weak.service 2.0; then fail "weakened protections change nothing"; fi
 }

@@ -56,11 +56,15 @@ install_jails() {
   as root jail units --install "$@" 2>&1 | sed 's/^/NOTE /'
 }
 
-# start_again NAME: as often as a scenario wants; five starts in ten seconds is all that systemd lets pass.
-start_again() {
+# forget_starts NAME: five in ten seconds is all that systemd lets pass.
+forget_starts() {
   # By name: a pattern is not for those that are well.
   # shellcheck disable=SC2046 # names of units are words
   systemctl reset-failed $(units_of "$1") 2>/dev/null
+}
+
+start_again() {
+  forget_starts "$1"
   systemctl start "nix-jail@$1"
 }
 
@@ -95,7 +99,7 @@ job_of() {
 }
 
 units_of() {
-  printf '%s\n' "nix-jail@$1.service" "nix-jail-proxy@$1.service" "nix-jail-proxy@$1.socket" "nix-jail-network@$1.service"
+  printf '%s\n' "nix-jail@$1.service" "nix-jail-proxy@$1.service" "nix-jail-proxy@$1.socket"
 }
 
 # Nothing of the jail NAME is at work, mounted or listening.

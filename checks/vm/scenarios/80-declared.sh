@@ -34,8 +34,8 @@ same "$(grep -c '' "$upstream/log") of $(grep -c '^other.example.test' "$upstrea
 so 'what the policy does not name is refused with its reason; the upstream knows of nothing but what is allowed'
 
 check declared-no-way-around
-prints 'port: ' 'Failed to connect' 'loopback: ' 'Failed to connect' 'interfaces: lo'
-so 'a port without a listener is refused, the loopback of the host is another one, there is no interface'
+prints 'port: ' 'Failed to connect' 'loopback: ' 'Failed to connect' 'handover: ' 'Failed to connect' 'interfaces: lo'
+so 'a port without a listener is refused, the loopback of the host is another one, there is no interface; what its launcher asked it cannot'
 
 check declared-token-outside
 same "$(cat /run/credentials/nix-jail-proxy@web.service/token)" "$token"

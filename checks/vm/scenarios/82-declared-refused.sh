@@ -14,7 +14,9 @@ install_jails strict
 check credential-missing
 try root systemctl start nix-jail@strict
 fails
-says nix-jail-proxy@strict 'no secret for TOKEN' || wrong+='no reason; '
+# Once: the job that waits for its proxy does not start another.
+in_time says nix-jail@strict "the jail's proxy ended before it served"
+same "$(said nix-jail-proxy@strict | grep -c 'no secret for TOKEN')" 1
 ! says nix-jail@strict 'the job ran' || wrong+='the job ran; '
 in_time gone strict
 so "$(said nix-jail-proxy@strict | grep -m 1 'systemd:missing')"
@@ -53,22 +55,22 @@ so 'an encrypted one is opened by systemd, for the proxy alone'
 
 # Nobody makes a network for it: not even the host's loopback may be touched.
 check no-private-network
-mkdir -p /run/systemd/system/nix-jail-{network,proxy}@strict.{service,socket}.d /run/systemd/system/nix-jail@strict.service.d
-for kind in 'nix-jail-network@strict.service Service' 'nix-jail-proxy@strict.socket Socket' 'nix-jail@strict.service Service'; do
-  printf '[%s]\nPrivateNetwork=no\n' "${kind#* }" >"/run/systemd/system/${kind% *}.d/open.conf"
-done
+sockets=/run/systemd/system/nix-jail-proxy@strict.socket.d/open.conf
+mkdir -p "${sockets%/*}" /run/systemd/system/nix-jail@strict.service.d
+printf '[Socket]\nPrivateNetwork=no\n' >"$sockets"
+printf '[Service]\nPrivateNetwork=no\n' >/run/systemd/system/nix-jail@strict.service.d/open.conf
 systemctl daemon-reload
 routes=$(cat /proc/net/fib_trie)
 try root systemctl start nix-jail@strict
 fails
-says nix-jail-network@strict "the network of this unit is the host's" || wrong+='no reason; '
+says nix-jail-proxy@strict.socket "the network of this unit is the host's" || wrong+='no reason; '
 same "$(cat /proc/net/fib_trie)" "$routes"
 in_time gone strict
 so 'refused before anything of the host is changed'
 
-# The network is there, and the sockets are the host's all the same.
+# Nobody looked before the sockets were bound, and they are the host's.
 check open-sockets
-rm /run/systemd/system/nix-jail-network@strict.service.d/open.conf
+echo ExecStartPre= >>"$sockets"
 systemctl daemon-reload && systemctl reset-failed 'nix-jail*@strict*'
 try root systemctl start nix-jail@strict
 fails
@@ -76,13 +78,14 @@ says nix-jail-proxy@strict "the network of this unit is the host's" || wrong+='t
 in_time gone strict
 so 'a proxy serves no sockets of the host'
 
+# The job is in the host's, where no proxy waits for it.
 check open-jail
-rm /run/systemd/system/nix-jail-proxy@strict.socket.d/open.conf
+rm "$sockets"
 systemctl daemon-reload && systemctl reset-failed 'nix-jail*@strict*'
 before=$(said nix-jail@strict | grep -c 'the job ran')
 try root systemctl start nix-jail@strict
 fails
-says nix-jail@strict "the network of this unit is the host's" || wrong+='the jail gives no reason; '
+says nix-jail@strict 'no proxy of this jail is in the network of this unit' || wrong+='the jail gives no reason; '
 same "$(said nix-jail@strict | grep -c 'the job ran')" "$before"
 so 'a job runs in no network of the host'
 rm -r /run/systemd/system/nix-jail*

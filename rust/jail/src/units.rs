@@ -20,13 +20,9 @@ use crate::spec::{self, JailSpec};
 /// Where a jail's own units read its specification.
 pub(crate) const SPECIFICATIONS: &str = "/etc/nix-jail";
 
-/// The credential by which systemd gives a jail what its proxy hands over.
-pub(crate) const HANDOVER: &str = "jail.json";
-
 /// Every unit that all jails share, by name; `@jail@` is the program's path.
 const TEMPLATES: &[(&str, &str)] = &[
     ("nix-jail.target", include_str!("../units/nix-jail.target")),
-    ("nix-jail-network@.service", include_str!("../units/nix-jail-network@.service")),
     ("nix-jail-proxy@.socket", include_str!("../units/nix-jail-proxy@.socket")),
     ("nix-jail-proxy@.service", include_str!("../units/nix-jail-proxy@.service")),
     ("nix-jail@.service", include_str!("../units/nix-jail@.service")),

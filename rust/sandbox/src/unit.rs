@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, getsockname, getsockopt, socket, sockopt,
@@ -18,6 +20,20 @@ use crate::backend::{Error, Listeners};
 use crate::stage::network;
 use crate::sys::fds;
 use crate::sys::network::namespace_cookie;
+
+/// The abstract name, in the jail's network, of the socket by which a proxy tells the job what it is given.
+const JOB_SOCKET: &str = "nix-jail";
+
+/// What systemd passed to a proxy.
+#[derive(Debug)]
+pub struct Passed {
+    /// What the job's connections arrive at.
+    pub listeners: Listeners,
+    /// Where the job asks what it is given.
+    pub job: UnixListener,
+    /// The network that all of them are in.
+    pub network: NetworkId,
+}
 
 /// The kernel's number of a network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +61,14 @@ pub enum UnitError {
     /// Sockets that are none of the proxy's.
     #[error("systemd passed a socket that a proxy cannot serve: {0}")]
     Socket(String),
+    /// The job found no proxy in its network.
+    #[error(
+        "no proxy of this jail is in the network of this unit ({0}): it was not started by its unit (systemctl start nix-jail@NAME), or systemd made no network for it; refusing to go on"
+    )]
+    NoProxy(std::io::Error),
+    /// Somebody else's.
+    #[error("the socket of the jail's proxy is not systemd's but of user {0}; refusing to go on")]
+    NotSystemds(u32),
     /// The routes could not be made.
     #[error(transparent)]
     Network(#[from] Error),
@@ -71,9 +95,21 @@ pub fn own_network() -> Result<NetworkId, UnitError> {
     network_of(&probe)
 }
 
-/// The sockets that systemd passed to this process, and the network that all of them are in: another than this
-/// process's own. `pid` and `count` are `$LISTEN_PID` and `$LISTEN_FDS`.
-pub fn take_sockets(pid: Option<&str>, count: Option<&str>) -> Result<(Listeners, NetworkId), UnitError> {
+/// A connection to the proxy of this process's network, to be told what its job is given. systemd bound that socket:
+/// nobody else's is asked, should this be a network in which others are.
+pub fn connect_to_proxy() -> Result<UnixStream, UnitError> {
+    let stream = SocketAddr::from_abstract_name(JOB_SOCKET)
+        .and_then(|address| UnixStream::connect_addr(&address))
+        .map_err(UnitError::NoProxy)?;
+    let peer = getsockopt(&stream, sockopt::PeerCredentials).map_err(|os| UnitError::NoProxy(os.into()))?;
+    if peer.uid() != 0 {
+        return Err(UnitError::NotSystemds(peer.uid()));
+    }
+    Ok(stream)
+}
+
+/// The sockets that systemd passed to this process, in another network than this process's own. `pid` and `count` are `$LISTEN_PID` and `$LISTEN_FDS`.
+pub fn take_sockets(pid: Option<&str>, count: Option<&str>) -> Result<Passed, UnitError> {
     let ours = pid.is_some_and(|pid| pid == std::process::id().to_string());
     let count = count.filter(|_| ours).and_then(|count| count.parse().ok()).ok_or(UnitError::NoSockets)?;
     let sockets = fds::take_passed(count);
@@ -86,19 +122,27 @@ pub fn take_sockets(pid: Option<&str>, count: Option<&str>) -> Result<(Listeners
     if others.iter().any(|other| other != network) {
         return Err(UnitError::AnotherNetwork);
     }
-    Ok((sort(sockets)?, *network))
+    let (listeners, job) = sort(sockets)?;
+    let job = job.ok_or_else(|| UnitError::Socket(format!("@{JOB_SOCKET} is not among them")))?;
+    Ok(Passed { listeners, job, network: *network })
 }
 
 fn network_of(socket: &impl AsFd) -> Result<NetworkId, UnitError> {
     namespace_cookie(socket).map(NetworkId).map_err(UnitError::Compare)
 }
 
-fn sort(sockets: Vec<OwnedFd>) -> Result<Listeners, UnitError> {
+fn sort(sockets: Vec<OwnedFd>) -> Result<(Listeners, Option<UnixListener>), UnitError> {
     let mut listeners = Listeners::default();
+    let mut job = None;
     let mut seen = BTreeSet::new();
     for socket in sockets {
         let failed = |os: nix::errno::Errno| UnitError::Socket(os.to_string());
         let address: SockaddrStorage = getsockname(socket.as_raw_fd()).map_err(failed)?;
+        if address.as_unix_addr().is_some_and(|address| address.as_abstract() == Some(JOB_SOCKET.as_bytes()))
+        {
+            job = Some(UnixListener::from(socket));
+            continue;
+        }
         let port = address
             .as_sockaddr_in6()
             .map(|address| address.port())
@@ -114,7 +158,7 @@ fn sort(sockets: Vec<OwnedFd>) -> Result<Listeners, UnitError> {
             other => return Err(UnitError::Socket(format!("it is of the kind {other:?}"))),
         }
     }
-    Ok(listeners)
+    Ok((listeners, job))
 }
 
 #[cfg(test)]
@@ -140,9 +184,9 @@ mod tests {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let ports = (tcp.local_addr().unwrap().port(), udp.local_addr().unwrap().port());
         let twice = tcp.try_clone().unwrap();
-        let sorted = sort(vec![udp.into(), tcp.into()]).unwrap();
-        assert_eq!((sorted.tcp[0].0, sorted.udp[0].0), ports);
-        let (path, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (sorted, job) = sort(vec![udp.into(), tcp.into()]).unwrap();
+        assert_eq!((sorted.tcp[0].0, sorted.udp[0].0, job.is_none()), (ports.0, ports.1, true));
+        let (path, _other) = UnixStream::pair().unwrap();
         assert!(sort(vec![path.into()]).is_err());
         assert!(sort(vec![twice.try_clone().unwrap().into(), twice.into()]).is_err());
     }

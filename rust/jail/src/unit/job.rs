@@ -24,8 +24,7 @@ use crate::workspace::Workspace;
 
 /// Runs the command of the jail; the exit code is the command's own.
 pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
-    let handover = Handover::read(&directory("CREDENTIALS_DIRECTORY")?)?;
-    prove_network(&handover).map_err(Failure::no_jail)?;
+    let proxy = sandbox::unit::connect_to_proxy().map_err(Failure::no_jail)?;
     let spec = specification(name)?;
     let policy = Policy::new(spec.rules.clone()).map_err(Failure::usage)?;
     let service = spec.service.clone().unwrap_or_default();
@@ -39,6 +38,9 @@ pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
     let closure = resolve::closure(&spec, &StoreArgs::default(), workspace.as_ref(), &operator)?;
     let command: Vec<_> = spec.command.iter().map(Into::into).collect();
     check_command(&command, &programs, &closure)?;
+    // What needs nothing of the proxy is done while that one starts.
+    let handover = Handover::receive(proxy, name)?;
+    prove_network(&handover).map_err(Failure::no_jail)?;
     let state = job::real_path(&directory("STATE_DIRECTORY")?).map_err(Failure::no_jail)?;
     let backend = Native;
     let mut plan = assemble::plan(

@@ -1,6 +1,7 @@
 //! The proxy of a declared jail: the same as that of any job, on sockets that systemd bound in the jail's network.
 
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +32,7 @@ pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
     let signals = catch_signals().map_err(|os| Failure::no_jail(format!("cannot catch signals: {os}")))?;
     let directory = directory("RUNTIME_DIRECTORY")?;
     let variable = |name: &str| std::env::var(name).ok();
-    let (sockets, jail) =
+    let passed =
         sandbox::unit::take_sockets(variable("LISTEN_PID").as_deref(), variable("LISTEN_FDS").as_deref())
             .map_err(Failure::no_jail)?;
     let host = sandbox::unit::own_network().map_err(Failure::no_jail)?;
@@ -42,8 +43,8 @@ pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
     let dummies = credentials::dummies(&spec, &known);
     let git = git::configuration(&known, &terms.policy);
     let certificate = ca.certificate_pem().to_owned();
-    Handover { id: format!("{name}-{}", std::process::id()), dummies, git, certificate, host, jail }
-        .write(&directory)?;
+    let id = format!("{name}-{}", std::process::id());
+    let handover = Handover { id, dummies, git, certificate, host, jail: passed.network };
 
     sandbox::keep_freed_memory();
     let control = control::listen(&directory)?;
@@ -57,38 +58,49 @@ pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
         audit: Arc::new(Journal),
         password: None,
     };
-    let proxy =
-        proxy::serve(run::listeners(sockets, &Reach::Everywhere), config).map_err(Failure::no_jail)?;
+    let proxy = proxy::serve(run::listeners(passed.listeners, &Reach::Everywhere), config)
+        .map_err(Failure::no_jail)?;
     started("serving");
 
-    let told = watch(name, &proxy, &known, &signals, &control);
+    let told = watch(name, &proxy, &known, &signals, &control, (passed.job, handover));
     proxy.shutdown(GRACE);
     told.map(|()| ExitCode::SUCCESS)
 }
 
-/// Answers requests to reload, and tells systemd that the proxy is well, until the unit is to stop.
+/// Tells the job what it is given, answers requests to reload, and tells systemd that the proxy is well, until the unit is to stop.
 fn watch(
     name: &str,
     proxy: &ProxyHandle,
     known: &[Credential],
     signals: &SignalFd,
-    control: &std::os::unix::net::UnixListener,
+    control: &UnixListener,
+    job: (UnixListener, Handover),
 ) -> Result<(), Failure> {
     // Twice as often as it must be heard of.
     let watchdog = watchdog_enabled(false).map(|limit| limit / 2);
     let wait = watchdog.and_then(|wait| PollTimeout::try_from(wait).ok()).unwrap_or(PollTimeout::NONE);
+    let mut job = Some(job);
     loop {
-        let mut events = [
+        let mut events = vec![
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
             PollFd::new(control.as_fd(), PollFlags::POLLIN),
         ];
+        events.extend(job.as_ref().map(|(listener, _)| PollFd::new(listener.as_fd(), PollFlags::POLLIN)));
         match poll(&mut events, wait) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(os) => return Err(Failure::no_jail(format!("cannot watch over the proxy: {os}"))),
         }
-        let [stop, reload] = events.map(|event| event.revents().is_some_and(|flags| !flags.is_empty()));
+        let happened =
+            |at: usize| events.get(at).and_then(PollFd::revents).is_some_and(|flags| !flags.is_empty());
+        let (stop, reload, asked) = (happened(0), happened(1), happened(2));
         if stop {
             return Ok(());
+        }
+        if asked
+            && let Some((listener, handover)) = &job
+            && handover.give(listener)?
+        {
+            job = None;
         }
         if reload {
             control::answer(control, || {
