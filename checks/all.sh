@@ -95,7 +95,7 @@ install_packages() {
 
 shell_scripts() {
   command -v shellcheck >/dev/null || { skip "shellcheck is not installed"; return; }
-  shellcheck --severity=style .ci/run checks/*.sh checks/*/*.sh checks/*/*/*.sh
+  shellcheck --severity=style .ci/run checks/*.sh checks/*/*.sh checks/*/*/*.sh checks/*/*/*/*.sh
 }
 
 cargo_test() {

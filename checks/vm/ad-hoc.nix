@@ -10,7 +10,9 @@
   };
 
   testScript = lib.readFile ./guest/scenario.py + ''
+    machine.wait_for_unit("multi-user.target")
+    machine.wait_for_unit("user@1000.service")
     for name in ["10-demo", "20-limits", "30-groups", "50-namespaces", "60-doctor"]:
-        scenario(name)
+        scenario(machine, name)
   '';
 }

@@ -22,6 +22,11 @@ main() {
   [ -e "$image/root.img" ] || make_image "$image" || exit $?
   lay_disk "$@"
   boot "$image"
+  # A guest that says why it ends is the one to blame; an emulator that breaks down in silence is not under test.
+  if ! has_come_to_its_end && [ "$ended" != 124 ] && [ -z "$(complaints)" ]; then
+    echo "the emulator ended in the middle of the scenarios (exit code $ended), and the guest says nothing of it; once more:"
+    boot "$image"
+  fi
   judge
 }
 
@@ -79,32 +84,43 @@ lay_disk() {
 
 # The kernel's console goes to the first serial port, the results to the second. Nothing is written to the image.
 boot() {
-  local accel=tcg,thread=multi limit=${JAIL_VM_SECONDS:-1200} status=0
+  local accel=tcg,thread=multi limit=${JAIL_VM_SECONDS:-1200}
+  ended=0
   [ "${JAIL_VM_ACCEL:-tcg}" = tcg ] || accel=$JAIL_VM_ACCEL
   timeout --kill-after=5 "$limit" qemu-system-x86_64 -accel "$accel" -cpu max -smp 2 -m 1536 -nodefaults -display none -no-reboot \
     -kernel "$1/vmlinuz" -initrd "$1/initrd.img" \
     -drive "file=$1/root.img,format=raw,if=virtio,snapshot=on" -drive "file=$work/disk.img,format=raw,if=virtio,snapshot=on" \
     -serial "file:$work/console" -serial "file:$work/results" \
-    -append "console=ttyS0 root=/dev/vda rw quiet systemd.show_status=0 panic=-1" </dev/null || status=$?
-  case $status in
+    -append "console=ttyS0 root=/dev/vda rw quiet systemd.show_status=0 panic=-1" </dev/null || ended=$?
+  case $ended in
     0) ;;
     124) echo "the machine did not switch itself off within $limit s" ;;
-    *) echo "the machine ended with exit code $status" ;;
+    *) echo "the machine ended with exit code $ended" ;;
   esac
+  touch "$work/results" "$work/console"
+  tr -d '\r' <"$work/results" >"$work/lines"
+}
+
+has_come_to_its_end() {
+  grep -q '^END$' "$work/lines"
+}
+
+# What the guest's kernel and systemd say of an end that is none of the scenarios'.
+complaints() {
+  grep -aE 'panic|BUG:|Oops|emergency|Freezing execution' "$work/console" | tr -d '\r' | head -n 3
 }
 
 judge() {
   local passed failed skipped
-  touch "$work/results" "$work/console"
-  tr -d '\r' <"$work/results" >"$work/lines"
   sed -n 's/^RESULT //p; s/^NOTE /         /p' "$work/lines"
   passed=$(grep -c '^RESULT [^ ]* ok' "$work/lines" || true)
   failed=$(grep -c '^RESULT [^ ]* FAIL' "$work/lines" || true)
   skipped=$(grep -c '^RESULT [^ ]* skipped' "$work/lines" || true)
-  if ! grep -q '^END$' "$work/lines"; then
+  if ! has_come_to_its_end; then
     failed=$((failed + 1))
     echo "the scenarios did not come to their end; the last lines of the console and of the results:"
     tail -n 30 "$work/console" "$work/lines"
+    echo "machine FAIL exit code $ended, $(grep -c '^RESULT' "$work/lines") results; $(complaints | tr '\n' ';')"
   fi
   echo "$passed passed, $failed failed, $skipped skipped"
   [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

@@ -3,39 +3,52 @@
 # left of them. Sourced after lib.sh.
 # shellcheck disable=SC2034 # variables are for the scenarios
 
-upstream=/run/upstream token=''
+# Where the upstream is: on loopback, unless it is a machine of its own.
+upstream=${JAIL_VM_UPSTREAM:-127.0.0.1} token=''
+ca=/run/upstream/ca.pem
 # Units start slowly in an emulated machine.
 patience=90
 
-# An HTTPS server on loopback, for all scenarios; the jails are told where its names are. And the token that it gets.
+# An HTTPS server, for all scenarios; the jails are told where its names are. And the token that it gets.
 start_upstream() {
-  if [ "$(systemctl is-active upstream)" != active ]; then
-    mkdir -p "$upstream" && cd "$upstream" || return
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj '/CN=scenario CA' -keyout ca.key -out ca.pem 2>/dev/null
-    openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=api.example.test -keyout server.key -out server.csr 2>/dev/null
-    openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out server.pem \
-      -extfile <(echo 'subjectAltName=DNS:api.example.test,DNS:other.example.test') 2>/dev/null
-    systemd-run --quiet --unit=upstream --working-directory="$upstream" \
-      python3 "$CHECKS/guest/upstream.py" 127.0.0.1 8443 server.pem server.key "$upstream/log"
+  if [ "$upstream" = 127.0.0.1 ] && [ "$(systemctl is-active upstream)" != active ]; then
+    systemd-run --quiet --unit=upstream bash "$CHECKS/guest/upstream.sh" "${ca%/*}" "$upstream"
+  fi
+  if [ ! -e /etc/credstore/token ]; then
     mkdir -p /etc/credstore /etc/nix-jail
     (umask 077 && head -c 24 /dev/urandom | base64 | tr -d '+/=' >/etc/credstore/token)
-    cd / && eventually curl -s --cacert "$upstream/ca.pem" --resolve api.example.test:8443:127.0.0.1 https://api.example.test:8443/
   fi
-  : >"$upstream/log"
+  eventually ask_upstream DELETE
   token=$(cat /etc/credstore/token)
 }
 
-# describe NAME MORE SCRIPT: a jail that runs a script with curl at hand, and may read api.example.test; MORE is JSON.
-# A NixOS host has them by its configuration, and their units too.
+# From the host, where nothing is in the way.
+ask_upstream() {
+  curl -fsS --cacert "$ca" --connect-to "::$upstream:8443" -X "$1" https://api.example.test:8443/.heard
+}
+
+# What the upstream was asked in this scenario, a line each: HOST PATH AUTHORIZATION
+heard() {
+  ask_upstream GET
+}
+
+has_heard() {
+  heard | grep -qF -- "$1"
+}
+
+# describe NAME MORE JOB [WORDS…]: a jail that runs guest/jobs/JOB.sh with curl at hand, and may read api.example.test;
+# MORE is JSON. A NixOS host has them by its configuration (checks/vm/*.nix), and their units too.
 describe() {
   [ -z "${JAIL_VM_NIXOS:-}" ] || return 0
   python3 - "$@" >"/etc/nix-jail/$1.json" <<'PYTHON'
-import json, sys
-name, more, script = sys.argv[1:]
+import json, os, sys
+name, more, job, *words = sys.argv[1:]
+with open(f"{os.environ['CHECKS']}/guest/jobs/{job}.sh") as file:
+    script = file.read()
 spec = {
     "version": 1,
     "name": name,
-    "command": ["sh", "-c", script],
+    "command": ["sh", "-c", script, job, *words],
     "programs": ["@shell", "curl"],
     "rules": [{"hosts": ["api.example.test"], "methods": ["GET"]}],
     "upstream": {

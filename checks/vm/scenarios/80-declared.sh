@@ -9,9 +9,8 @@ source "$CHECKS/guest/declared.sh"
 
 start_upstream
 : "${token:?}"
-asks=$(cat "$CHECKS/guest/asks.sh")
-describe web "$with_token" "set -- https://api.example.test/read; $asks"
-describe two '"rules": [{ "hosts": ["other.example.test"] }]' "set -- https://other.example.test/read; $asks"
+describe web "$with_token" asks https://api.example.test/read "$upstream"
+describe two '"rules": [{ "hosts": ["other.example.test"] }]' asks https://other.example.test/read "$upstream"
 install_jails web two
 
 try root systemctl start nix-jail@web nix-jail@two
@@ -25,17 +24,17 @@ said nix-jail@web >"$scratch/out"
 dummy=$(sed -n 's/^dummy=//p' "$scratch/out")
 check declared-allowed
 prints "allowed: upstream got Bearer $dummy" "captured: upstream got Bearer $dummy"
-same "$(grep -c "api.example.test /[a-z]* Bearer $token" "$upstream/log")" 2
+same "$(heard | grep -c "api.example.test /[a-z]* Bearer $token")" 2
 so 'the upstream gets the real token, the job reads its dummy, also from programs that know no proxy'
 
 check declared-denied
 prints 'method: ' method-not-allowed 'host: ' host-not-allowed 'other: ' host-not-allowed 'foreign: ' foreign-credential
-same "$(grep -c '' "$upstream/log") of $(grep -c '^other.example.test' "$upstream/log")" '4 of 2'
+same "$(heard | grep -c '') of $(heard | grep -c '^other.example.test')" '4 of 2'
 so 'what the policy does not name is refused with its reason; the upstream knows of nothing but what is allowed'
 
 check declared-no-way-around
-prints 'port: ' 'Failed to connect' 'loopback: ' 'Failed to connect' 'handover: ' 'Failed to connect' 'interfaces: lo'
-so 'a port without a listener is refused, the loopback of the host is another one, there is no interface; what its launcher asked it cannot'
+prints 'port: ' 'Failed to connect' 'around: ' 'Failed to connect' 'handover: ' 'Failed to connect' 'interfaces: lo'
+so 'a port without a listener is refused, the upstream as the host reaches it too, there is no interface; what its launcher asked it cannot'
 
 check declared-token-outside
 same "$(cat /run/credentials/nix-jail-proxy@web.service/token)" "$token"

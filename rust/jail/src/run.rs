@@ -19,7 +19,7 @@ use crate::assemble::{self, DNS_PORT, PROXY_PORT, Parts};
 use crate::backend;
 use crate::cli::{JailArgs, RunArgs};
 use crate::credentials;
-use crate::failure::{Failure, NOT_FOUND, USED_UP};
+use crate::failure::{Failure, NO_JAIL, NOT_FOUND, USED_UP};
 use crate::git;
 use crate::job::{self, JobDirectory, Record};
 use crate::learn::Place;
@@ -409,6 +409,7 @@ pub(crate) fn conclude(ended: Ended) -> u8 {
         Ended::Code(code) => code,
         Ended::Signal(signal) => u8::try_from(signal).map_or(u8::MAX, |signal| signal.saturating_add(128)),
         Ended::TimedOut | Ended::DiskUsedUp => USED_UP,
+        Ended::CutOff => NO_JAIL,
     }
 }
 

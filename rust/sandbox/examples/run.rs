@@ -2,6 +2,7 @@
 //!
 //! Words: `ro:SRC[:DST]`, `rw:SRC[:DST]`, `overlay:LOWER:UPPER:DST`, `link:DST:TO`, `dir:DST`, `own:DST` (writable),
 //! `file:DST:TEXT`, `env:K=V`, `cd:DIR`, `tcp:PORT`, `udp:PORT`, `pids:N`, `memory:N`, `timeout:SECONDS`,
+//! `lifeline:PIPE` (a named one, whose last writer's end is the job's),
 //! `echo` (serve the listeners: each TCP connection is told the address it asked for, each datagram is answered),
 //! `doctor` alone (what this host offers),
 //! `repeat:N` (run it N times and print the times of each in microseconds).
@@ -28,9 +29,10 @@ mod imp {
 #[cfg(target_os = "linux")]
 mod imp {
     use std::ffi::{OsStr, OsString};
+    use std::fs::File;
     use std::io::Write;
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
     use std::process::ExitCode;
     use std::time::{Duration, Instant};
 
@@ -55,7 +57,7 @@ mod imp {
             working_directory: "/".into(),
             ..Plan::default()
         };
-        let (mut echo, mut repeat) = (false, 1);
+        let (mut echo, mut repeat, mut lifeline) = (false, 1, None);
         let mut words = arguments.into_iter();
         for word in words.by_ref() {
             let word = word.into_vec();
@@ -100,6 +102,7 @@ mod imp {
                 b"memory" => plan.limits.memory = Some(number()),
                 b"timeout" => plan.limits.timeout = Some(Duration::from_secs(number())),
                 b"repeat" => repeat = number(),
+                b"lifeline" => lifeline = Some(parts[0].clone()),
                 b"echo" => echo = true,
                 other => panic!("unknown word {:?}", OsStr::from_bytes(other)),
             }
@@ -108,7 +111,7 @@ mod imp {
         let mut code = ExitCode::SUCCESS;
         for _ in 0..repeat {
             let before = Instant::now();
-            code = match run(&plan, echo) {
+            code = match run(&plan, echo, lifeline.as_deref()) {
                 Ok((Ended::Code(code), prepared)) => {
                     if repeat > 1 {
                         println!("{} {}", prepared.as_micros(), before.elapsed().as_micros());
@@ -117,6 +120,7 @@ mod imp {
                 }
                 Ok((Ended::Signal(signal), _)) => ExitCode::from(128 + signal as u8),
                 Ok((Ended::TimedOut | Ended::DiskUsedUp, _)) => ExitCode::from(124),
+                Ok((Ended::CutOff, _)) => ExitCode::from(125),
                 Err(error) => {
                     let _ = writeln!(std::io::stderr(), "jail: {error}");
                     ExitCode::from(125)
@@ -126,9 +130,12 @@ mod imp {
         code
     }
 
-    fn run(plan: &Plan, echo: bool) -> Result<(Ended, Duration), Error> {
+    fn run(plan: &Plan, echo: bool, lifeline: Option<&Path>) -> Result<(Ended, Duration), Error> {
         let before = Instant::now();
-        let mut prepared = Native.prepare(plan)?;
+        let mut prepared = match lifeline {
+            Some(pipe) => Native.prepare_bound_to(plan, File::open(pipe).unwrap().into())?,
+            None => Native.prepare(plan)?,
+        };
         for notice in prepared.notices() {
             eprintln!("jail: {notice}");
         }

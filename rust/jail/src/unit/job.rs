@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use policy::Policy;
 use sandbox::backend::native::Native;
-use sandbox::backend::{Backend, Reach};
+use sandbox::backend::{Backend, Ended, Reach};
 use sandbox::plan::{Limits, Listen, Network};
 use sandbox::unit::UnitError;
 
@@ -39,7 +39,7 @@ pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
     let command: Vec<_> = spec.command.iter().map(Into::into).collect();
     check_command(&command, &programs, &closure)?;
     // What needs nothing of the proxy is done while that one starts.
-    let handover = Handover::receive(proxy, name)?;
+    let (handover, lifeline) = Handover::receive(proxy, name)?;
     prove_network(&handover).map_err(Failure::no_jail)?;
     let state = job::real_path(&directory("STATE_DIRECTORY")?).map_err(Failure::no_jail)?;
     let backend = Native;
@@ -67,14 +67,19 @@ pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
     // The unit's control group has the others, around this process too.
     plan.limits = Limits { disk: plan.limits.disk, ..Limits::default() };
 
-    let prepared = backend.prepare(&plan).map_err(Failure::no_jail)?;
+    let prepared = backend.prepare_bound_to(&plan, lifeline).map_err(Failure::no_jail)?;
     started("running");
     let ended = prepared.run();
     // Also where the jail broke down: a job may have brought that about.
     if let Some(workspace) = &workspace {
         tell_changed(workspace, &workspace.changed());
     }
-    Ok(ExitCode::from(conclude(ended.map_err(Failure::no_jail)?)))
+    match ended.map_err(Failure::no_jail)? {
+        Ended::CutOff => Err(Failure::no_jail(format!(
+            "the job was ended, as the jail's proxy is gone, which may say why: journalctl -u nix-jail-proxy@{name}"
+        ))),
+        ended => Ok(ExitCode::from(conclude(ended))),
+    }
 }
 
 /// This process is in the network that the proxy serves, and that is not the host's.

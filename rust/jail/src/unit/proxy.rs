@@ -1,7 +1,7 @@
 //! The proxy of a declared jail: the same as that of any job, on sockets that systemd bound in the jail's network.
 
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +14,12 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use proxy::ProxyHandle;
 use proxy::ca::JobCa;
 use proxy::config::{Config, Credential, Limits, Mode};
-use sandbox::backend::Reach;
+use sandbox::backend::{Listeners, Reach};
+use sandbox::unit::NetworkId;
 
 use super::handover::Handover;
 use super::journal::Journal;
-use super::{control, directory, nobody, started, terms};
+use super::{control, directory, handover, nobody, started, terms};
 use crate::cli::RunArgs;
 use crate::failure::Failure;
 use crate::{credentials, git, run};
@@ -26,28 +27,46 @@ use crate::{credentials, git, run};
 /// How long requests under way may take to end when the jail stops: its job has ended before.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// What there is to watch over.
+struct Serving {
+    proxy: ProxyHandle,
+    known: Vec<Credential>,
+    control: UnixListener,
+    handover: Handover,
+}
+
 /// Serves until it is told to stop.
 pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
     run::close_memory()?;
     let signals = catch_signals().map_err(|os| Failure::no_jail(format!("cannot catch signals: {os}")))?;
-    let directory = directory("RUNTIME_DIRECTORY")?;
     let variable = |name: &str| std::env::var(name).ok();
     let passed =
         sandbox::unit::take_sockets(variable("LISTEN_PID").as_deref(), variable("LISTEN_FDS").as_deref())
             .map_err(Failure::no_jail)?;
-    let host = sandbox::unit::own_network().map_err(Failure::no_jail)?;
+    let serving = serve(name, passed.listeners, passed.network)
+        .inspect_err(|failure| handover::refuse(&passed.job, &signals, &failure.message))?;
+    started("serving");
 
+    let told = watch(name, &serving, &signals, &passed.job);
+    serving.proxy.shutdown(GRACE);
+    told.map(|()| ExitCode::SUCCESS)
+}
+
+fn serve(name: &str, listeners: Listeners, jail: NetworkId) -> Result<Serving, Failure> {
+    let control = control::listen(&directory("RUNTIME_DIRECTORY")?)?;
+    let host = sandbox::unit::own_network().map_err(Failure::no_jail)?;
     let (spec, terms) = terms::first(name)?;
     let known = terms.credentials.clone();
     let ca = JobCa::generate().map_err(Failure::no_jail)?;
-    let dummies = credentials::dummies(&spec, &known);
-    let git = git::configuration(&known, &terms.policy);
-    let certificate = ca.certificate_pem().to_owned();
-    let id = format!("{name}-{}", std::process::id());
-    let handover = Handover { id, dummies, git, certificate, host, jail: passed.network };
-
+    let handover = Handover {
+        id: format!("{name}-{}", std::process::id()),
+        dummies: credentials::dummies(&spec, &known),
+        git: git::configuration(&known, &terms.policy),
+        certificate: ca.certificate_pem().to_owned(),
+        host,
+        jail,
+    };
     sandbox::keep_freed_memory();
-    let control = control::listen(&directory)?;
     let config = Config {
         policy: terms.policy,
         mode: Mode::Enforce,
@@ -58,49 +77,39 @@ pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
         audit: Arc::new(Journal),
         password: None,
     };
-    let proxy = proxy::serve(run::listeners(passed.listeners, &Reach::Everywhere), config)
-        .map_err(Failure::no_jail)?;
-    started("serving");
-
-    let told = watch(name, &proxy, &known, &signals, &control, (passed.job, handover));
-    proxy.shutdown(GRACE);
-    told.map(|()| ExitCode::SUCCESS)
+    let proxy =
+        proxy::serve(run::listeners(listeners, &Reach::Everywhere), config).map_err(Failure::no_jail)?;
+    Ok(Serving { proxy, known, control, handover })
 }
 
-/// Tells the job what it is given, answers requests to reload, and tells systemd that the proxy is well, until the unit is to stop.
+/// Tells the job's launcher what it is given, answers requests to reload, and tells systemd that the proxy is well, until
+/// the unit is to stop.
 fn watch(
     name: &str,
-    proxy: &ProxyHandle,
-    known: &[Credential],
+    Serving { proxy, known, control, handover }: &Serving,
     signals: &SignalFd,
-    control: &UnixListener,
-    job: (UnixListener, Handover),
+    job: &UnixListener,
 ) -> Result<(), Failure> {
     // Twice as often as it must be heard of.
     let watchdog = watchdog_enabled(false).map(|limit| limit / 2);
     let wait = watchdog.and_then(|wait| PollTimeout::try_from(wait).ok()).unwrap_or(PollTimeout::NONE);
-    let mut job = Some(job);
+    let mut launcher: Option<UnixStream> = None;
     loop {
-        let mut events = vec![
-            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(control.as_fd(), PollFlags::POLLIN),
-        ];
-        events.extend(job.as_ref().map(|(listener, _)| PollFd::new(listener.as_fd(), PollFlags::POLLIN)));
+        let mut events =
+            [signals.as_fd(), control.as_fd(), launcher.as_ref().map_or_else(|| job.as_fd(), AsFd::as_fd)]
+                .map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         match poll(&mut events, wait) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(os) => return Err(Failure::no_jail(format!("cannot watch over the proxy: {os}"))),
         }
-        let happened =
-            |at: usize| events.get(at).and_then(PollFd::revents).is_some_and(|flags| !flags.is_empty());
-        let (stop, reload, asked) = (happened(0), happened(1), happened(2));
+        let [stop, reload, of_launcher] =
+            events.map(|event| event.revents().is_some_and(|flags| !flags.is_empty()));
         if stop {
             return Ok(());
         }
-        if asked
-            && let Some((listener, handover)) = &job
-            && handover.give(listener)?
-        {
-            job = None;
+        if of_launcher {
+            // It says nothing: one that is there has ended.
+            launcher = if launcher.is_some() { None } else { handover.give(job) };
         }
         if reload {
             control::answer(control, || {

@@ -88,6 +88,8 @@ pub enum Ended {
     TimedOut,
     /// The free space of a disk shrank by more than it might.
     DiskUsedUp,
+    /// What it may not be without was gone.
+    CutOff,
 }
 
 /// One thing that a host offers to a backend, or does not.

@@ -38,6 +38,8 @@ pub(super) struct Waiting<S> {
     pub(super) notices: Vec<String>,
     pub(super) timeout: Option<Duration>,
     pub(super) disk: Option<Disk>,
+    /// The job is killed when the other end of it is closed.
+    pub(super) lifeline: Option<OwnedFd>,
 }
 
 impl<S: Stage> Prepared for Waiting<S> {
@@ -49,20 +51,20 @@ impl<S: Stage> Prepared for Waiting<S> {
         &self.notices
     }
 
-    fn run(self: Box<Self>) -> Result<Ended, Error> {
+    fn run(mut self: Box<Self>) -> Result<Ended, Error> {
         // What was not taken is closed, so that a connection to it is refused instead of hanging.
-        let Waiting { stage, listeners, timeout, disk, .. } = *self;
-        drop(listeners);
-        run(stage, timeout, disk)
+        drop(std::mem::take(&mut self.listeners));
+        run(*self)
     }
 }
 
 /// Starts the command and returns when every process of the jail is gone.
-fn run(stage: impl Stage, timeout: Option<Duration>, disk: Option<Disk>) -> Result<Ended, Error> {
+fn run(waiting: Waiting<impl Stage>) -> Result<Ended, Error> {
+    let Waiting { stage, timeout, disk, lifeline, .. } = waiting;
     let signals = Caught::start().map_err(|os| watch("catch signals", os))?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let time = Time { deadline, is_up: false };
-    let mut watcher = Watcher { stage, signals, relay: None, exit: None, time, disk, disk_is_used_up: false };
+    let mut watcher = Watcher { stage, signals, relay: None, exit: None, time, disk, lifeline, killed: None };
     if let Some(master) = watcher.stage.take_terminal() {
         watcher.join_terminals(master)?;
     }
@@ -79,7 +81,9 @@ struct Watcher<S> {
     exit: Option<Exit>,
     time: Time,
     disk: Option<Disk>,
-    disk_is_used_up: bool,
+    lifeline: Option<OwnedFd>,
+    /// Why we killed the job, if its time was not the reason.
+    killed: Option<Ended>,
 }
 
 /// Where something can happen.
@@ -90,6 +94,7 @@ enum Side {
     Signals,
     Keyboard,
     Job,
+    Lifeline,
 }
 
 struct Time {
@@ -100,7 +105,7 @@ struct Time {
 impl<S: Stage> Watcher<S> {
     /// Waits for something and acts on it; whether it was the end.
     fn turn(&mut self) -> Result<bool, Error> {
-        let [stage, carrier, signal, keyboard, job] = self.wait()?;
+        let [stage, carrier, signal, keyboard, job, lifeline] = self.wait()?;
         if self.relay.as_mut().is_some_and(|relay| relay.turn(keyboard, job)) {
             // Nobody sits there any more: the job's terminal hangs up too.
             self.relay = None;
@@ -115,20 +120,25 @@ impl<S: Stage> Watcher<S> {
         }
         if self.disk.as_mut().is_some_and(Disk::is_used_up) {
             self.disk = None;
-            self.disk_is_used_up = true;
-            self.tell(&ToStage::Kill)?;
+            self.kill(Ended::DiskUsedUp)?;
+        }
+        if !lifeline.is_empty() {
+            self.lifeline = None;
+            self.kill(Ended::CutOff)?;
         }
         // Without its carrier the stage ends: what it still says is read to the end.
         if stage.is_empty() && carrier.is_empty() { Ok(false) } else { self.listen() }
     }
 
-    /// What there is on the stage's channel, of its carrier, among signals, at the keyboard, at the job's terminal.
-    fn wait(&self) -> Result<[PollFlags; 5], Error> {
+    /// What there is on the stage's channel, of its carrier, among signals, at the keyboard, at the job's terminal, at the
+    /// end of the lifeline.
+    fn wait(&self) -> Result<[PollFlags; 6], Error> {
         let mut wanted = vec![(Side::Stage, self.stage.channel().as_fd(), PollFlags::POLLIN)];
         wanted.extend(self.stage.carrier().map(|fd| (Side::Carrier, fd, PollFlags::POLLIN)));
         if let Some(signals) = &self.signals {
             wanted.push((Side::Signals, signals.as_fd(), PollFlags::POLLIN));
         }
+        wanted.extend(self.lifeline.as_ref().map(|fd| (Side::Lifeline, fd.as_fd(), PollFlags::POLLIN)));
         if let Some(relay) = &self.relay {
             let (fd, flags) = relay.keyboard();
             wanted.push((Side::Keyboard, fd, flags));
@@ -145,7 +155,8 @@ impl<S: Stage> Watcher<S> {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(os) => return Err(watch("poll", os)),
         }
-        Ok([Side::Stage, Side::Carrier, Side::Signals, Side::Keyboard, Side::Job].map(|side| {
+        let sides = [Side::Stage, Side::Carrier, Side::Signals, Side::Keyboard, Side::Job, Side::Lifeline];
+        Ok(sides.map(|side| {
             let mut found = wanted.iter().zip(&events).filter(|((of, _, _), _)| *of == side);
             found.next().and_then(|(_, event)| event.revents()).unwrap_or(PollFlags::empty())
         }))
@@ -215,6 +226,11 @@ impl<S: Stage> Watcher<S> {
         self.signal_job(Signal::SIGCONT)
     }
 
+    fn kill(&mut self, reason: Ended) -> Result<(), Error> {
+        self.killed.get_or_insert(reason);
+        self.tell(&ToStage::Kill)
+    }
+
     fn signal_job(&self, signal: Signal) -> Result<(), Error> {
         self.tell(&ToStage::Signal(signal as i32))
     }
@@ -234,8 +250,8 @@ impl<S: Stage> Watcher<S> {
             relay.finish();
         }
         self.stage.finish();
-        if self.disk_is_used_up {
-            return Ok(Ended::DiskUsedUp);
+        if let Some(killed) = self.killed {
+            return Ok(killed);
         }
         match (self.time.is_up, self.exit) {
             (true, _) => Ok(Ended::TimedOut),

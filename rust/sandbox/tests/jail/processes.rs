@@ -1,3 +1,4 @@
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsFd;
 use std::process::Stdio;
@@ -5,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
 
 use crate::support::{Jail, launcher, users};
 
@@ -63,6 +65,26 @@ fn a_killed_launcher_leaves_no_process() {
 fn time_runs_out() {
     for user in users() {
         Jail::of(user).word("timeout:1").run(["sleep", "1000"]).exits(124);
+    }
+}
+
+#[test]
+fn a_job_ends_with_what_it_may_not_be_without() {
+    for user in users() {
+        let directory = user.directory();
+        let pipe = directory.path().join("lifeline");
+        mkfifo(&pipe, Mode::from_bits_truncate(0o644)).unwrap();
+        let jail = Jail::of(user).word(format!("lifeline:{}", pipe.display()));
+        let mut command = jail.command(["sh", "-c", "trap '' TERM; echo started; while :; do sleep 1; done"]);
+        let mut launcher = command.stdout(Stdio::piped()).spawn().unwrap();
+        let other_end = File::options().write(true).open(&pipe).unwrap();
+        let mut stdout = BufReader::new(launcher.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        assert_eq!((line.as_str(), launcher.try_wait().unwrap()), ("started\n", None));
+        drop(other_end);
+        assert_eq!(launcher.wait().unwrap().code(), Some(125), "{user:?}");
+        ends(stdout.get_mut());
     }
 }
 

@@ -119,7 +119,7 @@ pub(super) fn start(who: &Identified, runtime: &Path, plan: &Plan) -> Result<Wai
     notices.extend(
         who.relay.iter().map(|why| format!("{why}: the job's connections are relayed through the engine")),
     );
-    Ok(Waiting { stage, listeners, notices, timeout: plan.limits.timeout, disk })
+    Ok(Waiting { stage, listeners, notices, timeout: plan.limits.timeout, disk, lifeline: None })
 }
 
 /// An engine without the control groups for a limit goes on without it. Some say so; a rootless Docker has to be asked.

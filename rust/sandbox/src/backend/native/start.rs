@@ -95,7 +95,7 @@ pub(in crate::backend) fn start(
         // Init goes on building meanwhile. If it has failed and is gone, that is the reason to tell.
         return Err(stage.last_words().unwrap_or(unproven));
     }
-    Ok(Waiting { stage, listeners, notices, timeout: plan.limits.timeout, disk })
+    Ok(Waiting { stage, listeners, notices, timeout: plan.limits.timeout, disk, lifeline: None })
 }
 
 impl Stage {

@@ -1,5 +1,6 @@
 #!/bin/sh
-# The job of a declared jail: tries what it may and what it may not, and says what came of it: asks.sh ALLOWED-URL
+# The job of a declared jail: tries what it may and what it may not, and says what came of it:
+# asks.sh ALLOWED-URL ADDRESS-OF-THE-UPSTREAM
 answer() { curl -sS --max-time 20 "$@" 2>&1 | tr "\n" " "; echo; }
 echo "dummy=$TOKEN"
 echo "allowed: $(answer -H "Authorization: Bearer $TOKEN" "$1")"
@@ -9,7 +10,7 @@ echo "host: $(answer https://evil.example.test/)"
 echo "other: $(answer https://other.example.test/)"
 echo "foreign: $(answer -H "Authorization: Bearer somebody-elses-key" https://api.example.test/)"
 echo "port: $(answer --noproxy "*" http://192.0.2.1:81/)"
-echo "loopback: $(answer --noproxy "*" -k https://127.0.0.1:8443/)"
+echo "around: $(answer --noproxy "*" -k "https://$2:8443/")"
 echo "handover: $(answer --max-time 2 --abstract-unix-socket nix-jail http://127.0.0.1/)"
 echo "interfaces: $(cut -d : -f 1 -s /proc/net/dev | tr -d " \n")"
 echo "processes: $(cat /proc/[0-9]*/comm | tr "\n" " ")"

@@ -5,7 +5,7 @@
 source "$CHECKS/guest/lib.sh"
 # shellcheck source=/dev/null
 source "$CHECKS/guest/declared.sh"
-: "${scratch:?}" "${upstream:?}" "${with_token:?}"
+: "${scratch:?}" "${with_token:?}"
 
 count=${JAIL_VM_MANY:-8}
 start_upstream
@@ -14,8 +14,7 @@ names=()
 for ((number = 1; number <= count; number++)); do
   names+=("many$number")
   (umask 077 && echo "token-of-many$number-$token" >"/etc/credstore/many$number")
-  describe "many$number" "${with_token/systemd:token/systemd:many$number}" \
-    "curl -sS -H \"Authorization: Bearer \$TOKEN\" https://api.example.test/many$number; echo finished; exec sleep 1000"
+  describe "many$number" "${with_token/systemd:token/systemd:many$number}" sends "many$number"
 done
 install_jails "${names[@]}"
 systemctl start "${names[@]/#/nix-jail@}"
@@ -23,9 +22,9 @@ systemctl start "${names[@]/#/nix-jail@}"
 check many-no-crosstalk
 for jail in "${names[@]}"; do in_time says "nix-jail@$jail" finished; done
 for jail in "${names[@]}"; do
-  same "$(grep -c " /$jail Bearer token-of-$jail-$token\$" "$upstream/log")" 1
+  same "$(heard | grep -c " /$jail Bearer token-of-$jail-$token\$")" 1
 done
-same "$(grep -c ' /many' "$upstream/log")" "$count"
+same "$(heard | grep -c ' /many')" "$count"
 so "$count jails at once, each with its own token"
 
 # memory_of NAME Rss|Pss: kilobytes of all processes of a jail and its proxy, but for sleep(1), the job itself. Pss counts
@@ -63,9 +62,9 @@ for jail in "${names[@]}"; do in_time gone "$jail"; done
 so 'nothing is left'
 
 # The same command in the same unit, as hardened and with a network of its own, but without a jail and its proxy.
-describe timed '' 'exit 0'
+describe timed '' brief
 install_jails timed
-sed -e '/^Requires=/d; /^BindsTo=/d; /^After=/d; /^JoinsNamespaceOf=/d; /^NotifyAccess=/d; /^Restart/d' \
+sed -e '/^Requires=/d; /^After=/d; /^JoinsNamespaceOf=/d; /^NotifyAccess=/d; /^Restart/d' \
   -e 's/%i/plain/; s/^Type=.*/Type=exec/; s|^ExecStart=.*|ExecStart=/bin/sh -c "exit 0"|' \
   /etc/systemd/system/nix-jail@.service >/run/systemd/system/plain.service
 systemctl daemon-reload
