@@ -11,6 +11,12 @@ let
 
   # More about a unit that the program makes.
   dropIn = settings: settings // { overrideStrategy = "asDropin"; };
+
+  # To a new system, a service that is in it no more is a changed one: its template is there still. Started again it does
+  # nothing then.
+  whileDeclared = dropIn {
+    unitConfig.ConditionPathExists = "/etc/systemd/system/nix-jail.target.d/%i.conf";
+  };
 in
 {
   _class = "nixos";
@@ -26,8 +32,14 @@ in
     ];
     systemd.targets.nix-jail = dropIn { wantedBy = [ "multi-user.target" ]; };
 
+    systemd.sockets."nix-jail-proxy@" = whileDeclared;
+
     # New rules hold for the job at work; all else takes a new one.
-    systemd.services = lib.concatMapAttrs (
+    systemd.services = {
+      "nix-jail@" = whileDeclared;
+      "nix-jail-proxy@" = whileDeclared;
+    }
+    // lib.concatMapAttrs (
       name: _:
       let
         inherit (cfg.packages.${name}) spec;

@@ -151,9 +151,24 @@ in
   testServiceDropIns = {
     expr = unitsOf served "services" (unit: unit.overrideStrategy);
     expected = {
+      "nix-jail@" = "asDropin";
       "nix-jail@served" = "asDropin";
+      "nix-jail-proxy@" = "asDropin";
       "nix-jail-proxy@served" = "asDropin";
     };
+  };
+  # A switch to a system without the jail stops it, and starts nothing in its place: `jail units` makes this file for each
+  # jail (checks/vm/scenarios/84-declared-refused.sh has such a unit started again).
+  testServiceIsWhileDeclared = {
+    expr = lib.mapAttrs (_: conditions: lib.unique (lib.attrValues conditions)) {
+      services = lib.filterAttrs (name: _: lib.hasSuffix "@" name) (
+        unitsOf served "services" (unit: unit.unitConfig)
+      );
+      sockets = unitsOf served "sockets" (unit: unit.unitConfig);
+    };
+    expected = lib.genAttrs [ "services" "sockets" ] (_: [
+      { ConditionPathExists = "/etc/systemd/system/nix-jail.target.d/%i.conf"; }
+    ]);
   };
   testRulesReload = {
     expr = changed { rules = [ "example.net" ]; };

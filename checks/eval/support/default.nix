@@ -106,6 +106,19 @@ let
           ++ modules;
       };
 
+    # A test of checks/vm by NixOS' own framework, its machines in that module tree.
+    nixosTest =
+      file:
+      (import (nixos + "/lib") { inherit lib; }).evalTest {
+        imports = [ (import file { inherit lib; }) ];
+        hostPkgs = systemPackages "x86_64-linux";
+        defaults = {
+          _module.args.pkgs = lib.mkForce (systemPackages "x86_64-linux");
+          environment.stub-ld.enable = false;
+          documentation.enable = false;
+        };
+      };
+
     # The whole real module tree of nix-darwin, likewise.
     darwin =
       modules:

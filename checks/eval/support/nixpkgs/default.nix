@@ -15,7 +15,8 @@ let
     let
       made = derivation (
         {
-          inherit name system;
+          name = lib.strings.sanitizeDerivationName name;
+          inherit system;
           builder = "/bin/sh";
         }
         // removeAttrs attributes [
@@ -181,6 +182,10 @@ let
     // lib.genAttrs (ours ++ nixosOwn) package
     // {
       inherit config lib system;
+      _type = "pkgs";
+      __splicedPackages = pkgs;
+      appendOverlays = _: pkgs;
+      extend = _: pkgs;
       path = nixos;
       overlays = [ ];
       runtimeShell = "${pkgs.bash}/bin/bash";
