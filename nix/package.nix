@@ -59,23 +59,33 @@ rustPlatform.buildRustPackage (finalAttrs: {
       --zsh <($out/bin/jail completions zsh)
   '';
 
-  passthru.tests =
+  passthru =
     let
       cargo =
-        name: tool: command:
+        name: tools: command: installPhase:
         finalAttrs.finalPackage.overrideAttrs (old: {
           pname = "nix-jail-${name}";
-          nativeBuildInputs = old.nativeBuildInputs ++ [ tool ];
+          nativeBuildInputs = old.nativeBuildInputs ++ tools;
           buildPhase = command;
           doCheck = false;
-          installPhase = "touch $out";
-          dontFixup = true;
+          inherit installPhase;
         });
+      checks =
+        name: tool: command:
+        cargo name [ tool ] command "mkdir $out";
     in
     {
-      clippy = cargo "clippy" clippy "cargo clippy --offline --workspace --all-targets -- -D warnings";
-      fmt = cargo "fmt" rustfmt "cargo fmt --all --check";
-      deny = cargo "deny" cargo-deny "cargo deny --offline check bans licenses sources";
+      tests = {
+        clippy = checks "clippy" clippy "cargo clippy --offline --workspace --all-targets -- -D warnings";
+        fmt = checks "fmt" rustfmt "cargo fmt --all --check";
+        deny = checks "deny" cargo-deny "cargo deny --offline check bans licenses sources";
+      };
+      # The end-to-end tests as a program, for a machine that can make jails.
+      endToEnd =
+        cargo "end-to-end" [ ] "cargo test --offline --no-run --package nix-jail --test end_to_end"
+          ''
+            install -D "$(find target -path '*/deps/end_to_end-*' -type f -executable)" $out/bin/nix-jail-end-to-end
+          '';
     };
 
   meta = {

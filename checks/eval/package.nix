@@ -40,6 +40,10 @@ in
       fmt = "nix-jail-fmt";
     };
   };
+  testEndToEnd = {
+    expr = package.passthru.endToEnd.pname;
+    expected = "nix-jail-end-to-end";
+  };
   # The two places where it is said.
   testSettingsOfCargo = {
     expr = lib.elem "AWS_LC_SYS_NO_JITTER_ENTROPY = \"${package.env.AWS_LC_SYS_NO_JITTER_ENTROPY}\"" (

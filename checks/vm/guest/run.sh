@@ -7,7 +7,7 @@ install -m 755 "$CHECKS/jail" /usr/local/bin/jail
 # Above all processes of the jail under test: how long the machine needed to come this far.
 echo "NOTE $(cut -d ' ' -f 1 /proc/uptime) s until the scenarios, $(uname -r), $(systemctl --version | head -n 1)"
 # A busy host makes the emulated processor several times slower than it is.
-seconds=240
+seconds=600
 for scenario in "$CHECKS"/scenarios/*.sh; do
   name=$(basename "$scenario" .sh)
   before=$(cut -d . -f 1 /proc/uptime)
