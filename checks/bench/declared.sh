@@ -18,7 +18,8 @@ main() {
   groups=$(findmnt --types cgroup2 --noheadings --output TARGET | head -n 1)
   [ -n "$groups" ] || fail "no cgroup2 is mounted here"
   place=$(mktemp -d) group=$groups/nix-jail-bench-$$
-  trap 'rm -rf "$place"; rmdir "$group" 2>/dev/null || true' EXIT
+  # With the groups that systemd made in it.
+  trap 'rm -rf "$place"; find "$group" -depth -type d -exec rmdir {} + || true' EXIT
   mkdir "$group"
   # systemd is given this group as if it were the root of all.
   (

@@ -40,9 +40,9 @@ has_heard() {
 # MORE is JSON. A NixOS host has them by its configuration (checks/vm/*.nix), and their units too.
 describe() {
   [ -z "${JAIL_VM_NIXOS:-}" ] || return 0
-  python3 - "$@" >"/etc/nix-jail/$1.json" <<'PYTHON'
+  python3 - "$upstream" "$@" >"/etc/nix-jail/$1.json" <<'PYTHON'
 import json, os, sys
-name, more, job, *words = sys.argv[1:]
+upstream, name, more, job, *words = sys.argv[1:]
 with open(f"{os.environ['CHECKS']}/guest/jobs/{job}.sh") as file:
     script = file.read()
 spec = {
@@ -53,7 +53,7 @@ spec = {
     "rules": [{"hosts": ["api.example.test"], "methods": ["GET"]}],
     "upstream": {
         "ca": ["/run/upstream/ca.pem"],
-        "connectTo": ["api.example.test:443:127.0.0.1:8443", "other.example.test:443:127.0.0.1:8443"],
+        "connectTo": [f"{host}.example.test:443:{upstream}:8443" for host in ("api", "other")],
     },
 }
 print(json.dumps(spec | json.loads("{" + more + "}")))
@@ -63,9 +63,14 @@ PYTHON
 # The credential that systemd loads for the proxy.
 with_token='"credentials": [{ "variable": "TOKEN", "sources": ["systemd:token"], "hosts": ["api.example.test"] }]'
 
-# install NAME…: their units.
+# install NAME…: their units. On NixOS they are there, and have tried to start with the host.
 install_jails() {
-  [ -z "${JAIL_VM_NIXOS:-}" ] || return 0
+  if [ -n "${JAIL_VM_NIXOS:-}" ]; then
+    systemctl stop "${@/#/nix-jail@}"
+    local jail
+    for jail in "$@"; do forget_starts "$jail"; done
+    return
+  fi
   as root jail units --install "$@" 2>&1 | sed 's/^/NOTE /'
 }
 
@@ -121,5 +126,5 @@ gone() {
   for unit in $(units_of "$1"); do
     case $(systemctl is-active "$unit") in inactive | failed) ;; *) return 1 ;; esac
   done
-  ! pgrep -f "__unit (proxy|job) $1\$" && ! [ -e "/run/nix-jail-proxy/$1" ] && ! grep -q nix-jail /proc/self/mountinfo
+  ! pgrep -f "__unit (proxy|job) $1\$" && ! [ -e "/run/nix-jail-proxy/$1" ] && ! grep -q "nix-jail[a-z-]*[@/]$1[. ]" /proc/self/mountinfo
 }

@@ -40,14 +40,17 @@ in_time another
 rm -r "${watchdog%/*}" && systemctl daemon-reload
 so 'a proxy that does nothing any more is ended by its watchdog, and its job with it; both start again'
 
-check restart
-forget_starts life
-first=$(pid_of nix-jail@life)
-try root systemctl restart nix-jail@life
-exits 0
-is nix-jail-proxy@life active || wrong+='there is no proxy; '
-another || wrong+='it is the same job; '
-so 'a restart is another job'
+for unit in $(units_of life); do
+  check "restart-of-${unit%@*}-${unit##*.}"
+  forget_starts life
+  first=$(pid_of nix-jail@life) proxy=$(pid_of nix-jail-proxy@life)
+  try root systemctl restart "$unit"
+  exits 0
+  in_time another
+  is nix-jail-proxy@life active || wrong+='there is no proxy; '
+  [ "$(pid_of nix-jail-proxy@life)" != "$proxy" ] || wrong+='it is the same proxy; '
+  so 'a restart is another job, with another proxy'
+done
 
 for unit in $(units_of life); do
   check "stopped-by-${unit%@*}-${unit##*.}"

@@ -103,6 +103,15 @@ complains_once
 complains 'this is systemd 251' 252
 so "$(complaint)"
 
+check install-on-nixos
+touch /etc/NIXOS
+try root jail units --install apart
+exits 125
+complains_once
+complains 'this is NixOS' services.nix-jail.jails
+so "$(complaint)"
+rm /etc/NIXOS
+
 check install-as-user
 try agent jail units --install apart
 exits 125

@@ -17,6 +17,12 @@ const OLDEST: u32 = 252;
 /// Installs the units of these jails. Nothing is changed unless everything can be.
 pub(super) fn install(jails: &[JailSpec], program: &Path) -> Result<ExitCode, Failure> {
     only_root()?;
+    if Path::new("/etc/NIXOS").exists() {
+        return Err(Failure::no_jail(
+            "this is NixOS, whose units come from its configuration: declare the jail in services.nix-jail.jails with \
+             service.enable = true",
+        ));
+    }
     let found = systemd_version()?;
     if found < OLDEST {
         return Err(Failure::no_jail(format!(
