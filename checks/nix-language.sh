@@ -225,7 +225,7 @@ flake() {
   "$scratch/package/bin/jail" units --output "$scratch/units" "$served/share/nix-jail/served.json"
   grep -rq '^ListenStream=5432$' "$scratch/units" || fail "there are no units"
   # But for the path of the program.
-  sed -i "s|$scratch/package/|$(nix-store --add "$scratch/package")/|" "$scratch"/units/*.service
+  sed -i "s|$scratch/package/|$(nix-store --add "$scratch/package")/|" "$scratch"/units/nix-jail*@.*
   diff -r "$units/lib/systemd/system" "$scratch/units" || fail "the units of the module are others"
 
   echo "--- what must not build does not, and says why"
