@@ -207,7 +207,7 @@ fn no_question_to_the_jail_s_resolver_leaves_or_breaks_it() {
     needs!("python3", "unshare");
     let jail = in_a_world(armed().allow("http://allowed.test"), &json!({"allowed.test": ["93.184.216.34"]}));
     let script = r#"
-import random
+import os, random
 def name(*labels):
     return b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
 
@@ -215,6 +215,8 @@ def question(kind, name=name(b"secret", b"evil", b"test"), head=b"\x12\x34\x01\0
     return head + name + struct.pack(">HH", kind, 1) + tail
 
 def udp(question):
+    # As resolvers do: its number tells an answer from a late one to who had this port before.
+    question = os.urandom(2) + question[2:]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as resolver:
         resolver.settimeout(1)
         resolver.connect(("127.0.0.1", 53))
@@ -222,7 +224,8 @@ def udp(question):
         for _ in range(10):
             resolver.send(question)
             try:
-                answer = resolver.recv(65535)
+                while (answer := resolver.recv(65535))[:2] != question[:2]:
+                    pass
                 break
             except TimeoutError:
                 pass
