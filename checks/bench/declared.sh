@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 jails=${1:-50}
 cache=${NIX_JAIL_CACHE:-/var/cache/nix-jail-checks}
 jail=${JAIL:-${CARGO_TARGET_DIR:-$cache/target}/release/jail}
-image=$cache/vm/$(sha256sum checks/vm/image.sh | cut -c 1-16)/root.img
+image=$cache/vm/$(sha256sum checks/vm/image.sh | cut -c 1-16)/${JAIL_VM_SUITE:-trixie}/root.img
 
 main() {
   [ "$(id -u)" = 0 ] || fail "only root can boot a systemd"

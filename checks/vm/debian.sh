@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# The scenarios on a real systemd: boots Debian trixie in a virtual machine, with the jail in it, and prints what came out.
+# The scenarios on a real systemd: boots Debian in a virtual machine, with the jail in it, and prints what came out.
 # As it is emulated (TCG), it needs no KVM; where KVM is known to work, JAIL_VM_ACCEL=kvm is faster.
 #   bash checks/vm/debian.sh [SCENARIO…]     names of checks/vm/scenarios/*.sh without number and suffix; default: all
-# Environment: JAIL (the program to test), JAIL_TESTS (its end-to-end suite as a program), NIX_JAIL_CACHE (where the image is kept), JAIL_VM_SECONDS (time limit).
+# Environment: JAIL_VM_SUITE (trixie; bookworm has the oldest systemd that is supported), JAIL (the program to test),
+# JAIL_TESTS (its end-to-end suite as a program), NIX_JAIL_CACHE (where the image is kept), JAIL_VM_SECONDS (time limit).
 set -euo pipefail
 jail=$(realpath -m "${JAIL:-${CARGO_TARGET_DIR:-$(dirname "$0")/../../rust/target}/release/jail}")
 cd "$(dirname "$0")"
@@ -15,8 +16,9 @@ main() {
   fi
   install_tools
   cache=${NIX_JAIL_CACHE:-/var/cache/nix-jail-checks}/vm
+  suite=${JAIL_VM_SUITE:-trixie}
   # One image per recipe: another list of packages, another name.
-  image=$cache/$(sha256sum image.sh | cut -c 1-16)
+  image=$cache/$(sha256sum image.sh | cut -c 1-16)/$suite
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
   [ -e "$image/root.img" ] || make_image "$image" || exit $?
@@ -50,8 +52,8 @@ skip() {
 }
 
 make_image() {
-  echo "making the image (once for this list of packages)"
-  if ! bash image.sh "$work/image" >"$work/image.log" 2>&1; then
+  echo "making the image of Debian $suite (once for this list of packages)"
+  if ! bash image.sh "$work/image" "$suite" >"$work/image.log" 2>&1; then
     tail -n 30 "$work/image.log"
     # Nothing of ours is wrong if the packages cannot be had.
     if grep -qiE 'could not resolve|failed to fetch|connection (refused|timed out|failed)|temporary failure' "$work/image.log"; then
@@ -61,8 +63,8 @@ make_image() {
     return 1
   fi
   # Older recipes' images are of no use to anybody.
-  rm -rf "${1%/*}"
   mkdir -p "${1%/*}"
+  find "${1%/*}/.." -mindepth 1 -maxdepth 1 ! -name "$(basename "${1%/*}")" -exec rm -rf {} +
   mv "$work/image" "$1"
 }
 
@@ -84,7 +86,7 @@ lay_disk() {
 
 # The kernel's console goes to the first serial port, the results to the second. Nothing is written to the image.
 boot() {
-  local accel=tcg,thread=multi limit=${JAIL_VM_SECONDS:-1200}
+  local accel=tcg,thread=multi limit=${JAIL_VM_SECONDS:-2400}
   ended=0
   [ "${JAIL_VM_ACCEL:-tcg}" = tcg ] || accel=$JAIL_VM_ACCEL
   timeout --kill-after=5 "$limit" qemu-system-x86_64 -accel "$accel" -cpu max -smp 2 -m 1536 -nodefaults -display none -no-reboot \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the image of a Debian trixie that runs /srv/checks/guest/run.sh and switches itself off: image.sh DIRECTORY
+# Makes the image of a Debian that runs /srv/checks/guest/run.sh and switches itself off: image.sh DIRECTORY SUITE
 # (root.img, vmlinuz, initrd.img). Its cache is named by this file's hash, so nothing else may decide what is in it.
 set -euo pipefail
 
@@ -21,7 +21,7 @@ main() {
   # No mirror is named: the default one is used. Files of documentation only cost time.
   mmdebstrap --quiet --variant=minbase --include="$(IFS=,; echo "${packages[*]}")" --aptopt='APT::Install-Recommends "false"' \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-    --format=tar trixie - | tar -x -C "$tree" --numeric-owner
+    --format=tar "$2" - | tar -x -C "$tree" --numeric-owner
   configure "$tree"
   mv "$tree"/boot/vmlinuz-* "$image/vmlinuz"
   mv "$tree"/boot/initrd.img-* "$image/initrd.img"

@@ -11,7 +11,7 @@ def scenario(machine, name, upstream=None):
 
 
 def introduce(machine, upstream):
-    """The machine trusts the upstream's CA, and waits for nobody."""
+    """Waits for both, and tells the machine which CA to trust."""
     upstream.wait_for_file("/run/upstream/ca.pem")
     certificate = upstream.succeed("cat /run/upstream/ca.pem")
     machine.wait_for_unit("multi-user.target")

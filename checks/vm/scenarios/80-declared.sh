@@ -33,7 +33,7 @@ same "$(heard | grep -c '') of $(heard | grep -c '^other.example.test')" '4 of 2
 so 'what the policy does not name is refused with its reason; the upstream knows of nothing but what is allowed'
 
 check declared-no-way-around
-prints 'port: ' 'Failed to connect' 'around: ' 'Failed to connect' 'handover: ' 'Failed to connect' 'interfaces: lo'
+prints 'port: ' 'Failed to connect' 'around: ' 'Failed to connect' 'handover: curl: (' 'interfaces: lo'
 so 'a port without a listener is refused, the upstream as the host reaches it too, there is no interface; what its launcher asked it cannot'
 
 check declared-token-outside
