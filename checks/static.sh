@@ -6,7 +6,7 @@
 #   STATIC_JAIL=…/jail checks/static.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
-most_bytes=8000000
+most_bytes=12000000
 cross=${NIX_JAIL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/nix-jail-checks}/cross
 
 main() {
