@@ -5,6 +5,7 @@
 //! lets the job's command start. No job code runs before the second.
 
 pub mod backend;
+pub mod beneath;
 mod bytes;
 pub mod plan;
 #[cfg(target_os = "linux")]
