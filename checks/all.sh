@@ -21,6 +21,7 @@ main() {
   check clippy        cargo clippy --manifest-path "$manifest" --workspace --all-targets --locked -- -D warnings
   check licences      licences
   check unit          cargo_test --workspace --exclude nix-jail
+  check build-sandbox bash checks/build-sandbox.sh
   check ring          with_ring
   check build         cargo build --manifest-path "$manifest" --release --locked
   check jail-self     cargo_test -p nix-jail
@@ -79,7 +80,7 @@ skip() {
 # The programs that the end-to-end tests run in jails.
 install_packages() {
   local packages=() pair
-  for pair in curl:curl git:git python3:python3 node:nodejs openssl:openssl setpriv:util-linux perl:perl shellcheck:shellcheck java:default-jre-headless gnome-keyring-daemon:gnome-keyring dbus-run-session:dbus secret-tool:libsecret-tools bwrap:bubblewrap readelf:binutils systemd-analyze:systemd qemu-aarch64-static:qemu-user-static; do
+  for pair in curl:curl git:git python3:python3 node:nodejs openssl:openssl setpriv:util-linux perl:perl shellcheck:shellcheck java:default-jre-headless gnome-keyring-daemon:gnome-keyring dbus-run-session:dbus secret-tool:libsecret-tools bwrap:bubblewrap dash:dash readelf:binutils systemd-analyze:systemd qemu-aarch64-static:qemu-user-static; do
     [ -x "/usr/bin/${pair%%:*}" ] || packages+=("${pair##*:}")
   done
   [ -e /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)

@@ -93,17 +93,18 @@ fn rounded_up(left: Duration) -> PollTimeout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::{Child, Command};
+    use std::process::{Child, Command, Stdio};
 
-    fn sleeper() -> (Child, Process) {
-        let child = Command::new("sleep").arg("600").spawn().unwrap();
+    /// A process that lives until it is killed or its standard input, held by the `Child`, is closed.
+    fn reader() -> (Child, Process) {
+        let child = Command::new("/bin/sh").args(["-c", "read line"]).stdin(Stdio::piped()).spawn().unwrap();
         let process = Process::open(child.id(), started_ticks(child.id()).unwrap()).unwrap();
         (child, process)
     }
 
     #[test]
     fn a_process_is_ended_and_its_end_awaited() {
-        let (mut child, process) = sleeper();
+        let (mut child, process) = reader();
         let soon = Some(Instant::now() + Duration::from_millis(20));
         assert_eq!(process.wait(soon), Ok(false));
         process.signal(Signal::SIGTERM).unwrap();
@@ -124,7 +125,7 @@ mod tests {
 
     #[test]
     fn children_are_found() {
-        let (mut child, process) = sleeper();
+        let (mut child, process) = reader();
         let own = Process::of_number(std::process::id()).unwrap();
         assert!(own.children().iter().any(|found| found.pid == child.id()));
         assert!(process.children().is_empty());

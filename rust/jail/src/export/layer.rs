@@ -238,4 +238,5 @@ fn block(
 }
 
 #[cfg(test)]
-mod tests;
+#[path = "layer/tests.rs"]
+mod on_the_host;

@@ -470,4 +470,5 @@ fn interpreter_line(file: &File) -> io::Result<Option<Vec<String>>> {
 }
 
 #[cfg(test)]
-mod tests;
+#[path = "host/tests.rs"]
+mod on_the_host;

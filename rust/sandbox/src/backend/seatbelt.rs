@@ -15,14 +15,14 @@ mod system;
 mod doctor;
 #[cfg(any(target_os = "macos", test))]
 mod jail;
+#[cfg(all(test, target_os = "linux"))]
+mod on_the_host;
 #[cfg(any(target_os = "macos", test))]
 mod private;
 #[cfg(any(target_os = "macos", test))]
 mod run;
 #[cfg(any(target_os = "macos", test))]
 mod start;
-#[cfg(all(test, target_os = "linux"))]
-mod tests;
 #[cfg(any(target_os = "macos", test))]
 pub(crate) mod watchdog;
 

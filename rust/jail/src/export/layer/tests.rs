@@ -1,3 +1,5 @@
+//! Layers as the `tar` of this machine lists them.
+
 use std::process::Command;
 
 use super::*;

@@ -34,35 +34,40 @@ fn exported_variables_are_the_jails_and_the_path_is_of_the_closure() {
     assert_eq!(closure.hook, None);
 }
 
-#[test]
-fn the_hook_runs_with_the_shells_functions_and_becomes_the_command() {
-    let closure = filled(&json(
-        r#""quoted":{"type":"var","value":"it's $HOME"},"list":{"type":"array","value":["a b","c'd"]},
-           "map":{"type":"associative","value":{"k e":"v"}},
-           "IFS":{"type":"var","value":"x"},"BASH":{"type":"var","value":"/x"},"TMPDIR":{"type":"var","value":"/x"},
-           "UID":{"type":"var","value":"0"},
-           "shellHook":{"type":"exported","value":"greet \"$quoted\"\necho \"${list[1]} ${map[k e]} $#\"\nexport FROM_HOOK='it is'"}"#,
-    ));
-    let hook = closure.hook.unwrap();
-    assert_eq!(hook.bash, PathBuf::from(BASH).join("bin/bash"));
-    assert!(!closure.environment.contains_key("shellHook"));
-    // What is in the jail's `/etc/nix-jail/hook`, run by this host's bash.
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), &hook.script).unwrap();
-    let command = ["sh", "-c", "echo \"$FROM_HOOK: $1 $TMPDIR\"", "sh", "a  b"];
-    let output = Command::new("bash")
-        .env("TMPDIR", "/tmp/of-the-jail")
-        .arg(file.path())
-        .args(command)
-        .output()
-        .unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout),
-        "hello it's $HOME\nc'd v 0\nit is: a  b /tmp/of-the-jail\n"
-    );
-    let missing = Command::new("bash").arg(file.path()).arg("there-is-no-such-program").output().unwrap();
-    assert_eq!(missing.status.code(), Some(127));
+/// With the bash of this machine.
+mod on_the_host {
+    use super::*;
+
+    #[test]
+    fn the_hook_runs_with_the_shells_functions_and_becomes_the_command() {
+        let closure = filled(&json(
+            r#""quoted":{"type":"var","value":"it's $HOME"},"list":{"type":"array","value":["a b","c'd"]},
+               "map":{"type":"associative","value":{"k e":"v"}},
+               "IFS":{"type":"var","value":"x"},"BASH":{"type":"var","value":"/x"},"TMPDIR":{"type":"var","value":"/x"},
+               "UID":{"type":"var","value":"0"},
+               "shellHook":{"type":"exported","value":"greet \"$quoted\"\necho \"${list[1]} ${map[k e]} $#\"\nexport FROM_HOOK='it is'"}"#,
+        ));
+        let hook = closure.hook.unwrap();
+        assert_eq!(hook.bash, PathBuf::from(BASH).join("bin/bash"));
+        assert!(!closure.environment.contains_key("shellHook"));
+        // What is in the jail's `/etc/nix-jail/hook`, run by this host's bash.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &hook.script).unwrap();
+        let command = ["sh", "-c", "echo \"$FROM_HOOK: $1 $TMPDIR\"", "sh", "a  b"];
+        let output = Command::new("bash")
+            .env("TMPDIR", "/tmp/of-the-jail")
+            .arg(file.path())
+            .args(command)
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            "hello it's $HOME\nc'd v 0\nit is: a  b /tmp/of-the-jail\n"
+        );
+        let missing = Command::new("bash").arg(file.path()).arg("there-is-no-such-program").output().unwrap();
+        assert_eq!(missing.status.code(), Some(127));
+    }
 }
 
 #[test]

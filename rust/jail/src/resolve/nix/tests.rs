@@ -14,7 +14,7 @@ fn operator(folder: &Path, variables: &[(&str, &str)]) -> Operator {
 fn tool(folder: &Path, name: &str, script: &str) {
     let path = folder.join("bin").join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(&path, format!("#!/bin/sh\nPATH=/usr/bin:/bin\n{script}\n")).unwrap();
+    fs::write(&path, format!("#!/bin/sh\nPATH=/path-not-set\n{script}\n")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
@@ -62,8 +62,11 @@ fn without_nix_the_error_says_how_to_go_on() {
 #[test]
 fn nix_does_not_see_the_operators_tokens() {
     let folder = tempfile::tempdir().unwrap();
-    tool(folder.path(), "nix-store", "env");
-    tool(folder.path(), "nix", "env; echo \"$*\"");
+    let names = "NIX_REMOTE GIT_CONFIG_KEY_0 ANTHROPIC_API_KEY GITHUB_TOKEN XDG_DATA_HOME";
+    let show =
+        format!(r#"for name in {names}; do eval "[ -z \"\${{$name+x}}\" ] || echo \"$name=\$$name\""; done"#);
+    tool(folder.path(), "nix-store", &show);
+    tool(folder.path(), "nix", &format!("{show}; echo \"$*\""));
     let variables = [
         ("ANTHROPIC_API_KEY", "x"),
         ("GITHUB_TOKEN", "x"),
@@ -92,7 +95,8 @@ fn nix_does_not_see_the_operators_tokens() {
 #[test]
 fn the_end_of_a_failure_is_in_the_error() {
     let folder = tempfile::tempdir().unwrap();
-    let script = "echo building >&2; echo 'error: builder failed;' >&2; seq 100 >&2; exit 1";
+    let script = "echo building >&2; echo 'error: builder failed;' >&2; \
+                  i=0; while [ $i -lt 100 ]; do i=$((i + 1)); echo $i >&2; done; exit 1";
     tool(folder.path(), "nix-store", script);
     let operator = operator(folder.path(), &[]);
     let error = Nix::find(&operator).unwrap().run("nix-store", []).unwrap_err().about("hello").to_string();
@@ -110,55 +114,60 @@ fn a_daemon_that_refuses_is_explained() {
     assert!(error.contains("allowed-users") && error.contains("--host"), "{error}");
 }
 
-/// Programs that answer as Nix does, and count how often they are asked.
-fn answering(folder: &Path, store_path: &Path) {
-    let count = format!("echo asked >> {}/asked", folder.display());
-    let path = store_path.display();
-    tool(folder, "nix-instantiate", &format!("{count}\necho '{path}.drv'"));
-    let realise = format!("*--realise*) mkdir -p {path}/bin; ln -sfn {path} \"$5\"; echo \"$5\";;");
-    tool(folder, "nix-store", &format!("{count}\ncase \"$*\" in {realise} *) echo {path};; esac"));
-}
+/// With `mkdir` and `ln` of this machine.
+mod on_the_host {
+    use super::*;
 
-fn asked(folder: &Path) -> usize {
-    fs::read_to_string(folder.join("asked")).unwrap_or_default().lines().count()
-}
+    /// Programs that answer as Nix does, and count how often they are asked.
+    fn answering(folder: &Path, store_path: &Path) {
+        let count = format!("PATH=/usr/bin:/bin\necho asked >> {}/asked", folder.display());
+        let path = store_path.display();
+        tool(folder, "nix-instantiate", &format!("{count}\necho '{path}.drv'"));
+        let realise = format!("*--realise*) mkdir -p {path}/bin; ln -sfn {path} \"$5\"; echo \"$5\";;");
+        tool(folder, "nix-store", &format!("{count}\ncase \"$*\" in {realise} *) echo {path};; esac"));
+    }
 
-#[test]
-fn the_second_time_nix_is_not_asked() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    let store_path = folder.join("store/0123456789abcdfghijklmnpqrsvwxyz-bash");
-    fs::create_dir_all(store_path.join("bin")).unwrap();
-    answering(folder, &store_path);
-    fs::create_dir(folder.join("nixpkgs")).unwrap();
-    fs::write(folder.join("nixpkgs/default.nix"), "{ }").unwrap();
-    let store = folder.join("store").display().to_string();
-    let operator = operator(folder, &[("NIX_STORE_DIR", &store)]);
-    let arguments = |packages: &[&str]| StoreArgs {
-        package: packages.iter().map(|&name| name.to_owned()).collect(),
-        nixpkgs: Some("./nixpkgs".to_owned()),
-        ..StoreArgs::default()
-    };
+    fn asked(folder: &Path) -> usize {
+        fs::read_to_string(folder.join("asked")).unwrap_or_default().lines().count()
+    }
 
-    let cold = packages(&arguments(&["bash"]), &operator).unwrap();
-    assert_eq!(cold.paths, BTreeSet::from([store_path.clone()]));
-    assert_eq!(cold.path, [store_path.join("bin")]);
-    assert_eq!(asked(folder), 3);
-    assert_eq!(packages(&arguments(&["bash"]), &operator).unwrap(), cold);
-    assert_eq!(asked(folder), 3, "warm");
-    let refreshed = StoreArgs { refresh: true, ..arguments(&["bash"]) };
-    packages(&refreshed, &operator).unwrap();
-    assert_eq!(asked(folder), 6, "--refresh");
-    packages(&arguments(&["bash", "curl"]), &operator).unwrap();
-    assert_eq!(asked(folder), 9, "other packages");
-    fs::write(folder.join("nixpkgs/default.nix"), "{ a = 1; }").unwrap();
-    packages(&arguments(&["bash"]), &operator).unwrap();
-    assert_eq!(asked(folder), 12, "another nixpkgs");
-    fs::remove_dir_all(&store_path).unwrap();
-    fs::create_dir_all(&store_path).unwrap();
-    packages(&arguments(&["bash"]), &operator).unwrap();
-    assert_eq!(asked(folder), 12, "it is there again");
-    fs::remove_dir_all(&store_path).unwrap();
-    packages(&arguments(&["bash"]), &operator).unwrap();
-    assert_eq!(asked(folder), 15, "collected");
+    #[test]
+    fn the_second_time_nix_is_not_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let store_path = folder.join("store/0123456789abcdfghijklmnpqrsvwxyz-bash");
+        fs::create_dir_all(store_path.join("bin")).unwrap();
+        answering(folder, &store_path);
+        fs::create_dir(folder.join("nixpkgs")).unwrap();
+        fs::write(folder.join("nixpkgs/default.nix"), "{ }").unwrap();
+        let store = folder.join("store").display().to_string();
+        let operator = operator(folder, &[("NIX_STORE_DIR", &store)]);
+        let arguments = |packages: &[&str]| StoreArgs {
+            package: packages.iter().map(|&name| name.to_owned()).collect(),
+            nixpkgs: Some("./nixpkgs".to_owned()),
+            ..StoreArgs::default()
+        };
+
+        let cold = packages(&arguments(&["bash"]), &operator).unwrap();
+        assert_eq!(cold.paths, BTreeSet::from([store_path.clone()]));
+        assert_eq!(cold.path, [store_path.join("bin")]);
+        assert_eq!(asked(folder), 3);
+        assert_eq!(packages(&arguments(&["bash"]), &operator).unwrap(), cold);
+        assert_eq!(asked(folder), 3, "warm");
+        let refreshed = StoreArgs { refresh: true, ..arguments(&["bash"]) };
+        packages(&refreshed, &operator).unwrap();
+        assert_eq!(asked(folder), 6, "--refresh");
+        packages(&arguments(&["bash", "curl"]), &operator).unwrap();
+        assert_eq!(asked(folder), 9, "other packages");
+        fs::write(folder.join("nixpkgs/default.nix"), "{ a = 1; }").unwrap();
+        packages(&arguments(&["bash"]), &operator).unwrap();
+        assert_eq!(asked(folder), 12, "another nixpkgs");
+        fs::remove_dir_all(&store_path).unwrap();
+        fs::create_dir_all(&store_path).unwrap();
+        packages(&arguments(&["bash"]), &operator).unwrap();
+        assert_eq!(asked(folder), 12, "it is there again");
+        fs::remove_dir_all(&store_path).unwrap();
+        packages(&arguments(&["bash"]), &operator).unwrap();
+        assert_eq!(asked(folder), 15, "collected");
+    }
 }

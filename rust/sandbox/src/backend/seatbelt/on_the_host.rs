@@ -186,7 +186,7 @@ const AT_A_TERMINAL: &str = "JAIL_TEST_AT_A_TERMINAL";
 fn a_job_at_a_terminal_has_one_of_its_own() {
     if let Some(output) = std::env::var_os(AT_A_TERMINAL) {
         let mac = Mac::new(STAND_IN);
-        let script = "tty > $OUT; sh -c 'echo $(ps -o tpgid= -p $$) $(ps -o pgid= -p $$)' >> $OUT; \
+        let script = "tty > $OUT; sh -c 'read -r _ _ _ _ group _ _ foreground _ </proc/$$/stat; echo $foreground $group' >> $OUT; \
                       read line; echo \"typed $line\" >> $OUT; printf 'shown\\033]52;c;eA==\\007so\\n'";
         assert_eq!(mac.run(&mac.plan(script)).unwrap(), Ended::Code(0));
         fs::write(PathBuf::from(output).join("said"), mac.said()).unwrap();
@@ -199,7 +199,11 @@ fn a_job_at_a_terminal_has_one_of_its_own() {
     let ours = nix::unistd::ttyname(&pair.slave).unwrap();
     let stream = || std::process::Stdio::from(pair.slave.try_clone().unwrap());
     let mut child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "backend::seatbelt::tests::a_job_at_a_terminal_has_one_of_its_own", "--nocapture"])
+        .args([
+            "--exact",
+            "backend::seatbelt::on_the_host::a_job_at_a_terminal_has_one_of_its_own",
+            "--nocapture",
+        ])
         .env(AT_A_TERMINAL, directory.path())
         .stdin(stream())
         .stdout(stream())
