@@ -80,6 +80,7 @@ pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Re
         working_directory = if here.starts_with(&workspace.path) { here } else { workspace.path.clone() };
     }
     let absent = parts.workspace.map(Workspace::absent).unwrap_or_default();
+    let durable = parts.workspace.map(Workspace::durable).unwrap_or_default();
     Ok(Plan {
         job: parts.id.to_owned(),
         command: parts.closure.command(parts.command),
@@ -88,6 +89,8 @@ pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Re
         hostname: HOSTNAME.to_owned(),
         tree,
         absent,
+        given: Vec::new(),
+        durable,
         network: Network::Own,
         listen: listen(parts.policy, parts.reach),
         limits: limits(spec),

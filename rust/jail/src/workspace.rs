@@ -119,6 +119,18 @@ impl Workspace {
         self.runs_later.iter().filter(|path| self.is_absent(path)).map(|path| self.path.join(path)).collect()
     }
 
+    /// Mounts of [`Workspace::entries`] that must last when the host replaces what they lie on.
+    pub(crate) fn durable(&self) -> Vec<PathBuf> {
+        if self.mode != WorkspaceMode::Rw {
+            return Vec::new();
+        }
+        let target = |entry| match entry {
+            Entry::Bind { target, .. } => Some(target),
+            _ => None,
+        };
+        self.protections().into_iter().filter_map(target).collect()
+    }
+
     /// Whether the job's changes stay on a layer of its own.
     pub(crate) fn is_overlay(&self) -> bool {
         self.mode == WorkspaceMode::Overlay

@@ -95,6 +95,8 @@ mod imp {
                     plan.environment
                         .push((OsStr::from_bytes(name).to_owned(), OsStr::from_bytes(&text[1..]).to_owned()));
                 }
+                b"given" => plan.given.push(parts[0].clone()),
+                b"durable" => plan.durable.push(parts[0].clone()),
                 b"cd" => plan.working_directory = parts[0].clone(),
                 b"tcp" => plan.listen.tcp.push(number() as u16),
                 b"udp" => plan.listen.udp.push(number() as u16),

@@ -28,6 +28,15 @@ pub struct Plan {
     /// there is nothing to mount on).
     #[serde(with = "crate::bytes::list")]
     pub absent: Vec<PathBuf>,
+    /// Targets of binds that are directories of the host's, in which nothing is made for the sake of the jail: what is
+    /// mounted below one of them must find its place there, and not through a symbolic link.
+    #[serde(with = "crate::bytes::list")]
+    pub given: Vec<PathBuf>,
+    /// Targets of binds that are mounted anew when the host replaces the file or directory below them, the shallower
+    /// before the deeper. The kernel detaches a mount when somebody outside of its namespace removes its mount point or
+    /// renames something over it.
+    #[serde(with = "crate::bytes::list")]
+    pub durable: Vec<PathBuf>,
     /// Whose network namespace the job is in.
     pub network: Network,
     /// The sockets bound inside and handed out; none in a network that somebody else made.

@@ -240,6 +240,47 @@ pub enum Error {
         /// Why.
         os: Os,
     },
+    /// What is mounted below a directory of the host's does not find its place there.
+    #[error(
+        "cannot mount anything at {path:?}: {os}; it lies in a directory of the host that is in the jail, where nothing is made for a mount and no symbolic link is followed; create it on the host"
+    )]
+    NoPlace {
+        /// In the jail.
+        #[serde(with = "crate::bytes")]
+        path: PathBuf,
+        /// Why.
+        os: Os,
+    },
+    /// The host's changes to protected files could not be watched.
+    #[error(
+        "cannot watch for changes that the host makes to protected files ({step}): {os}; if inotify has no instances or watches left, raise fs.inotify.max_user_instances or max_user_watches"
+    )]
+    WatchProtected {
+        /// Which step.
+        step: String,
+        /// Why.
+        os: Os,
+    },
+    /// The host replaced a protected file, and the new one could not be protected.
+    #[error(
+        "the host replaced {path:?}, and the new one could not be made read-only for the job: {os}; the job was ended; look at that file before you go on"
+    )]
+    Unprotected {
+        /// In the jail.
+        #[serde(with = "crate::bytes")]
+        path: PathBuf,
+        /// Why.
+        os: Os,
+    },
+    /// The host replaced a protected file, and the job opened the new one before it was protected.
+    #[error(
+        "the host replaced {path:?}, and the job opened the new one before it was read-only again; the job was ended; look at that file before you go on"
+    )]
+    OpenedUnprotected {
+        /// In the jail.
+        #[serde(with = "crate::bytes")]
+        path: PathBuf,
+    },
     /// A place in the tree is no place.
     #[error(
         "{path:?} is no place for an entry of the jail's file tree: it must be absolute, below `/`, without `..`"

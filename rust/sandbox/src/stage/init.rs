@@ -15,6 +15,7 @@ use nix::sys::termios::{SetArg, tcgetattr, tcsetattr};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, getsid, sethostname, setpgid, setsid};
 
+use super::durable::Builder;
 use super::sources::{Sources, clone_entry};
 use super::tree::Tree;
 use super::{base, filter, job, network, watch};
@@ -32,6 +33,8 @@ pub(crate) struct Inherited {
     pub(crate) streams: [OwnedFd; 3],
     /// The limit on open files before the stage raised it.
     pub(crate) open_files: (u64, u64),
+    /// Who is told that the tree is complete, if somebody watches it.
+    pub(crate) builder: Option<Builder>,
 }
 
 /// Is pid 1, or, after a fork, the command.
@@ -51,14 +54,16 @@ pub(crate) fn run(
     // The launcher starts its proxy meanwhile. Nothing of the job runs before it says so.
     let file_mask = umask(Mode::empty());
     sethostname(&plan.hostname).map_err(|os| Error::HostName { os: os.into() })?;
-    let Inherited { sources, mut streams, open_files } = inherited;
+    let Inherited { sources, mut streams, open_files, mut builder } = inherited;
     let (writable, terminal) = build_tree(plan, sources, streams.iter().any(IsTerminal::is_terminal))?;
     umask(file_mask);
+    builder.as_mut().map_or(Ok(()), Builder::is_built)?;
     let terminal = terminal.map(|master| adopt_terminal(channel, &master, &mut streams)).transpose()?;
 
     // Also for init, and early: the kernel's look at a filter takes the better part of a millisecond.
     prctl::set_no_new_privs().map_err(|os| watch("set no_new_privs", os))?;
     filter::apply(&plan.weakened)?;
+    builder.map_or(Ok(()), Builder::await_watcher)?;
 
     let processes = Some(plan.limits.pids.unwrap_or(job::DEFAULT_PROCESSES));
     match serve(channel, proof, plan, job::Setting { streams, terminal, writable, open_files, processes })? {
@@ -118,7 +123,7 @@ fn build_tree(
     sources: Option<Sources>,
     terminal: bool,
 ) -> Result<(Vec<std::path::PathBuf>, Option<OwnedFd>), Error> {
-    let mut tree = Tree::mount()?;
+    let mut tree = Tree::mount(&plan.given)?;
     base::lay(&mut tree)?;
     match sources {
         Some(sources) => {

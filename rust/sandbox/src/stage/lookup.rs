@@ -21,6 +21,11 @@ pub(crate) fn without_links(path: &Path) -> nix::Result<OwnedFd> {
     resolve(root.as_fd(), path, Links::Refuse)?.found.fd.ok_or(Errno::EBADF)
 }
 
+/// Opens what lies at `path` below an open directory; ELOOP if a component is a link.
+pub(crate) fn below(directory: &OwnedFd, path: &Path) -> nix::Result<OwnedFd> {
+    resolve(directory.as_fd(), path, Links::Refuse)?.found.fd.ok_or(Errno::EBADF)
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

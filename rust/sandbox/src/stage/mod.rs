@@ -10,7 +10,9 @@
 
 pub(crate) mod base;
 pub mod container;
+mod durable;
 pub(crate) mod filter;
+mod holders;
 mod init;
 pub(crate) mod job;
 mod landlock;
@@ -36,6 +38,7 @@ use nix::sys::socket::{SockType, getsockopt, sockopt};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Gid, Pid, Uid, setgroups, setresgid, setresuid};
 
+use self::durable::{Meeting, Waiting, Watcher};
 use crate::backend::Error;
 use crate::plan::Network;
 use crate::sys::process::{Forked, SingleThreaded, fork, pidfd_open};
@@ -95,37 +98,68 @@ fn run(channel: &Channel, proof: SingleThreaded) -> Result<ExitCode, Error> {
     };
     enter_user_namespace(channel, identity)?;
     enter_other_namespaces(plan.network)?;
+    let meeting = Meeting::of(&plan)?;
 
     match fork(proof).map_err(|os| Error::Fork { os: os.into() })? {
         Forked::Child => init::run(
             channel,
             proof,
             &plan,
-            init::Inherited { sources, streams: [stdin, stdout, stderr], open_files },
+            init::Inherited {
+                sources,
+                streams: [stdin, stdout, stderr],
+                open_files,
+                builder: meeting.map(Meeting::builder),
+            },
         ),
         Forked::Parent(init) => {
+            let waiting = meeting.map(|meeting| meeting.waiting(&plan));
             // Held open, the job's pipes would not end with it.
             drop((plan, sources, stdin, stdout, stderr));
             channel.send(&FromStage::Init(init.as_raw()), &[])?;
-            guard(channel, init)?;
+            let guarded = waiting
+                .map_or(Ok(None), Waiting::watch)
+                .and_then(|mut watcher| guard(channel, init, watcher.as_mut()));
+            if guarded.is_err() {
+                // Nothing of the job is left when the launcher hears of it.
+                let _ = kill(init, Signal::SIGKILL);
+                let _ = waitpid(init, None);
+            }
+            guarded?;
             channel.send(&FromStage::Gone, &[])?;
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-/// Waits for init's end, and brings it about when the launcher is gone.
-fn guard(channel: &Channel, init: Pid) -> Result<(), Error> {
+/// Waits for init's end, and brings it about when the launcher is gone. Meanwhile protected files stay protected.
+fn guard(channel: &Channel, init: Pid, mut watcher: Option<&mut Watcher>) -> Result<(), Error> {
     let ended = pidfd_open(init).map_err(|os| watch("open a pidfd", os))?;
     loop {
         // Init is the one who reads: of the channel only its end counts here.
-        let mut events =
-            [PollFd::new(ended.as_fd(), PollFlags::POLLIN), PollFd::new(channel.as_fd(), PollFlags::empty())];
+        let mut events = vec![
+            PollFd::new(ended.as_fd(), PollFlags::POLLIN),
+            PollFd::new(channel.as_fd(), PollFlags::empty()),
+        ];
+        if let Some(watcher) = &watcher {
+            events.push(PollFd::new(watcher.names(), PollFlags::POLLIN));
+            events.extend(watcher.table().map(|table| PollFd::new(table, PollFlags::POLLPRI)));
+        }
         match poll(&mut events, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(os) => return Err(watch("poll", os)),
         }
-        let [end, hangup] = events.map(|event| event.revents().is_some_and(|flags| !flags.is_empty()));
+        let mut happened = events.iter().map(|event| event.revents().is_some_and(|flags| !flags.is_empty()));
+        let [end, hangup, name, mount] = std::array::from_fn(|_| happened.next().unwrap_or(false));
+        drop(happened);
+        drop(events);
+        if let Some(watcher) = &mut watcher
+            && (name || mount)
+            && !hangup
+            && !end
+        {
+            watcher.act(mount)?;
+        }
         if hangup && !end {
             let _ = kill(init, Signal::SIGKILL);
         }

@@ -39,6 +39,8 @@ pub(crate) struct Tree {
     last_parent: Option<(PathBuf, OwnedFd)>,
     /// Where the job may write, for Landlock.
     writable: Vec<PathBuf>,
+    /// Directories of the host's in which nothing is made.
+    given: Vec<PathBuf>,
     /// What is still to be made read-only, where the kernel cannot do that before attaching.
     unrestricted: Vec<(PathBuf, Access)>,
     files: u32,
@@ -46,7 +48,9 @@ pub(crate) struct Tree {
 
 impl Tree {
     /// Mounts an empty root. It lies over the old one, which stays this process's root until [`Tree::enter`].
-    pub(crate) fn mount() -> Result<Tree, Error> {
+    ///
+    /// Nothing is made below what is bound at one of the `given` targets.
+    pub(crate) fn mount(given: &[PathBuf]) -> Result<Tree, Error> {
         let tmpfs = |os: Errno| Error::Tmpfs { path: PathBuf::from("/"), os: os.into() };
         mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
             .map_err(tmpfs)?;
@@ -62,6 +66,7 @@ impl Tree {
             own: HashSet::from([device]),
             last_parent: None,
             writable: Vec::new(),
+            given: given.to_vec(),
             unrestricted: Vec::new(),
             files: 0,
         })
@@ -105,6 +110,10 @@ impl Tree {
     pub(crate) fn directory(&mut self, target: &Path) -> Result<OwnedFd, Error> {
         self.last_parent = None;
         let relative = below_root(target)?;
+        if self.is_given(target) {
+            let opened = self.open_given(target);
+            return opened.map_err(|os| Error::NoPlace { path: target.to_owned(), os: os.into() });
+        }
         self.make_directories(relative)
             .map_err(|os| Error::MakeTarget { path: target.to_owned(), os: os.into() })
     }
@@ -262,6 +271,16 @@ impl Tree {
 
     /// The place for a mount: new, or found there.
     fn place(&mut self, target: &Path, kind: Kind) -> Result<Place, Error> {
+        if self.is_given(target) {
+            let missing = |os: Errno| Error::NoPlace { path: target.to_owned(), os: os.into() };
+            let found = self.open_given(target).map_err(missing)?;
+            let is_directory = fstat(&found).map_err(missing)?.st_mode & libc::S_IFMT == libc::S_IFDIR;
+            return match (kind, is_directory) {
+                (Kind::Directory, true) | (Kind::File, false) => Ok(Place::Found(found)),
+                (Kind::Directory, false) => Err(missing(Errno::ENOTDIR)),
+                (Kind::File, true) => Err(missing(Errno::EISDIR)),
+            };
+        }
         let failed = |os: Errno| Error::MakeTarget { path: target.to_owned(), os: os.into() };
         let (parent, name) = self.parent(target)?;
         match make(&parent, name, kind) {
@@ -272,6 +291,19 @@ impl Tree {
             Err(Errno::EEXIST) => Ok(Place::Found(self.open(target).map_err(failed)?)),
             Err(os) => Err(failed(os)),
         }
+    }
+
+    /// Whether it lies below a directory of the host's in which nothing is made.
+    fn is_given(&self, target: &Path) -> bool {
+        self.given.iter().any(|given| target != given && target.starts_with(given))
+    }
+
+    /// Opens what lies at `target` in a directory of the host's; no link in that is followed.
+    fn open_given(&self, target: &Path) -> nix::Result<OwnedFd> {
+        let around = self.given.iter().filter(|given| target.starts_with(given));
+        let given = around.min_by_key(|given| given.as_os_str().len()).ok_or(Errno::ENOENT)?;
+        let below = target.strip_prefix(given).map_err(|_| Errno::ENOENT)?;
+        lookup::below(&self.open(given)?, below)
     }
 
     fn parent<'target>(&mut self, target: &'target Path) -> Result<(OwnedFd, &'target OsStr), Error> {

@@ -81,3 +81,47 @@ pub(crate) fn set_attributes(tree: BorrowedFd<'_>, attributes: Attributes<'_>) -
     };
     Errno::result(result).map(drop)
 }
+
+/// Which file a path names, and on which mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Located {
+    /// The number of the mount in this namespace.
+    pub(crate) mount: u64,
+    /// Whether the file is the root of that mount, which is to say that something is mounted there.
+    pub(crate) is_mount_root: bool,
+    /// The type and the permission bits.
+    pub(crate) mode: u32,
+}
+
+/// Locates what lies at `path` beneath `directory` (or `directory` itself if `path` is empty). The last component is
+/// followed if it is a link. `None` if the kernel does not say on which mount a file is (before 5.8).
+pub(crate) fn locate(directory: BorrowedFd<'_>, path: &CStr) -> nix::Result<Option<Located>> {
+    let mut raw = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    let mask = libc::STATX_TYPE | libc::STATX_MODE | libc::STATX_MNT_ID;
+    // SAFETY: `path` is NUL-terminated and `raw` has the size of the structure that the kernel fills in.
+    // JUSTIFICATION: nix has no wrapper.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_statx,
+            directory.as_raw_fd(),
+            path.as_ptr(),
+            libc::AT_EMPTY_PATH | libc::AT_NO_AUTOMOUNT,
+            mask,
+            raw.as_mut_ptr(),
+        )
+    };
+    match Errno::result(result) {
+        Err(Errno::ENOSYS) => return Ok(None),
+        result => result?,
+    };
+    // SAFETY: every bit pattern is a valid structure of numbers, and it was zeroed before.
+    // JUSTIFICATION: as above.
+    let raw = unsafe { raw.assume_init() };
+    let root = libc::STATX_ATTR_MOUNT_ROOT as u64;
+    let says_mount = raw.stx_mask & libc::STATX_MNT_ID != 0 && raw.stx_attributes_mask & root != 0;
+    Ok(says_mount.then_some(Located {
+        mount: raw.stx_mnt_id,
+        is_mount_root: raw.stx_attributes & root != 0,
+        mode: raw.stx_mode.into(),
+    }))
+}
