@@ -2,8 +2,16 @@
 # Every check that this machine can run: bash checks/all.sh [NAME…]
 # Installs what it needs where it can (root on Debian or Ubuntu: apt). What cannot run here is skipped, and says why.
 # Downloads and builds are kept outside the tree, in $NIX_JAIL_CACHE.
+# It needs no terminal, and runs under `nohup`, as a script's `&`, and with any file mode mask.
 set -u
 cd "$(dirname "$0")/.." || exit 1
+
+# Signals that were ignored when a shell started stay so for all that it starts, and only another program changes that.
+if [ -z "${NIX_JAIL_CHECKS_STARTED:-}" ] && env --default-signal true 2>/dev/null; then
+  NIX_JAIL_CHECKS_STARTED=1 exec env --default-signal bash checks/all.sh "$@"
+fi
+export NIX_JAIL_CHECKS_STARTED=1
+umask 022
 
 # Root's suites run again as an ordinary user, who must be able to read what was built.
 if [ "$(id -u)" = 0 ]; then default_cache=/var/cache/nix-jail-checks; else default_cache=${XDG_CACHE_HOME:-$HOME/.cache}/nix-jail-checks; fi
@@ -11,11 +19,11 @@ export NIX_JAIL_CACHE=${NIX_JAIL_CACHE:-$default_cache}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$NIX_JAIL_CACHE/target}
 mkdir -p "$NIX_JAIL_CACHE" || exit 1
 manifest=rust/Cargo.toml
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 tests_skipped=0
 results=()
 
 main() {
-  install_packages
+  [ -n "$only" ] || install_packages
   check format        cargo fmt --manifest-path "$manifest" --all --check
   check shell         shell_scripts
   check clippy        cargo clippy --manifest-path "$manifest" --workspace --all-targets --locked -- -D warnings
@@ -41,21 +49,44 @@ main() {
   summary
 }
 
-# check NAME COMMAND…: runs it; exit code 77 means that it cannot run here, and its last line says why.
+# check NAME COMMAND…: runs it, in a process group of its own that ends when its time is up; exit code 77 means that it
+# cannot run here, and its last line says why.
 check() {
-  local name=$1 log status
+  local name=$1 log status limit
   shift
+  if [ -n "$only" ]; then
+    [ "$name" = "$only" ] || return 0
+    "$@"
+    exit
+  fi
   if [ "${#wanted[@]}" -gt 0 ] && [[ " ${wanted[*]} " != *" $name "* ]]; then return; fi
   printf '\n=== %s\n' "$name"
+  # Seconds, many times what it takes on an idle machine.
+  case $name in format | shell | units | binary-size) limit=600 ;; vm) limit=10800 ;; *) limit=5400 ;; esac
   log=$(mktemp)
-  "$@" 2>&1 | tee "$log"
+  NIX_JAIL_SKIPPED=$(mktemp)
+  export NIX_JAIL_SKIPPED
+  # Tests run as other users, too.
+  chmod 666 "$NIX_JAIL_SKIPPED"
+  timeout --kill-after=60 "$limit" bash checks/all.sh --only "$name" </dev/null 2>&1 | tee "$log"
   status=${PIPESTATUS[0]}
   case $status in
     0) passed=$((passed + 1)); results+=("ok       $name") ;;
     77) skipped=$((skipped + 1)); results+=("SKIPPED  $name: $(tail -n 1 "$log" | sed 's/^skipped: //')") ;;
+    124 | 137) failed=$((failed + 1)); results+=("FAILED   $name (not done within $limit seconds)"); why "$log" ;;
     *) failed=$((failed + 1)); results+=("FAILED   $name (exit code $status)"); why "$log" ;;
   esac
-  rm -f "$log"
+  skipped_tests
+  rm -f "$log" "$NIX_JAIL_SKIPPED"
+}
+
+# The tests of a check that could not run here, by reason.
+skipped_tests() {
+  local count reason
+  while read -r count reason; do
+    results+=("         $count skipped: $reason")
+    tests_skipped=$((tests_skipped + count))
+  done < <(sed 's/^.[^ ]*: //' "$NIX_JAIL_SKIPPED" | sort | uniq --count)
 }
 
 # The first lines that speak of a failure, or the last ones of all: a summary is often all that somebody sees.
@@ -68,7 +99,9 @@ why() {
 summary() {
   printf '\n=== summary\n'
   printf '%s\n' "${results[@]}"
-  printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+  printf '%d passed, %d failed, %d skipped' "$passed" "$failed" "$skipped"
+  [ "$tests_skipped" = 0 ] || printf '; %d tests skipped in checks that ran' "$tests_skipped"
+  echo
   [ "$failed" = 0 ]
 }
 
@@ -103,7 +136,8 @@ cargo_test() {
   if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --manifest-path "$manifest" --locked --no-fail-fast --status-level fail --final-status-level slow "$@"
   else
-    cargo test --manifest-path "$manifest" --locked --no-fail-fast "$@"
+    # It knows no limit for a test, so there is one for them all.
+    timeout --kill-after=30 3600 cargo test --manifest-path "$manifest" --locked --no-fail-fast "$@"
   fi
 }
 
@@ -132,9 +166,10 @@ as_ordinary_user() {
   rm -rf "$home" && install -d -o "$user" -m 700 "$home" || return 1
   chmod a+rx "$NIX_JAIL_CACHE" "$CARGO_TARGET_DIR" "$CARGO_TARGET_DIR/debug" "$CARGO_TARGET_DIR/debug/deps" || return 1
   while read -r binary; do
-    setpriv --reuid "$user" --regid "$user" --init-groups --inh-caps=-all --bounding-set=-all \
+    timeout --kill-after=30 1800 \
+      setpriv --reuid "$user" --regid "$user" --init-groups --inh-caps=-all --bounding-set=-all \
       env -i HOME="$home" USER="$user" PATH=/usr/local/bin:/usr/bin:/bin TMPDIR=/tmp RUST_BACKTRACE=1 \
-      NIX_JAIL_CACHE="$NIX_JAIL_CACHE" "$binary" || status=1
+      NIX_JAIL_CACHE="$NIX_JAIL_CACHE" NIX_JAIL_SKIPPED="${NIX_JAIL_SKIPPED:-/dev/null}" "$binary" || status=1
   done < <(test_programs -p nix-jail -p nix-jail-sandbox)
   return "$status"
 }
@@ -156,5 +191,7 @@ binary_size() {
   [ "$bytes" -le 16000000 ]
 }
 
+only=
+if [ "${1:-}" = --only ]; then only=$2; shift 2; fi
 wanted=("$@")
 main

@@ -76,15 +76,16 @@ suite_as_user() {
   for word in "$@"; do
     case $word in *=*) variables+=("$word") ;; *) tests+=("$word") ;; esac
   done
-  (cd rust/jail && timeout 600 setpriv --reuid "$user" --regid "$user" --groups docker \
+  (cd rust/jail && timeout --kill-after=30 1800 setpriv --reuid "$user" --regid "$user" --groups docker \
     env -i HOME="$home" PATH=/usr/local/bin:/usr/bin:/bin DOCKER_HOST="$DOCKER_HOST" JAIL_TEST_BACKEND=docker \
+    NIX_JAIL_SKIPPED="${NIX_JAIL_SKIPPED:-/dev/null}" \
     "${variables[@]}" "$suite" --test-threads=4 "${tests[@]}")
 }
 
 suite_of_podman() {
   command -v podman >/dev/null || get_package podman || { echo "--- podman: skipped, not installed and could not be"; return 0; }
   echo "--- $(podman --version), as root: what writes to a directory of root's is refused, and left out"
-  (cd rust/jail && env JAIL_TEST_BACKEND=podman timeout 300 "$suite" --test-threads=2 containers:: relay::)
+  (cd rust/jail && env JAIL_TEST_BACKEND=podman timeout --kill-after=30 1200 "$suite" --test-threads=2 containers:: relay::)
 }
 
 # One after the other, so that both see the same machine; the medians' ratio is the figure.

@@ -30,6 +30,9 @@ mod run;
 mod secret;
 mod secrets;
 mod services;
+#[cfg(test)]
+#[path = "../../sandbox/tests/support/skip.rs"]
+mod skip;
 mod spec;
 mod stop;
 mod trust;
@@ -58,6 +61,8 @@ fn main() -> ExitCode {
     if let Some(code) = backend::stage() {
         return code;
     }
+    // With it ignored, the kernel reaps children itself and no exit status can be waited for.
+    let _ = sandbox::restore_ignored_signals(&[nix::sys::signal::Signal::SIGCHLD]);
     let cli = Cli::parse_from(cli::with_default_command(std::env::args_os()));
     start_logging(cli.verbose);
     match dispatch(cli.command) {

@@ -4,6 +4,8 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+#[path = "../../sandbox/tests/support/skip.rs"]
+mod skip;
 mod support;
 
 use std::net::SocketAddr;
@@ -23,7 +25,7 @@ fn in_a_namespace_of_its_own() {
         Command::new("unshare").args(["-rn", "sh", "-c", &format!("{ROUTES} && {then}")]).output()
     };
     if !enter("true").is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED: no unprivileged namespaces, or no unshare and ip programs, on this machine");
+        skip::report("no unprivileged namespaces, or no unshare and ip programs, on this machine");
         return;
     }
     let this = std::env::current_exe().unwrap();

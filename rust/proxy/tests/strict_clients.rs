@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+#[path = "../../sandbox/tests/support/skip.rs"]
+mod skip;
 mod support;
 
 use std::io::Write;
@@ -23,7 +25,7 @@ async fn run(program: &'static str, arguments: Vec<String>) -> Option<Output> {
     match output.await.unwrap() {
         Ok(output) => Some(output),
         Err(error) => {
-            eprintln!("SKIPPED: no {program} on this machine ({error})");
+            skip::report(&format!("no {program} on this machine ({error})"));
             None
         }
     }

@@ -14,6 +14,9 @@ pub mod pod;
 pub mod process;
 #[cfg(target_os = "linux")]
 pub mod relay;
+#[cfg(test)]
+#[path = "../tests/support/skip.rs"]
+mod skip;
 #[cfg(target_os = "linux")]
 pub mod stage;
 mod sys;
@@ -24,3 +27,4 @@ pub mod unit;
 mod wire;
 
 pub use sys::memory::keep_freed_memory;
+pub use sys::signals::restore_ignored as restore_ignored_signals;

@@ -196,7 +196,7 @@ fn what_a_job_makes_of_files_that_are_read_does_not_hold_the_launcher_up() {
 /// Whether there is git to make repositories with; says so if not.
 fn has_git() -> bool {
     let found = std::process::Command::new("git").arg("--version").output();
-    found.inspect_err(|error| println!("skipped: git: {error}")).is_ok()
+    found.inspect_err(|error| crate::skip::report(&format!("git: {error}"))).is_ok()
 }
 
 /// Runs git, without the settings of whoever runs the tests.

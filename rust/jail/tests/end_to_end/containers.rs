@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use nix::sys::signal::{Signal, kill};
 
 use crate::support::backend::{ask, container, is_relayed};
-use crate::support::{Jail, Server, descendants, find, gone, is_root, random};
+use crate::support::{Jail, Server, descendants, find, gone, is_root, random, skip};
 
 #[test]
 fn nothing_of_a_job_is_left_with_the_engine_nor_told_to_it() {
@@ -72,7 +72,7 @@ fn an_engine_s_program_that_is_lost_ends_the_job() {
 #[test]
 fn an_engine_that_is_not_there_is_named_with_its_cure() {
     if engine!() != "docker" {
-        eprintln!("skipped: podman has no engine to reach");
+        skip::report("podman has no engine to reach");
         return;
     }
     let jail = Jail::new();
@@ -96,7 +96,7 @@ fn an_engine_that_is_not_there_is_named_with_its_cure() {
         assert!(said.contains("docker did not make the jail's container"), "{elsewhere}: {said}");
     }
     if is_root() {
-        eprintln!("skipped in part: root may use every socket");
+        skip::report("in part: root may use every socket");
         return;
     }
     fs::remove_file(&nowhere).unwrap();
@@ -194,6 +194,7 @@ fn a_path_that_the_engine_cannot_be_told_is_refused() {
     jail.options(["--ro-bind".into(), path]).script("true").exits(125).says("rename it");
     // To an overlay that is two directories. (An engine elsewhere is refused overlays as such.)
     if is_relayed() {
+        skip::report("in part: an engine on another kernel has no overlays");
         return;
     }
     let (jail, path) = odd("a:b");
@@ -205,7 +206,7 @@ fn a_path_that_the_engine_cannot_be_told_is_refused() {
 fn root_s_workspace_is_refused_for_writing_and_may_be_read() {
     engine!();
     if !is_root() {
-        eprintln!("skipped: this is an ordinary user's run");
+        skip::report("this is an ordinary user's run");
         return;
     }
     let own = Jail::new();

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use crate::support::backend::{is_container, is_relayed};
-use crate::support::{Ended, Jail};
+use crate::support::{Ended, Jail, skip};
 
 #[test]
 fn the_workspace_is_at_its_own_path_and_what_the_job_writes_is_the_operator_s() {
@@ -41,7 +41,7 @@ fn a_read_only_workspace_stays_as_it_is() {
 #[test]
 fn the_changes_to_an_overlay_are_kept_apart() {
     if is_relayed() {
-        eprintln!("skipped: an engine on another kernel has no place for them");
+        skip::report("an engine on another kernel has no place for them");
         return;
     }
     let jail = Jail::new().file("here.txt", "before\n").options(["--workspace-mode", "overlay"]);

@@ -4,7 +4,7 @@
 //! Each test has its positive control: what is refused to the job is shown to work where it is allowed.
 //!
 //! The same binary runs as root and as an ordinary user, in parallel, under `cargo test` and `cargo nextest run`.
-//! A program that this machine lacks makes a test print `skipped: WHY` on standard error.
+//! What this machine lacks makes a test report `skipped: WHY`, which `checks/all.sh` counts.
 
 // They know Linux's ways of looking into a jail. What is macOS's own is asked of its profiles, and of `jail demo`.
 #![cfg(target_os = "linux")]

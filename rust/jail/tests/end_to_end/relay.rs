@@ -12,7 +12,7 @@ use std::thread;
 use nix::sys::signal::{Signal, kill};
 
 use crate::support::backend::{container, is_relayed};
-use crate::support::{Jail, Server, descendants, find, gone, is_root};
+use crate::support::{Jail, Server, descendants, find, gone, is_root, skip};
 
 /// A jail behind a relay.
 fn relayed() -> Jail {
@@ -192,13 +192,13 @@ fn forward(from: &Path, to: &str) {
 fn an_engine_on_another_kernel_is_relayed_to_by_itself_and_that_is_said() {
     needs!("curl");
     if engine!() != "docker" || is_root() {
-        eprintln!("skipped: a socket of root's is this host's engine, and podman has none");
+        skip::report("a socket of root's is this host's engine, and podman has none");
         return;
     }
     let Some(real) =
         std::env::var("DOCKER_HOST").ok().and_then(|host| host.strip_prefix("unix://").map(str::to_owned))
     else {
-        eprintln!("skipped: DOCKER_HOST names no socket");
+        skip::report("DOCKER_HOST names no socket");
         return;
     };
     let server = Server::https("api.test");

@@ -91,6 +91,20 @@ impl Drop for Caught {
     }
 }
 
+/// Restores the default action of those of these signals that this process ignores. A process inherits ignored signals
+/// from whoever started it: `nohup` ignores SIGHUP, the shell of a script ignores SIGINT for what it starts with `&`.
+pub fn restore_ignored(signals: &[Signal]) -> nix::Result<()> {
+    for &signal in signals {
+        let before = set(signal, SigHandler::SigDfl)?;
+        if !matches!(before.handler(), SigHandler::SigIgn) {
+            // SAFETY: the action is the one that was in force a moment ago.
+            // JUSTIFICATION: setting a signal's action has no safe form.
+            unsafe { sigaction(signal, &before) }?;
+        }
+    }
+    Ok(())
+}
+
 /// A pipe that neither blocks nor is inherited.
 #[cfg(target_os = "linux")]
 fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {

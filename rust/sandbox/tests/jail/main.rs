@@ -11,6 +11,8 @@ mod isolation;
 mod network;
 mod processes;
 mod programs;
+#[path = "../support/skip.rs"]
+mod skip;
 mod support;
 mod syscalls;
 mod terminal;

@@ -16,7 +16,7 @@ fn has(program: &str) -> bool {
     let found =
         ["/usr/bin", "/usr/local/bin"].iter().any(|directory| Path::new(directory).join(program).exists());
     if !found {
-        eprintln!("SKIPPED: there is no {program} on this host");
+        crate::skip::report(&format!("in part: there is no {program} on this host"));
     }
     found
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 
 use tempfile::TempDir;
 
@@ -18,7 +18,19 @@ pub(crate) enum User {
 
 /// Everybody whom this test run can be.
 pub(crate) fn users() -> Vec<User> {
+    as_started_from_a_shell();
     if nix::unistd::geteuid().is_root() { vec![User::Ordinary, User::Root] } else { vec![User::Ordinary] }
+}
+
+/// Whoever started the tests may ignore signals (nohup) or hide its files; what the tests start does not.
+fn as_started_from_a_shell() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
+        let inherited = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2];
+        sandbox::restore_ignored_signals(&inherited).unwrap();
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    });
 }
 
 /// An ordinary user's ids, if root has to become one.
@@ -57,6 +69,8 @@ pub(crate) fn launcher() -> &'static Path {
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let path = directory.path().join("run");
         fs::copy(built, &path).unwrap();
+        // The mask of whoever built it may have closed it to others.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         (directory, path)
     });
     path

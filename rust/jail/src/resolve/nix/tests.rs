@@ -49,6 +49,7 @@ fn without_nix_the_error_says_how_to_go_on() {
     if Path::new("/run/current-system/sw/bin/nix-store").exists()
         || Path::new("/nix/var/nix/profiles/default/bin/nix-store").exists()
     {
+        crate::skip::report("this machine has Nix where everybody's is");
         return;
     }
     let error = Nix::find(&operator(folder.path(), &[])).map(drop).unwrap_err().to_string();

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 
 use super::{armed, observed, program};
 use crate::support::backend::is_container;
-use crate::support::{Server, descendants, is_root, random};
+use crate::support::{Server, descendants, is_root, random, skip};
 
 #[test]
 fn the_first_process_of_the_jail_gives_nothing_away() {
@@ -205,9 +205,7 @@ fn the_launcher_s_memory_is_closed_to_its_own_user() {
     if is_root() {
         // To root everything is open; that the kernel counts the process among the closed ones shows in its files' owner
         // only for other users, and those are tested as such.
-        eprintln!(
-            "skipped: root may read every process; an ordinary user's run of this test is the one that counts"
-        );
+        skip::report("in part: root may read every process; an ordinary user's run is the one that counts");
     } else {
         for name in ["mem", "environ", "maps", "auxv"] {
             assert!(

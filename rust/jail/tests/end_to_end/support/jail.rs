@@ -29,6 +29,7 @@ pub(crate) struct Jail {
 impl Jail {
     /// A jail with nothing in it.
     pub(crate) fn new() -> Jail {
+        as_started_from_a_shell();
         let place = tempfile::Builder::new().prefix("jail-test-").tempdir().unwrap();
         // Others may pass through: a job that root starts runs as another user.
         fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -306,6 +307,18 @@ impl Jail {
             .envs(backend::environment());
         command
     }
+}
+
+/// Gives this process, and so what it starts, the signal actions and the file mode mask that a shell gives: a suite that
+/// is started by `nohup`, by `&` in a script or under another mask tests the same.
+fn as_started_from_a_shell() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
+        let inherited = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2];
+        sandbox::restore_ignored_signals(&inherited).unwrap();
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    });
 }
 
 /// Whether this run of the suite is root's.

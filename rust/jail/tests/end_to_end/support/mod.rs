@@ -46,6 +46,8 @@ mod programs;
 mod running;
 mod search;
 mod secret;
+#[path = "../../../../sandbox/tests/support/skip.rs"]
+pub(crate) mod skip;
 mod terminal;
 mod upstream;
 
@@ -85,7 +87,7 @@ macro_rules! engine {
         match $crate::support::backend::engine() {
             Some(engine) => engine,
             None => {
-                eprintln!("skipped: JAIL_TEST_BACKEND names no engine");
+                $crate::support::skip::report("JAIL_TEST_BACKEND names no engine");
                 return;
             }
         }
@@ -96,7 +98,7 @@ macro_rules! engine {
 macro_rules! needs {
     ($($program:literal),+) => {
         if let Some(why) = crate::support::missing(&[$($program),+]) {
-            eprintln!("skipped: {why}");
+            $crate::support::skip::report(&why);
             return;
         }
     };
