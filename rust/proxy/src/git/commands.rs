@@ -12,6 +12,11 @@ pub(super) const MOST_BYTES: usize = 1024 * 1024;
 /// Refs of one push.
 const MOST_COMMANDS: usize = 10_000;
 
+/// The capabilities that clients send with a value; each other one is a bare name (gitprotocol-capabilities(5)).
+const WITH_VALUE: [&str; 3] = ["agent", "object-format", "session-id"];
+/// Begins the commands of a signed push, and names the capability for it.
+const PUSH_CERTIFICATE: &str = "push-cert";
+
 /// One ref and what is to become of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Command {
@@ -25,6 +30,8 @@ pub(super) struct Command {
 pub(super) struct Commands {
     pub(super) commands: Vec<Command>,
     pub(super) hash: Hash,
+    /// The commits whose parents the client does not have: a server that takes shallow pushes cuts history there.
+    pub(super) shallow: HashSet<ObjectId>,
     /// Whether the client wants to be told about each ref.
     pub(super) report: bool,
     /// Whether it wants that in side-band packets.
@@ -51,10 +58,11 @@ pub(super) enum NoPush {
 pub(super) struct Reader {
     position: usize,
     stage: Stage,
+    shallow: HashSet<ObjectId>,
     lines: Vec<Command>,
     names: HashSet<String>,
     hash: Option<Hash>,
-    capabilities: Vec<String>,
+    capabilities: HashSet<String>,
     has_options: bool,
 }
 
@@ -92,8 +100,9 @@ impl Reader {
         if self.stage == Stage::Shallow
             && let Some(id) = line.strip_prefix(b"shallow ")
         {
-            let id = id.strip_suffix(b"\n").unwrap_or(id);
-            return self.id(id).map(drop);
+            let id = self.id(id.strip_suffix(b"\n").unwrap_or(id))?;
+            self.shallow.insert(id);
+            return Ok(());
         }
         let first = self.stage == Stage::Shallow;
         self.stage = Stage::Commands;
@@ -103,13 +112,18 @@ impl Reader {
             Some(_) => return Err(NoPush::Malformed),
             None => (line, None),
         };
-        if line.starts_with(b"push-cert") {
+        if line.starts_with(PUSH_CERTIFICATE.as_bytes()) {
             return Err(NoPush::Signed);
         }
+        let is_cut = capabilities.is_some();
         if let Some(capabilities) = capabilities {
             self.take_capabilities(capabilities)?;
         }
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        // git cuts the line feed off the packet, which is in front of the capabilities no more.
+        let line = match is_cut {
+            true => line,
+            false => line.strip_suffix(b"\n").unwrap_or(line),
+        };
         let mut words = line.splitn(3, |byte| *byte == b' ');
         let (Some(old), Some(new), Some(name)) = (words.next(), words.next(), words.next()) else {
             return Err(NoPush::Malformed);
@@ -128,18 +142,35 @@ impl Reader {
         Ok(())
     }
 
+    /// Reads the capabilities. git takes `NAME=value` for NAME, the first of several, and knows white space that others do
+    /// not: each name stands here once, and with a value only where git itself sends one.
     fn take_capabilities(&mut self, text: &[u8]) -> Result<(), NoPush> {
         let text = text.strip_suffix(b"\n").unwrap_or(text);
         let text = str::from_utf8(text).map_err(|_| NoPush::Malformed)?;
-        if text.contains(|character: char| character.is_control()) {
+        if !text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
             return Err(NoPush::Malformed);
         }
-        self.capabilities = text.split(' ').map(str::to_owned).collect();
-        let mut formats = self.capabilities.iter().filter_map(|word| word.strip_prefix("object-format="));
-        let hash = match (formats.next(), formats.next()) {
-            (None, _) => return Ok(()),
-            (Some("sha1"), None) => Hash::Sha1,
-            (Some("sha256"), None) => Hash::Sha256,
+        for word in text.split(' ').filter(|word| !word.is_empty()) {
+            let (name, value) =
+                word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+            if name == PUSH_CERTIFICATE {
+                return Err(NoPush::Signed);
+            }
+            let has_value = WITH_VALUE.contains(&name);
+            if value.is_some() != has_value || !self.capabilities.insert(name.to_owned()) {
+                return Err(NoPush::Malformed);
+            }
+            if let ("object-format", Some(value)) = (name, value) {
+                self.take_format(value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_format(&mut self, format: &str) -> Result<(), NoPush> {
+        let hash = match format {
+            "sha1" => Hash::Sha1,
+            "sha256" => Hash::Sha256,
             _ => return Err(NoPush::Malformed),
         };
         // A shallow line came first and has shown it already.
@@ -163,7 +194,7 @@ impl Reader {
     }
 
     fn has(&self, capability: &str) -> bool {
-        self.capabilities.iter().any(|known| known == capability)
+        self.capabilities.contains(capability)
     }
 
     fn end(&mut self) -> Result<Commands, NoPush> {
@@ -172,6 +203,7 @@ impl Reader {
         Ok(Commands {
             commands: std::mem::take(&mut self.lines),
             hash: self.hash.unwrap_or(Hash::Sha1),
+            shallow: std::mem::take(&mut self.shallow),
             report,
             side_band,
             options: self.has_options,
@@ -183,3 +215,7 @@ impl Reader {
 #[cfg(test)]
 #[path = "commands_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "real_git_tests.rs"]
+mod real_git_tests;

@@ -46,6 +46,7 @@ fn a_push_as_git_sends_it() {
                 command(ONE, ZERO, "refs/tags/c"),
             ],
             hash: Hash::Sha1,
+            shallow: HashSet::from([Hash::Sha1.read(TWO.as_bytes()).unwrap()]),
             report: true,
             side_band: true,
             options: false,
@@ -85,6 +86,17 @@ fn what_could_be_read_in_two_ways_is_refused() {
         format!("{ZERO} {ONE} refs/heads/a\0object-format=sha256"),
         format!("{ZERO} {ONE} refs/heads/a\0object-format=sha1 object-format=sha256"),
         format!("{ZERO} {ONE} refs/heads/a\0object-format=md5"),
+        // git takes the first of these, or NAME for NAME=VALUE, or the line feed for a part of the name.
+        format!("{ZERO} {ONE} refs/heads/a\0push-options=1"),
+        format!("{ZERO} {ONE} refs/heads/a\0push-options="),
+        format!("{ZERO} {ONE} refs/heads/a\0report-status=1"),
+        format!("{ZERO} {ONE} refs/heads/a\0side-band-64k=x"),
+        format!("{ZERO} {ONE} refs/heads/a\0atomic=1"),
+        format!("{ZERO} {ONE} refs/heads/a\0quiet quiet"),
+        format!("{ZERO} {ONE} refs/heads/a\0object-format"),
+        format!("{ZERO} {ONE} refs/heads/a\0report-status\tpush-options"),
+        format!("{ZERO} {ONE} refs/heads/a\0report-status\u{a0}push-options"),
+        format!("{ZERO} {ONE} refs/heads/a\n\0report-status"),
         format!("shallow {ONE} x"),
         "x".to_owned(),
     ] {
@@ -95,7 +107,13 @@ fn what_could_be_read_in_two_ways_is_refused() {
     for second in [&good, &late, &shallow] {
         assert_eq!(read(&lines(&[&good, second])), Err(NoPush::Malformed), "{second:?}");
     }
-    assert_eq!(read(&lines(&["push-cert\0report-status"])), Err(NoPush::Signed));
+    for signed in [
+        "push-cert\0report-status".to_owned(),
+        format!("{good}\0push-cert=nonce"),
+        format!("{good}\0push-cert"),
+    ] {
+        assert_eq!(read(&lines(&[&signed])), Err(NoPush::Signed), "{signed:?}");
+    }
     assert_eq!(read(b"0001"), Err(NoPush::Malformed));
 }
 

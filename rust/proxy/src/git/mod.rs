@@ -207,7 +207,7 @@ impl Push {
     async fn advances(&mut self, commands: &Commands) -> Result<Vec<bool>, Refused> {
         let is_move = |command: &&Command| !command.old.is_zero() && !command.new.is_zero();
         let moves = commands.commands.iter().filter(is_move).map(|command| (command.old, command.new));
-        let mut lineage = Lineage::new(commands.hash, moves);
+        let mut lineage = Lineage::new(commands.hash, moves, commands.shallow.clone());
         let mut read = commands.length;
         loop {
             let shown = lineage.feed(self.held.get(read..).unwrap_or_default());

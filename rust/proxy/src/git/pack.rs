@@ -40,6 +40,7 @@ pub(super) struct NoPack;
 /// Reads a pack as it comes, and follows commits back.
 pub(super) struct Lineage {
     hash: Hash,
+    shallow: HashSet<ObjectId>,
     branches: Vec<Branch>,
     state: State,
     /// The beginning of what is read next.
@@ -101,11 +102,16 @@ enum Kind {
 }
 
 impl Lineage {
-    /// Follows each `(old, new)`.
-    pub(super) fn new(hash: Hash, moves: impl IntoIterator<Item = (ObjectId, ObjectId)>) -> Lineage {
+    /// Follows each `(old, new)`. The history of a server may end at the shallow commits, so no way leads through them.
+    pub(super) fn new(
+        hash: Hash,
+        moves: impl IntoIterator<Item = (ObjectId, ObjectId)>,
+        shallow: HashSet<ObjectId>,
+    ) -> Lineage {
         let branch = |(old, new)| Branch { old, reached: HashSet::from([new]), shown: old == new };
         Lineage {
             hash,
+            shallow,
             branches: moves.into_iter().map(branch).collect(),
             state: State::PackHead,
             head: Vec::new(),
@@ -267,7 +273,10 @@ impl Lineage {
             }
         };
         let id = self.hash.of_commit(&content);
-        let parents = parents(&content, self.hash).ok_or(NoPack)?;
+        let mut parents = parents(&content, self.hash).ok_or(NoPack)?;
+        if self.shallow.contains(&id) {
+            parents.clear();
+        }
         self.kept += content.len() + parents.len() * size_of::<ObjectId>();
         self.commits.insert(id, Commit { content, parents });
         self.commits_at.insert(entry.at, id);

@@ -68,7 +68,7 @@ fn old() -> ObjectId {
 }
 
 fn shown(moves: &[(ObjectId, ObjectId)], bytes: &[u8]) -> Result<Shown, NoPack> {
-    Lineage::new(Hash::Sha1, moves.iter().copied()).feed(bytes)
+    Lineage::new(Hash::Sha1, moves.iter().copied(), HashSet::new()).feed(bytes)
 }
 
 /// A delta that inserts `content` in pieces and copies nothing.
@@ -236,7 +236,7 @@ proptest! {
         }
         let moves = [(old(), ObjectId::new(&[2; 20]))];
         let whole = shown(&moves, &bytes);
-        let mut lineage = Lineage::new(Hash::Sha1, moves);
+        let mut lineage = Lineage::new(Hash::Sha1, moves, HashSet::new());
         let mut pieces = bytes.chunks(size).map(|piece| lineage.feed(piece));
         let parts = pieces.find(|shown| *shown != Ok(Shown::NotYet)).unwrap_or(Ok(Shown::NotYet));
         prop_assert_eq!(whole, parts);
@@ -249,5 +249,23 @@ proptest! {
         if let Some(content) = apply(&base, &delta) {
             prop_assert!(content.len() <= MOST_COMMIT);
         }
+    }
+}
+
+#[test]
+fn no_way_back_leads_through_a_shallow_commit() {
+    let mut pack = Pack::new();
+    let first = pack.commit(&[old()], "first");
+    let second = pack.commit(&[first], "second");
+    let bytes = pack.end();
+    for (shallow, expected) in [
+        (first, Shown::NotAll),
+        (second, Shown::NotAll),
+        (old(), Shown::All),
+        (ObjectId::new(&[9; 20]), Shown::All),
+    ] {
+        let moves = [(old(), second)];
+        let mut lineage = Lineage::new(Hash::Sha1, moves, HashSet::from([shallow]));
+        assert_eq!(lineage.feed(&bytes), Ok(expected), "{shallow:?}");
     }
 }
