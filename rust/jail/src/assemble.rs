@@ -12,7 +12,7 @@ use crate::operator::Operator;
 use crate::resolve::closure::Closure;
 use crate::resolve::host::HostTree;
 use crate::spec::{Allowance, BindSpec, JailSpec};
-use crate::workspace::{self, Workspace};
+use crate::workspace::{self, Guard, Workspace};
 use crate::{etc, git, trust};
 
 /// Where the explicit proxy listens.
@@ -40,6 +40,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) closure: Closure,
     /// The directory the job works in.
     pub(crate) workspace: Option<&'a Workspace>,
+    /// What the job may write of the host's, the binds among it.
+    pub(crate) guard: &'a Guard,
     /// Where changes to an overlay workspace go.
     pub(crate) layer: PathBuf,
     /// The persistent home on the host, if there is one.
@@ -69,18 +71,15 @@ pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Re
         Some(source) => Entry::Bind { source, target: HOME.into(), access: Access::ReadWrite },
         None => Entry::Directory { target: HOME.into(), writable: true },
     });
-    for bind in &spec.binds {
-        tree.push(bind_entry(bind, parts.workspace, operator)?);
-    }
+    tree.extend(parts.guard.entries(parts.workspace, &parts.layer));
     let mut working_directory = PathBuf::from(HOME);
     if let Some(workspace) = parts.workspace {
-        tree.extend(workspace.entries(&parts.layer));
         // A job started in a directory beneath its workspace goes on there.
         let here = operator.directory.canonicalize().unwrap_or_default();
         working_directory = if here.starts_with(&workspace.path) { here } else { workspace.path.clone() };
     }
-    let absent = parts.workspace.map(Workspace::absent).unwrap_or_default();
-    let durable = parts.workspace.map(Workspace::durable).unwrap_or_default();
+    // Only where a backend can refuse that: elsewhere it would be looked for in vain.
+    let absent = if cfg!(target_os = "macos") || cfg!(test) { parts.guard.absent() } else { Vec::new() };
     Ok(Plan {
         job: parts.id.to_owned(),
         command: parts.closure.command(parts.command),
@@ -89,8 +88,8 @@ pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Re
         hostname: HOSTNAME.to_owned(),
         tree,
         absent,
-        given: Vec::new(),
-        durable,
+        given: parts.guard.given(parts.workspace),
+        durable: parts.guard.durable(parts.workspace),
         network: Network::Own,
         listen: listen(parts.policy, parts.reach),
         limits: limits(spec),
@@ -214,6 +213,15 @@ pub(crate) fn add_git(
     let variables = git::variables(configuration, count).into_iter().chain(prompt);
     environment.extend(variables.map(|(name, value)| (name.into(), value.into())));
     Ok(())
+}
+
+/// What the operator binds, looked up.
+pub(crate) fn binds(
+    spec: &JailSpec,
+    workspace: Option<&Workspace>,
+    operator: &Operator,
+) -> Result<Vec<Entry>, Failure> {
+    spec.binds.iter().map(|bind| bind_entry(bind, workspace, operator)).collect()
 }
 
 fn bind_entry(bind: &BindSpec, workspace: Option<&Workspace>, operator: &Operator) -> Result<Entry, Failure> {

@@ -47,6 +47,8 @@ impl Mac {
         let policy = Policy::new(spec.rules.clone()).unwrap();
         let directory = &self.operator.directory;
         let workspace = Workspace::open(directory, WorkspaceMode::Rw, &[], false, &self.operator).unwrap();
+        let binds = binds(&spec, Some(&workspace), &self.operator).unwrap();
+        let guard = Guard::new(Some(&workspace), binds, &self.operator).unwrap();
         let paths = [self.root().join(format!("store/{HASH}-agent"))].into();
         let home =
             (spec.home == crate::spec::Home::Persistent).then(|| self.root().join("state/homes").join(name));
@@ -57,6 +59,7 @@ impl Mac {
             programs: HostTree::default(),
             closure: Closure { paths, ..Closure::default() },
             workspace: Some(&workspace),
+            guard: &guard,
             layer: PathBuf::new(),
             home,
             dummies: Vec::new(),

@@ -24,6 +24,7 @@ use crate::resolve::closure::{Store, target};
 use crate::resolve::host::{self, is_static};
 use crate::run;
 use crate::spec::{Home, JailSpec};
+use crate::workspace::Guard;
 use crate::{etc, trust};
 use layer::Tree;
 use layout::{Image, Layout, Written};
@@ -67,6 +68,7 @@ pub(crate) fn export(arguments: ExportArgs, operator: &Operator) -> Result<ExitC
             programs,
             closure,
             workspace: None,
+            guard: &Guard::new(None, Vec::new(), operator).map_err(Failure::no_jail)?,
             layer: PathBuf::new(),
             home: None,
             dummies: Vec::new(),

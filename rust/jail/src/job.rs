@@ -69,6 +69,11 @@ impl JobDirectory {
         }
     }
 
+    /// The directory of the job with this id, which may not be there.
+    pub(crate) fn named(state: &Path, id: &str) -> JobDirectory {
+        JobDirectory { id: id.to_owned(), path: state.join("jobs").join(id) }
+    }
+
     /// Every job on record, the newest first.
     pub(crate) fn all(state: &Path) -> Result<Vec<(JobDirectory, Record)>, StateError> {
         let jobs = state.join("jobs");

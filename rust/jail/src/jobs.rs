@@ -11,6 +11,7 @@ use crate::failure::Failure;
 use crate::job::{self, JobDirectory, Record, State};
 use crate::operator::Operator;
 use crate::services::{self, Service};
+use crate::unreported;
 
 /// A job on record.
 pub(crate) type Job = (JobDirectory, Record);
@@ -27,6 +28,7 @@ pub(crate) fn ps(arguments: &PsArgs, operator: &Operator) -> Result<ExitCode, Fa
     let lines: Vec<Line<'_>> = jobs.chain(services.iter().map(Line::of_service)).collect();
     let text = if arguments.json { objects(&lines)? } else { table(&lines, arguments.all) };
     crate::print(&text)?;
+    unreported::tell(&unreported::collect(operator));
     Ok(ExitCode::SUCCESS)
 }
 

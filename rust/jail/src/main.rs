@@ -40,6 +40,7 @@ mod trust;
 mod unit;
 #[cfg(target_os = "linux")]
 mod units;
+mod unreported;
 mod workspace;
 
 use std::ffi::OsString;

@@ -1,6 +1,7 @@
 //! `jail run`: from flags to the command's exit code.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -31,7 +32,8 @@ use crate::resolve::closure::Closure;
 use crate::resolve::host::{self, HostTree};
 use crate::rules;
 use crate::spec::{self, BindSpec, Home, JailSpec};
-use crate::workspace::Workspace;
+use crate::unreported;
+use crate::workspace::{self, Guard, Workspace};
 use crate::{etc, trust};
 
 /// How long requests under way may take to end after the job's command has ended.
@@ -58,6 +60,14 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     };
     let learn = arguments.learn.as_ref().map(|file| Place::find(&operator.path(file), workspace.as_ref()));
     let learn = learn.transpose().map_err(cannot_learn)?;
+    // Quietly nobody would be told: then it is left for the next time.
+    let owed = if arguments.quiet { Vec::new() } else { unreported::collect(operator) };
+    unreported::tell(&owed);
+    let binds = assemble::binds(&spec, workspace.as_ref(), operator)?;
+    let guard = Guard::new(workspace.as_ref(), binds, operator).map_err(Failure::no_jail)?;
+    if !arguments.quiet {
+        guard.notices().iter().for_each(|notice| tell(notice));
+    }
     let backend = backend::choose(spec.backend, arguments.container_relay, workspace.as_ref(), operator)?;
     let reach = backend.reach();
     let programs = host::programs(&spec.programs, operator).map_err(Failure::no_jail)?;
@@ -78,6 +88,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
             programs,
             closure,
             workspace: workspace.as_ref(),
+            guard: &guard,
             layer: layer(&directory, workspace.as_ref())?,
             home: home(&spec, operator)?,
             dummies: credentials::dummies(&spec, &credentials),
@@ -112,15 +123,24 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     if spec.limits.io.is_some() && !arguments.quiet {
         tell("the limit on the disk is not enforced: a jail's own units enforce it (jail units)");
     }
+    unreported::owe(&directory.id, &guard.baseline(), operator).map_err(|error| {
+        Failure::no_jail(format!(
+            "cannot keep what the job is compared with at its end: {error}; is the disk full?"
+        ))
+    })?;
     let ended = jailed(&*backend, &reach, &plan, config, arguments.quiet);
     directory.remove_overlay_work();
 
     let code = ended.as_ref().map_or_else(|failure| failure.code, |ended| conclude(*ended));
-    let changed = workspace.as_ref().map(Workspace::changed).unwrap_or_default();
+    let changed = guard.changed(operator);
     // Before anything that can fail: a job may have brought that about, to hide what it has made.
     if ended.is_ok() || !changed.is_empty() {
-        report(&arguments, &directory, &recorder.summary(), code, &changed, workspace.as_ref());
+        let earlier = owed.iter().filter(|owed| owed.baseline.workspace() == guard.workspace());
+        let all: BTreeSet<&Path> =
+            changed.iter().chain(earlier.flat_map(|owed| &owed.changed)).map(PathBuf::as_path).collect();
+        report(&arguments, &directory, &recorder.summary(), code, &changed, &all, workspace.as_ref());
     }
+    unreported::settle(&directory.id, operator);
     record.ended = Some(job::now());
     record.code = Some(code);
     directory.write(&record).map_err(Failure::no_jail)?;
@@ -420,6 +440,7 @@ fn report(
     summary: &Summary,
     code: u8,
     changed: &[PathBuf],
+    all_changed: &BTreeSet<&Path>,
     workspace: Option<&Workspace>,
 ) {
     #[derive(Serialize)]
@@ -433,9 +454,7 @@ fn report(
         changed_files_that_run_later: Vec<Cow<'a, str>>,
     }
     if !arguments.quiet {
-        if let Some(workspace) = workspace {
-            tell_changed(workspace, changed);
-        }
+        tell_changed(workspace, changed);
         if workspace.is_some_and(Workspace::is_overlay) {
             tell(&format!("changes to the workspace are in {}", directory.path("workspace").display()));
         }
@@ -449,7 +468,7 @@ fn report(
             audit: directory.audit(),
             code,
             summary,
-            changed_files_that_run_later: changed.iter().map(|path| path.to_string_lossy()).collect(),
+            changed_files_that_run_later: all_changed.iter().map(|path| path.to_string_lossy()).collect(),
         };
         match serde_json::to_string(&report) {
             Ok(line) => crate::print_error_line(&log::harmless(&line)),
@@ -459,12 +478,24 @@ fn report(
 }
 
 /// Says which files that run later the job has made or changed. Their names can be the job's, too.
-pub(crate) fn tell_changed(workspace: &Workspace, changed: &[PathBuf]) {
-    for path in changed {
-        let place = workspace.path.join(path).display().to_string().replace('\n', " ");
+pub(crate) fn tell_changed(workspace: Option<&Workspace>, changed: &[PathBuf]) {
+    tell_changed_in(workspace.map(|workspace| workspace.path.as_path()), changed);
+}
+
+/// The same of a workspace by its path.
+pub(crate) fn tell_changed_in(workspace: Option<&Path>, changed: &[PathBuf]) {
+    const SHOWN: usize = 64;
+    for path in changed.iter().take(SHOWN) {
+        let place = workspace.map_or_else(|| path.clone(), |workspace| workspace.join(path));
         tell(&log::harmless(&format!(
-            "{place} was made or changed by the job and can run on this host later; look at it before you go on"
+            "{} was made or changed while the job ran and can run on this host later; look at it before you go on",
+            workspace::shown(&place)
         )));
+    }
+    if let Some(more) = changed.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        tell(&format!(
+            "{more} more such files were made or changed while the job ran; --json names all of them"
+        ));
     }
 }
 

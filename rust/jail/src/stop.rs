@@ -12,6 +12,7 @@ use crate::job::{self, JobDirectory};
 use crate::jobs::{self, Job};
 use crate::operator::Operator;
 use crate::services;
+use crate::unreported;
 
 /// Ends every job that the words mean and returns when they are gone; prints the ids.
 pub(crate) fn stop(arguments: &StopArgs, operator: &Operator) -> Result<ExitCode, Failure> {
@@ -24,6 +25,7 @@ pub(crate) fn stop(arguments: &StopArgs, operator: &Operator) -> Result<ExitCode
             code = failure.exit_code();
         }
     }
+    unreported::tell(&unreported::collect(operator));
     Ok(code)
 }
 

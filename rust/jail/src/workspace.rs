@@ -1,19 +1,19 @@
 //! The directory that a job works in, and the files in it that run later on the host.
 
+mod discover;
 mod fingerprint;
+mod git_config;
+mod guard;
 mod runs_later;
-mod submodules;
 
-use std::collections::BTreeMap;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use sandbox::plan::{Access, Entry};
 
 use crate::operator::Operator;
 use crate::spec::{self, WorkspaceMode};
-use fingerprint::Fingerprint;
+pub(crate) use guard::{Baseline, Guard, shown};
 
 /// Why a directory is not taken as a workspace.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,17 @@ pub(crate) enum WorkspaceError {
         /// What it is.
         why: &'static str,
     },
+    /// A bind has no place.
+    #[error(
+        "cannot mount a bind at {}: {why}; its place must be there on the host, and not behind a symbolic link: create it, or name another target",
+        shown(path)
+    )]
+    Place {
+        /// In the jail.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
 }
 
 /// A directory that a job may work in.
@@ -48,10 +59,10 @@ pub(crate) struct Workspace {
     /// Its real path, the same inside.
     pub(crate) path: PathBuf,
     mode: WorkspaceMode,
-    runs_later: Vec<PathBuf>,
+    /// What no job may change in it beside the list, relative to it.
+    protect: Vec<PathBuf>,
     /// What jails keep, where it lies in the workspace: changed by launchers, and by nobody else.
     records: Vec<PathBuf>,
-    before: BTreeMap<PathBuf, Fingerprint>,
 }
 
 impl Workspace {
@@ -83,52 +94,8 @@ impl Workspace {
         protect.extend(inside(&absolute));
         protect.extend(inside(&real(absolute)));
         protect.extend(inside(&declarations(operator)));
-        let runs_later = runs_later::of(&path, &protect);
         let records = inside(&records(operator));
-        let mut workspace = Workspace { path, mode, runs_later, records, before: BTreeMap::new() };
-        if mode == WorkspaceMode::Rw {
-            workspace.before = workspace.fingerprints(&workspace.runs_later);
-        }
-        Ok(workspace)
-    }
-
-    /// The workspace as pieces of the jail's file tree; `layer` is an empty directory for the overlay's changes.
-    pub(crate) fn entries(&self, layer: &Path) -> Vec<Entry> {
-        let target = self.path.clone();
-        match self.mode {
-            WorkspaceMode::Ro => {
-                vec![Entry::Bind { source: target.clone(), target, access: Access::ReadOnly }]
-            }
-            WorkspaceMode::Overlay => {
-                vec![Entry::Overlay { lower: target.clone(), upper: layer.to_owned(), target }]
-            }
-            WorkspaceMode::Rw => {
-                let mut entries =
-                    vec![Entry::Bind { source: target.clone(), target, access: Access::ReadWrite }];
-                entries.extend(self.protections());
-                entries
-            }
-        }
-    }
-
-    /// Files of the list that are not there: their real paths, for backends that can keep it so.
-    pub(crate) fn absent(&self) -> Vec<PathBuf> {
-        if self.mode != WorkspaceMode::Rw {
-            return Vec::new();
-        }
-        self.runs_later.iter().filter(|path| self.is_absent(path)).map(|path| self.path.join(path)).collect()
-    }
-
-    /// Mounts of [`Workspace::entries`] that must last when the host replaces what they lie on.
-    pub(crate) fn durable(&self) -> Vec<PathBuf> {
-        if self.mode != WorkspaceMode::Rw {
-            return Vec::new();
-        }
-        let target = |entry| match entry {
-            Entry::Bind { target, .. } => Some(target),
-            _ => None,
-        };
-        self.protections().into_iter().filter_map(target).collect()
+        Ok(Workspace { path, mode, protect, records })
     }
 
     /// Whether the job's changes stay on a layer of its own.
@@ -136,87 +103,18 @@ impl Workspace {
         self.mode == WorkspaceMode::Overlay
     }
 
-    /// The files that run later on the host and are not what they were before the job, as far as can be told.
-    pub(crate) fn changed(&self) -> Vec<PathBuf> {
-        if self.mode != WorkspaceMode::Rw {
-            return Vec::new();
-        }
-        let is_as_before = |path: &PathBuf, now: &Fingerprint| {
-            *now != Fingerprint::Unknown && self.before.get(path).unwrap_or(&Fingerprint::Absent) == now
-        };
-        // Repositories that the job made, or led git to, are on no list of before.
-        let after = self.fingerprints(&runs_later::of(&self.path, &self.runs_later)).into_iter();
-        after.filter(|(path, now)| !is_as_before(path, now)).map(|(path, _)| path).collect()
-    }
-
-    fn protections(&self) -> Vec<Entry> {
-        let mut entries = Vec::new();
-        let mut pinned: Vec<PathBuf> = Vec::new();
-        let protected = || self.runs_later.iter().chain(&self.records).filter(|path| self.is_plain(path));
-        for relative in protected() {
-            // A directory above a mount point can be renamed away together with it; one that is a mount point
-            // itself cannot. So each directory on the way is bound onto itself.
-            for parent in relative.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()) {
-                if !pinned.iter().any(|pin| pin == parent) {
-                    pinned.push(parent.to_owned());
-                }
+    /// The workspace itself as a piece of the jail's file tree.
+    fn base(&self, layer: &Path) -> Entry {
+        let target = self.path.clone();
+        let access = match self.mode {
+            WorkspaceMode::Ro => Access::ReadOnly,
+            WorkspaceMode::Rw => Access::ReadWrite,
+            WorkspaceMode::Overlay => {
+                return Entry::Overlay { lower: target.clone(), upper: layer.to_owned(), target };
             }
-        }
-        pinned.sort();
-        entries.extend(pinned.iter().map(|path| self.bind(path, Access::ReadWrite)));
-        entries.extend(protected().map(|path| self.bind(path, Access::ReadOnly)));
-        entries
-    }
-
-    fn bind(&self, relative: &Path, access: Access) -> Entry {
-        let path = self.path.join(relative);
-        Entry::Bind { source: path.clone(), target: path, access }
-    }
-
-    /// Whether it exists and no part of it is a symbolic link: a link cannot be a mount point, and where it leads is
-    /// not in the jail, or is on the list itself. [`Workspace::changed`] reports links that were changed.
-    fn is_plain(&self, relative: &Path) -> bool {
-        let mut path = self.path.clone();
-        relative.components().all(|part| {
-            path.push(part);
-            std::fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_symlink())
-        })
-    }
-
-    /// Whether nothing is there, and no link on the way to it.
-    fn is_absent(&self, relative: &Path) -> bool {
-        let mut path = self.path.clone();
-        for part in relative.components() {
-            path.push(part);
-            match std::fs::symlink_metadata(&path) {
-                Ok(metadata) if metadata.is_dir() => {}
-                Ok(_) => return false,
-                Err(_) => return true,
-            }
-        }
-        false
-    }
-
-    fn fingerprints(&self, runs_later: &[PathBuf]) -> BTreeMap<PathBuf, Fingerprint> {
-        let fingerprint = |relative: PathBuf| {
-            let fingerprint = Fingerprint::of(&self.path.join(&relative));
-            (relative, fingerprint)
         };
-        let built_later = runs_later::BUILT_LATER.iter().map(PathBuf::from);
-        runs_later.iter().cloned().chain(built_later).map(fingerprint).collect()
+        Entry::Bind { source: target.clone(), target, access }
     }
-}
-
-/// The beginning of a file that a job may have made; not of a pipe, which would never end.
-fn read(path: &Path, most: usize) -> Option<Vec<u8>> {
-    let mut options = std::fs::OpenOptions::new();
-    let file = options.read(true).custom_flags(nix::libc::O_NONBLOCK).open(path).ok()?;
-    if !file.metadata().ok()?.is_file() {
-        return None;
-    }
-    let mut contents = Vec::new();
-    file.take(most as u64).read_to_end(&mut contents).ok()?;
-    Some(contents)
 }
 
 /// A path without links. One in the workspace may be a job's, and is not followed out of it.

@@ -18,9 +18,9 @@ use crate::cli::StoreArgs;
 use crate::failure::Failure;
 use crate::job;
 use crate::resolve::{self, host};
-use crate::run::{check_command, conclude, own_files, tell_changed};
+use crate::run::{check_command, conclude, own_files, tell, tell_changed};
 use crate::spec::{Home, JailSpec};
-use crate::workspace::Workspace;
+use crate::workspace::{Guard, Workspace};
 
 /// Runs the command of the jail; the exit code is the command's own.
 pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
@@ -34,6 +34,9 @@ pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
         .map(|directory| Workspace::open(&directory, spec.workspace_mode, &spec.protect, false, &operator))
         .transpose()
         .map_err(Failure::no_jail)?;
+    let binds = assemble::binds(&spec, workspace.as_ref(), &operator)?;
+    let guard = Guard::new(workspace.as_ref(), binds, &operator).map_err(Failure::no_jail)?;
+    guard.notices().iter().for_each(|notice| tell(notice));
     let programs = host::programs(&spec.programs, &operator).map_err(Failure::no_jail)?;
     let closure = resolve::closure(&spec, &StoreArgs::default(), workspace.as_ref(), &operator)?;
     let command: Vec<_> = spec.command.iter().map(Into::into).collect();
@@ -51,6 +54,7 @@ pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
             programs,
             closure,
             workspace: workspace.as_ref(),
+            guard: &guard,
             layer: layer(&state, workspace.as_ref())?,
             home: home(&state, &spec)?,
             dummies: handover.dummies,
@@ -71,9 +75,7 @@ pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
     started("running");
     let ended = prepared.run();
     // Also where the jail broke down: a job may have brought that about.
-    if let Some(workspace) = &workspace {
-        tell_changed(workspace, &workspace.changed());
-    }
+    tell_changed(workspace.as_ref(), &guard.changed(&operator));
     match ended.map_err(Failure::no_jail)? {
         Ended::CutOff => Err(Failure::no_jail(format!(
             "the job was ended, as the jail's proxy is gone, which may say why: journalctl -u nix-jail-proxy@{name}"

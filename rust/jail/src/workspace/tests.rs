@@ -15,8 +15,41 @@ fn project() -> (tempfile::TempDir, PathBuf) {
     (home, project)
 }
 
-fn open(home: &Path, directory: &Path) -> Result<Workspace, WorkspaceError> {
-    Workspace::open(directory, WorkspaceMode::Rw, &[], false, &operator(home))
+/// A workspace that was looked at.
+struct Opened {
+    workspace: Workspace,
+    guard: Guard,
+    operator: Operator,
+}
+
+impl Opened {
+    fn entries(&self) -> Vec<Entry> {
+        self.guard.entries(Some(&self.workspace), Path::new("/unused"))
+    }
+
+    fn changed(&self) -> Vec<PathBuf> {
+        self.guard.changed(&self.operator)
+    }
+
+    fn is_read_only(&self, path: &Path) -> bool {
+        let (source, target) = (path.to_owned(), path.to_owned());
+        self.entries().contains(&Entry::Bind { source, target, access: Access::ReadOnly })
+    }
+}
+
+fn open(home: &Path, directory: &Path) -> Result<Opened, WorkspaceError> {
+    open_as(operator(home), directory, false, Vec::new())
+}
+
+fn open_as(
+    operator: Operator,
+    directory: &Path,
+    any: bool,
+    binds: Vec<Entry>,
+) -> Result<Opened, WorkspaceError> {
+    let workspace = Workspace::open(directory, WorkspaceMode::Rw, &[], any, &operator)?;
+    let guard = Guard::new(Some(&workspace), binds, &operator)?;
+    Ok(Opened { workspace, guard, operator })
 }
 
 #[test]
@@ -26,19 +59,22 @@ fn what_holds_more_than_a_project_is_refused() {
     for directory in
         [Path::new("/"), home.path(), home.path().parent().unwrap(), Path::new("/etc"), Path::new("/dev")]
     {
-        let error = open(home.path(), directory).unwrap_err();
+        let error = open(home.path(), directory).err().unwrap();
         assert!(matches!(error, WorkspaceError::TooMuch { .. }), "{directory:?}: {error}");
         assert!(Workspace::open(directory, WorkspaceMode::Ro, &[], true, &operator(home.path())).is_ok());
     }
     // Through a link just as well.
     std::os::unix::fs::symlink(home.path(), project.join("link")).unwrap();
-    assert!(matches!(open(home.path(), &project.join("link")).unwrap_err(), WorkspaceError::TooMuch { .. }));
     assert!(matches!(
-        open(home.path(), &project.join("nothing")).unwrap_err(),
+        open(home.path(), &project.join("link")).err().unwrap(),
+        WorkspaceError::TooMuch { .. }
+    ));
+    assert!(matches!(
+        open(home.path(), &project.join("nothing")).err().unwrap(),
         WorkspaceError::Missing { .. }
     ));
     assert!(matches!(
-        open(home.path(), &project.join(".git/config")).unwrap_err(),
+        open(home.path(), &project.join(".git/config")).err().unwrap(),
         WorkspaceError::NotADirectory { .. }
     ));
 }
@@ -50,15 +86,14 @@ fn what_jails_are_made_of_is_no_job_s_to_change() {
     let (config, state) = (real.join(".config/nix-jail"), real.join(".local/state/nix-jail"));
     for directory in [&config, &state] {
         fs::create_dir_all(directory).unwrap();
-        let error = open(home.path(), directory).unwrap_err();
+        let error = open(home.path(), directory).err().unwrap();
         assert!(matches!(error, WorkspaceError::TooMuch { .. }), "{directory:?}: {error}");
-        let insisted =
-            Workspace::open(directory, WorkspaceMode::Rw, &[], true, &operator(home.path())).unwrap();
-        assert_eq!(insisted.entries(Path::new("/unused")).len(), 1);
+        let insisted = open_as(operator(home.path()), directory, true, Vec::new()).unwrap();
+        assert_eq!(insisted.entries().len(), 1);
         let around = open(home.path(), directory.parent().unwrap()).unwrap();
         let read_only =
             Entry::Bind { source: directory.clone(), target: directory.clone(), access: Access::ReadOnly };
-        assert!(around.entries(Path::new("/unused")).contains(&read_only), "{directory:?}");
+        assert!(around.entries().contains(&read_only), "{directory:?}");
         fs::write(directory.join("claude.json"), "").unwrap();
         // The launcher writes records itself.
         assert_eq!(around.changed().is_empty(), directory == &state);
@@ -66,7 +101,7 @@ fn what_jails_are_made_of_is_no_job_s_to_change() {
     // Also where they are only named.
     let mut operator = operator(home.path());
     operator.environment.insert("JAIL_PATH".into(), project.join("jails").into());
-    let workspace = Workspace::open(&project, WorkspaceMode::Rw, &[], false, &operator).unwrap();
+    let workspace = open_as(operator, &project, false, Vec::new()).unwrap();
     fs::create_dir(project.join("jails")).unwrap();
     assert_eq!(workspace.changed(), [Path::new("jails")]);
 }
@@ -74,7 +109,7 @@ fn what_jails_are_made_of_is_no_job_s_to_change() {
 #[test]
 fn files_that_run_later_are_read_only_and_cannot_be_moved_away() {
     let (home, project) = project();
-    let entries = open(home.path(), &project).unwrap().entries(Path::new("/unused"));
+    let entries = open(home.path(), &project).unwrap().entries();
     let bind = |path: &str, access| {
         let path = project.join(path);
         Entry::Bind { source: path.clone(), target: path, access }
@@ -84,8 +119,8 @@ fn files_that_run_later_are_read_only_and_cannot_be_moved_away() {
         [
             Entry::Bind { source: project.clone(), target: project.clone(), access: Access::ReadWrite },
             bind(".git", Access::ReadWrite),
-            bind(".git/hooks", Access::ReadOnly),
             bind(".git/config", Access::ReadOnly),
+            bind(".git/hooks", Access::ReadOnly),
         ]
     );
 }
@@ -109,7 +144,7 @@ fn the_pointer_of_a_linked_worktree_is_protected() {
     fs::create_dir(&worktree).unwrap();
     fs::write(worktree.join(".git"), format!("gitdir: {}/.git/worktrees/x\n", project.display())).unwrap();
     let pointer = worktree.join(".git");
-    let entries = open(home.path(), &worktree).unwrap().entries(Path::new("/unused"));
+    let entries = open(home.path(), &worktree).unwrap().entries();
     assert!(entries.contains(&Entry::Bind {
         source: pointer.clone(),
         target: pointer,
@@ -123,7 +158,7 @@ fn a_link_in_place_of_a_protected_file_is_not_followed() {
     fs::write(home.path().join("secret"), "").unwrap();
     std::os::unix::fs::symlink(home.path().join("secret"), project.join(".envrc")).unwrap();
     let workspace = open(home.path(), &project).unwrap();
-    assert!(!format!("{:?}", workspace.entries(Path::new("/unused"))).contains(".envrc"));
+    assert!(!format!("{:?}", workspace.entries()).contains(".envrc"));
     fs::remove_file(project.join(".envrc")).unwrap();
     assert_eq!(workspace.changed(), [Path::new(".envrc")]);
 }
@@ -132,7 +167,7 @@ fn a_link_in_place_of_a_protected_file_is_not_followed() {
 fn what_an_allowed_envrc_loads_is_protected_with_it() {
     let (home, project) = project();
     fs::write(project.join("flake.nix"), "{ }").unwrap();
-    let entries = |workspace: &Workspace| format!("{:?}", workspace.entries(Path::new("/unused")));
+    let entries = |workspace: &Opened| format!("{:?}", workspace.entries());
     assert!(!entries(&open(home.path(), &project).unwrap()).contains("flake.nix"));
     fs::write(project.join(".envrc"), "use flake\n").unwrap();
     // What direnv has kept of the last time, and takes instead of asking again.
@@ -150,7 +185,7 @@ fn hooks_in_another_place_are_protected_there() {
         fs::write(project.join(".git/config"), format!("[core]\n\tbare = false\n\thooksPath = {value}\n"))
             .unwrap();
         fs::create_dir_all(project.join("tools/hooks")).unwrap();
-        let found = open(home.path(), &project).unwrap().entries(Path::new("/unused"));
+        let found = open(home.path(), &project).unwrap().entries();
         let hooks = Entry::Bind {
             source: project.join("tools/hooks"),
             target: project.join("tools/hooks"),
@@ -237,7 +272,7 @@ fn the_work_trees_of_submodules_are_protected() {
         git(&project, &["add", "vendored"]);
         let inner = project.join("libraries/one");
         git(&inner, &["submodule", "--quiet", "add", library.to_str().unwrap(), "inner"]);
-        let entries = open(home.path(), &project).unwrap().entries(Path::new("/unused"));
+        let entries = open(home.path(), &project).unwrap().entries();
         let read_only = |path: &str| {
             let path = project.join(path);
             entries.contains(&Entry::Bind { source: path.clone(), target: path, access: Access::ReadOnly })
@@ -258,7 +293,8 @@ fn a_submodule_that_a_job_makes_is_reported() {
         let workspace = open(home.path(), &project).unwrap();
         let library = home.path().join("library");
         git(&project, &["clone", "--quiet", library.to_str().unwrap(), "made"]);
-        assert!(workspace.changed().is_empty(), "nothing leads git there yet");
+        // Git obeys it as soon as it is started there.
+        assert_eq!(workspace.changed(), ["made/.git/config", "made/.git/hooks"].map(Path::new));
         git(&project, &["add", "made"]);
         git(&project, &["update-index", split]);
         assert_eq!(workspace.changed(), ["made/.git/config", "made/.git/hooks"].map(Path::new), "{split}");
@@ -275,4 +311,180 @@ fn what_a_job_made_unreadable_or_endless_is_reported() {
     }
     assert_eq!(workspace.changed(), [Path::new(".vscode")]);
     assert_eq!(open(home.path(), &project).unwrap().changed(), [Path::new(".vscode")]);
+}
+
+#[test]
+fn an_error_other_than_absence_is_no_absence() {
+    use std::os::unix::fs::PermissionsExt;
+    if nix::unistd::geteuid().is_root() {
+        println!("skipped: root can look into every directory");
+        return;
+    }
+    let (home, project) = project();
+    let git = project.join(".git");
+    fs::set_permissions(&git, fs::Permissions::from_mode(0o0)).unwrap();
+    let opened = open(home.path(), &project).unwrap();
+    // The job can neither give itself the permission nor move the directory away.
+    assert!(opened.is_read_only(&git), "{:?}", opened.entries());
+    assert_eq!(opened.guard.notices().len(), 1, "{:?}", opened.guard.notices());
+    assert_eq!(opened.changed(), [] as [&Path; 0]);
+    fs::set_permissions(&git, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn repositories_below_the_workspace_are_protected_in_every_layout() {
+    if !has_git() {
+        return;
+    }
+    let (home, project) = with_library();
+    let library = home.path().join("library");
+    let clone = |name: &str| git(&project, &["clone", "--quiet", library.to_str().unwrap(), name]);
+    clone("deep/in/clone");
+    fs::create_dir_all(project.join("deep/in/clone/.vscode")).unwrap();
+    git(&project.join("deep/in/clone"), &["worktree", "add", "--quiet", "-b", "b", "../../tree"]);
+    fs::create_dir(project.join("elsewhere")).unwrap();
+    git(&project, &["init", "--quiet", "--separate-git-dir", "elsewhere/x", "apart"]);
+    git(&project, &["init", "--quiet", "--bare", "bare/.bare"]);
+    fs::write(project.join("bare/.git"), "gitdir: ./.bare\n").unwrap();
+    let opened = open(home.path(), &project).unwrap();
+    for path in [
+        "deep/in/clone/.git/config",
+        "deep/in/clone/.git/hooks",
+        "deep/in/clone/.vscode",
+        "deep/in/clone/.git/worktrees/tree/commondir",
+        "deep/in/clone/.git/worktrees/tree/gitdir",
+        "deep/tree/.git",
+        "apart/.git",
+        "elsewhere/x/config",
+        "elsewhere/x/hooks",
+        "bare/.git",
+        "bare/.bare/config",
+        ".git/config",
+    ] {
+        assert!(opened.is_read_only(&project.join(path)), "{path}: {:?}", opened.entries());
+    }
+    assert_eq!(opened.changed(), [] as [&Path; 0]);
+    clone("made");
+    assert_eq!(opened.changed(), ["made/.git/config", "made/.git/hooks"].map(Path::new));
+}
+
+#[test]
+fn what_settings_and_links_lead_git_to_is_protected() {
+    let (home, project) = project();
+    let make = |path: &str, contents: &str| {
+        fs::create_dir_all(project.join(path).parent().unwrap()).unwrap();
+        fs::write(project.join(path), contents).unwrap();
+    };
+    make(
+        ".git/config",
+        "[include]\n\tpath = ../settings/one\n[includeIf \"onbranch:x\"]\n\tpath = ../settings/never\n",
+    );
+    make("settings/one", "[include] path = two\n");
+    make("settings/two", "[core] hooksPath = \"tool\"\"ing\" # ours\n");
+    make("settings/never", "");
+    make("tooling/pre-commit", "");
+    make("scripts/pre-push", "");
+    make("global-hooks/x", "");
+    std::os::unix::fs::symlink("../../scripts/pre-push", project.join(".git/hooks/pre-push")).unwrap();
+    fs::write(home.path().join(".gitconfig"), "[core]\n\thooksPath = global-hooks\n").unwrap();
+    let opened = open(home.path(), &project).unwrap();
+    for path in
+        ["settings/one", "settings/two", "settings/never", "tooling", "scripts/pre-push", "global-hooks"]
+    {
+        assert!(opened.is_read_only(&project.join(path)), "{path}: {:?}", opened.entries());
+    }
+}
+
+#[test]
+fn a_repository_in_a_writable_bind_is_protected_there() {
+    let (home, project) = project();
+    let other = home.path().canonicalize().unwrap().join("other");
+    fs::create_dir_all(other.join("objects")).unwrap();
+    fs::create_dir_all(other.join("refs")).unwrap();
+    fs::create_dir_all(other.join("hooks")).unwrap();
+    fs::write(other.join("HEAD"), "ref: refs/heads/main\n").unwrap();
+    fs::write(other.join("config"), "").unwrap();
+    let target = PathBuf::from("/mnt/repository");
+    let bind = Entry::Bind { source: other.clone(), target: target.clone(), access: Access::ReadWrite };
+    let opened = open_as(operator(home.path()), &project, false, vec![bind]).unwrap();
+    for name in ["hooks", "config"] {
+        let expected =
+            Entry::Bind { source: other.join(name), target: target.join(name), access: Access::ReadOnly };
+        assert!(opened.entries().contains(&expected), "{name}: {:?}", opened.entries());
+    }
+    fs::write(other.join("hooks/pre-commit"), "").unwrap();
+    assert_eq!(opened.changed(), [other.join("hooks")]);
+}
+
+#[test]
+fn a_bind_in_the_workspace_lies_over_it_and_never_opens_what_is_protected() {
+    let (home, project) = project();
+    let beside = home.path().canonicalize().unwrap().join("beside");
+    fs::create_dir(&beside).unwrap();
+    fs::create_dir_all(project.join("sub/data")).unwrap();
+    fs::create_dir_all(project.join("sub/.git")).unwrap();
+    fs::write(project.join("sub/.git/config"), "").unwrap();
+    let bind =
+        |source: &Path, target: PathBuf, access| Entry::Bind { source: source.to_owned(), target, access };
+    let binds = vec![
+        bind(&beside, project.join("sub/data"), Access::ReadOnly),
+        // Its own place: what is protected in it stays so.
+        bind(&project.join(".git"), project.join(".git"), Access::ReadWrite),
+        bind(&project.join(".git/config"), project.join(".git/config"), Access::ReadWrite),
+    ];
+    let opened = open_as(operator(home.path()), &project, false, binds.clone()).unwrap();
+    let entries = opened.entries();
+    let position = |path: PathBuf| {
+        let is_there = |entry: &Entry| matches!(entry, Entry::Bind { target, .. } if *target == path);
+        entries.iter().rposition(is_there).unwrap_or_else(|| panic!("{path:?}: {entries:?}"))
+    };
+    assert!(position(project.clone()) < position(project.join("sub")));
+    assert!(position(project.join("sub")) < position(project.join("sub/data")));
+    assert!(position(project.join(".git")) < position(project.join(".git/hooks")));
+    assert!(opened.is_read_only(&project.join(".git/hooks")));
+    let access = |path: PathBuf| match &entries[position(path)] {
+        Entry::Bind { access, .. } => *access,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(access(project.join(".git/config")), Access::ReadOnly);
+    for (missing, why) in [("sub/missing", "does not exist"), ("sub/link", "symbolic link")] {
+        std::os::unix::fs::symlink("data", project.join("sub/link")).ok();
+        let binds = vec![bind(&beside, project.join(missing), Access::ReadOnly)];
+        let error = open_as(operator(home.path()), &project, false, binds).err().unwrap();
+        assert!(error.to_string().contains(why), "{error}");
+    }
+}
+
+#[test]
+fn a_great_many_made_up_repositories_neither_delay_a_start_nor_take_the_workspace_away() {
+    let (home, project) = project();
+    for number in 0..4000 {
+        let module = project.join(format!(".git/modules/{number}"));
+        fs::create_dir_all(&module).unwrap();
+        fs::write(module.join("HEAD"), "").unwrap();
+    }
+    let opened = open(home.path(), &project).unwrap();
+    assert!(opened.entries().len() < 2000, "{}", opened.entries().len());
+    assert!(opened.is_read_only(&project.join(".git/modules")));
+    assert!(opened.is_read_only(&project.join(".git/config")));
+    assert_eq!(opened.guard.notices().len(), 1, "{:?}", opened.guard.notices());
+    assert_eq!(opened.changed(), [] as [&Path; 0]);
+    fs::create_dir(project.join(".vscode")).unwrap();
+    assert_eq!(opened.changed(), [Path::new(".vscode")]);
+}
+
+#[test]
+fn a_baseline_survives_its_launcher() {
+    use std::os::unix::ffi::OsStrExt;
+    let (home, project) = project();
+    let odd = project.join(std::ffi::OsStr::from_bytes(b"odd-\xff"));
+    fs::create_dir_all(odd.join(".git/hooks")).unwrap();
+    let opened = open(home.path(), &project).unwrap();
+    let stored = serde_json::to_vec(&opened.guard.baseline()).unwrap();
+    fs::write(odd.join(".git/hooks/pre-commit"), "").unwrap();
+    fs::remove_file(project.join(".git/config")).unwrap();
+    let baseline: Baseline = serde_json::from_slice(&stored).unwrap();
+    assert_eq!(baseline.workspace(), Some(project.as_path()));
+    let changed = baseline.changed(&opened.operator);
+    assert_eq!(changed, [Path::new(".git/config"), &odd.strip_prefix(&project).unwrap().join(".git/hooks")]);
 }

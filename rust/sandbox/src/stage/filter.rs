@@ -147,6 +147,9 @@ const MODES_OF_NEW_FILES: &[(libc::c_long, u8, u8)] = &[
 /// Not every version of the C library's list has it.
 const FCHMODAT2: libc::c_long = 452;
 
+/// The process that must report the job's end, whose limits are its own.
+const INIT: u64 = 1;
+
 /// Personalities: Linux as it is, with addresses not randomised (debuggers), with short inode numbers; and the query.
 const PERSONALITIES: [u64; 6] = [0, 0x0008, 0x0002_0000, 0x0002_0008, 0x0004_0000, 0xffff_ffff];
 
@@ -181,6 +184,8 @@ fn refused_program(weakened: &[Protection]) -> Result<BpfProgram, Error> {
     for request in REFUSED_IOCTLS {
         rules.entry(libc::SYS_ioctl).or_default().push(rule(vec![condition(1, Op::Eq, request)?])?);
     }
+    // Init has the job's user, who could otherwise take the descriptors and the memory away with which it reports.
+    rules.insert(libc::SYS_prlimit64, vec![rule(vec![condition(0, Op::Eq, INIT)?])?]);
     rules.insert(libc::SYS_personality, vec![none_of(0, &PERSONALITIES)?]);
     let domains = SOCKET_DOMAINS.map(|domain| domain as u64);
     let netlink_beyond_routes = rule(vec![

@@ -4,5 +4,6 @@
 //! types is passed as it is.
 
 pub(crate) mod filter;
+mod left;
 pub(crate) mod outside;
 pub(crate) mod relay;

@@ -8,6 +8,7 @@ use nix::poll::PollFlags;
 use nix::unistd::{read, write};
 
 use super::filter::Filter;
+use super::left::Left;
 use super::outside::Outside;
 use crate::sys::terminal::set_window_size;
 
@@ -20,6 +21,8 @@ pub(crate) struct Relay {
     outside: Outside,
     master: OwnedFd,
     filter: Filter,
+    /// What the job leaves in force on the screen.
+    left: Left,
     /// Typed, and not yet taken by the job.
     typed: Vec<u8>,
     /// The keyboard has hung up.
@@ -39,6 +42,7 @@ impl Relay {
             outside,
             master,
             filter: Filter::default(),
+            left: Left::default(),
             typed: Vec::new(),
             deaf: false,
             blind: false,
@@ -98,9 +102,12 @@ impl Relay {
         self.deaf
     }
 
-    /// Shows what the job has written before its end.
+    /// Shows what the job has written before its end, and takes back what it has set: what the launcher has to say is
+    /// to be seen.
     pub(crate) fn finish(mut self) {
         while !self.mute && self.show() {}
+        let reset = self.left.reset();
+        self.write_out(&reset);
     }
 
     fn read_keyboard(&mut self) {
@@ -128,6 +135,7 @@ impl Relay {
             Ok(length) if length > 0 => {
                 let mut output = Vec::with_capacity(length);
                 self.filter.pass(buffer.get(..length).unwrap_or_default(), &mut output);
+                self.left.note(&output);
                 self.write_out(&output);
                 true
             }

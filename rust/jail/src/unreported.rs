@@ -1,0 +1,84 @@
+//! Reports that a launcher owes: what was there before a job, kept from its start until its changes are told.
+//!
+//! A launcher that is killed, or interrupted while it looks, tells nothing. So the next `jail run`, `jail ps` or `jail
+//! stop` compares for it. The files are `unreported/ID.json` in the operator's state directory, which no job can write.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::PathBuf;
+
+use crate::job::JobDirectory;
+use crate::operator::Operator;
+use crate::run::tell_changed_in;
+use crate::workspace::Baseline;
+
+/// More are not told at once; the others are told the next time.
+const MOST: usize = 32;
+const LARGEST: u64 = 64 << 20;
+
+/// What an earlier job has changed, and nobody has told.
+pub(crate) struct Owed {
+    /// The job's id.
+    pub(crate) id: String,
+    /// What it was compared with.
+    pub(crate) baseline: Baseline,
+    /// The files that run later and are not what they were.
+    pub(crate) changed: Vec<PathBuf>,
+}
+
+/// Keeps what a job is compared with until [`settle`].
+pub(crate) fn owe(id: &str, baseline: &Baseline, operator: &Operator) -> io::Result<()> {
+    let directory = directory(operator);
+    DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+    let (path, fresh) = (directory.join(format!("{id}.json")), directory.join(format!("{id}.new")));
+    let mut options = OpenOptions::new();
+    let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
+    file.write_all(&serde_json::to_vec(baseline)?)?;
+    fs::rename(fresh, path)
+}
+
+/// Forgets it: the changes have been told.
+pub(crate) fn settle(id: &str, operator: &Operator) {
+    let _ = fs::remove_file(directory(operator).join(format!("{id}.json")));
+}
+
+/// What jobs whose launchers are gone have changed. What is returned counts as told.
+pub(crate) fn collect(operator: &Operator) -> Vec<Owed> {
+    let entries = fs::read_dir(directory(operator)).into_iter().flatten().flatten();
+    let ids = entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".json")?.to_owned()));
+    let mut owed = Vec::new();
+    for id in ids.take(MOST) {
+        let record = JobDirectory::named(&operator.state(), &id).record();
+        if record.is_some_and(|record| record.is_running()) {
+            continue;
+        }
+        if let Some(baseline) = read(&directory(operator).join(format!("{id}.json"))) {
+            let changed = baseline.changed(operator);
+            owed.push(Owed { id: id.clone(), baseline, changed });
+        }
+        settle(&id, operator);
+    }
+    owed
+}
+
+/// Tells what [`collect`] returns.
+pub(crate) fn tell(owed: &[Owed]) {
+    for owed in owed.iter().filter(|owed| !owed.changed.is_empty()) {
+        crate::run::tell(&format!(
+            "the launcher of {} ended before it could tell what that job changed:",
+            owed.id
+        ));
+        tell_changed_in(owed.baseline.workspace(), &owed.changed);
+    }
+}
+
+fn read(path: &std::path::Path) -> Option<Baseline> {
+    let mut contents = Vec::new();
+    fs::File::open(path).ok()?.take(LARGEST).read_to_end(&mut contents).ok()?;
+    serde_json::from_slice(&contents).ok()
+}
+
+fn directory(operator: &Operator) -> PathBuf {
+    operator.state().join("unreported")
+}

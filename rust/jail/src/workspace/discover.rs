@@ -1,0 +1,462 @@
+//! Looks through a directory that a job can write for what the host obeys later: the files of the list in every work
+//! tree, and what git obeys in every repository, wherever pointers, settings and links lead to it.
+//!
+//! Everything found is a job's to write. The look is bounded; what cannot be looked into, and what there is too much of,
+//! is protected as a whole or named as such.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sandbox::beneath::{BeneathError, Budget, Kind, Limits, Metadata, Tree};
+
+use super::{git_config, runs_later};
+
+/// What git runs, or takes the names of programs from, in a repository, and where it looks for the same elsewhere.
+/// gitrepository-layout(5), git-rebase(1): a rebase under way goes on with the commands in its directory.
+const OF_GIT: [&str; 9] = [
+    "hooks",
+    "config",
+    "config.worktree",
+    "commondir",
+    "gitdir",
+    "remotes",
+    "branches",
+    "rebase-merge",
+    "rebase-apply",
+];
+
+/// Names of directories that hold many others and no projects of their own: they are looked through last.
+const LAST: [&str; 9] =
+    ["node_modules", "target", ".venv", "venv", ".tox", ".cache", ".direnv", "__pycache__", "vendor"];
+
+const LIMITS: Limits = Limits { entries: 300_000, depth: 64, time: Duration::from_secs(3) };
+/// Directories that are looked through for repositories.
+const DIRECTORIES: usize = 20_000;
+/// Directories below a repository's `modules` or `worktrees`.
+const INNER_DIRECTORIES: usize = 2048;
+/// Repositories that are protected file by file; the others are protected as a whole.
+const REPOSITORIES: usize = 256;
+/// Repositories that are looked at.
+const MOST_REPOSITORIES: usize = 2048;
+/// Files of settings that one look reads.
+const CONFIGS: usize = 1024;
+const LARGEST_POINTER: u64 = 64 << 10;
+
+/// What the operator's own settings lead git to, in every repository.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Global {
+    /// Values of `core.hooksPath`.
+    pub(super) hooks: Vec<PathBuf>,
+    /// Files of settings that are included.
+    pub(super) files: Vec<PathBuf>,
+    /// The operator's home directory.
+    pub(super) home: PathBuf,
+}
+
+/// What a look found, as paths relative to the root.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Files and directories that run later, present or not.
+    pub(super) files: BTreeSet<PathBuf>,
+    /// Directories that nobody can look into, or in which there is too much: protected as a whole.
+    pub(super) closed: BTreeSet<PathBuf>,
+    /// Directories that were not looked through to the end, and why.
+    pub(super) cut: BTreeMap<PathBuf, String>,
+}
+
+/// Looks through the tree. `is_workspace` says that its root is a work tree, with or without a repository.
+pub(super) fn look(tree: &Tree, is_workspace: bool, global: &Global) -> Found {
+    let mut look = Look {
+        tree,
+        global,
+        budget: Budget::new(LIMITS),
+        found: Found::default(),
+        work_trees: BTreeSet::new(),
+        repositories: BTreeMap::new(),
+        waiting: VecDeque::new(),
+        configs: BTreeSet::new(),
+    };
+    if is_workspace {
+        look.work_trees.insert(PathBuf::new());
+    }
+    look.directories();
+    look.repositories();
+    let global_files: Vec<PathBuf> = global.files.iter().filter_map(|file| inside(tree, file)).collect();
+    look.found.files.extend(global_files);
+    for top in std::mem::take(&mut look.work_trees) {
+        look.work_tree(&top);
+    }
+    look.behind_links();
+    look.found
+}
+
+struct Look<'a> {
+    tree: &'a Tree,
+    global: &'a Global,
+    budget: Budget,
+    found: Found,
+    work_trees: BTreeSet<PathBuf>,
+    /// Directories of git's, each with the work trees that are known to be its own.
+    repositories: BTreeMap<PathBuf, BTreeSet<PathBuf>>,
+    waiting: VecDeque<PathBuf>,
+    configs: BTreeSet<PathBuf>,
+}
+
+impl Look<'_> {
+    /// Looks through all directories, the shallow ones first.
+    fn directories(&mut self) {
+        let mut queue = VecDeque::from([PathBuf::new()]);
+        let mut last = VecDeque::new();
+        let mut left = DIRECTORIES;
+        while let Some(directory) = queue.pop_front().or_else(|| last.pop_front()) {
+            let is_late = directory.iter().any(|name| LAST.iter().any(|last| name == *last));
+            match left.checked_sub(1) {
+                Some(less) => left = less,
+                None if is_late => return,
+                None => {
+                    let why = format!("there are more than {DIRECTORIES} directories");
+                    self.found.cut.insert(PathBuf::new(), why);
+                    return;
+                }
+            }
+            let entries = match self.tree.list(&directory, &mut self.budget) {
+                Ok(entries) => entries.unwrap_or_default(),
+                Err(BeneathError::Budget { .. }) if is_late => return,
+                Err(BeneathError::Budget { exceeded, .. }) => {
+                    self.found.cut.insert(PathBuf::new(), exceeded.to_string());
+                    return;
+                }
+                Err(error) => {
+                    self.close(&directory, &error);
+                    continue;
+                }
+            };
+            let kind = |wanted: &str| entries.iter().find(|(name, _)| name == wanted).map(|(_, kind)| *kind);
+            if [("HEAD", Kind::File), ("objects", Kind::Directory), ("refs", Kind::Directory)]
+                .into_iter()
+                .all(|(name, wanted)| kind(name).is_some_and(|kind| kind == wanted || kind == Kind::Link))
+            {
+                // Without `.git`, git takes what looks like a repository for one.
+                self.add_repository(directory.clone(), None);
+                if directory.as_os_str().is_empty() && kind(".git").is_none() {
+                    continue;
+                }
+            }
+            // On a file system without case, `.GIT` is `.git`.
+            for (name, kind) in entries {
+                let path = directory.join(&name);
+                if name.eq_ignore_ascii_case(".git") {
+                    self.work_trees.insert(directory.clone());
+                    self.pointer(&directory, &path, kind);
+                } else if kind == Kind::Directory && !self.repositories.contains_key(&directory) {
+                    let is_last = is_late || LAST.iter().any(|last| name == *last);
+                    if is_last { &mut last } else { &mut queue }.push_back(path);
+                }
+            }
+        }
+    }
+
+    /// Adds what `.git` in a work tree is, or points to.
+    fn pointer(&mut self, top: &Path, git: &Path, kind: Kind) {
+        match kind {
+            Kind::Directory => self.add_repository(git.to_owned(), Some(top.to_owned())),
+            Kind::Link => {
+                self.found.files.insert(git.to_owned());
+                if let Ok(Some(followed)) = self.tree.follow(git) {
+                    let kind = followed.metadata.kind;
+                    self.pointer(top, &followed.path, kind);
+                }
+            }
+            Kind::File => {
+                self.found.files.insert(git.to_owned());
+                let contents = self.tree.read_start(git, LARGEST_POINTER).ok().flatten().unwrap_or_default();
+                let target = contents.strip_prefix(b"gitdir:").unwrap_or_default().trim_ascii();
+                self.add_pointed(Path::new(OsStr::from_bytes(target)), git, Some(top.to_owned()));
+            }
+            Kind::Special => {}
+        }
+    }
+
+    /// Adds the repository that a file names, if it lies in the tree.
+    fn add_pointed(&mut self, target: &Path, file: &Path, top: Option<PathBuf>) {
+        let tree = self.tree;
+        if target.as_os_str().is_empty() {
+            return;
+        }
+        let base = self.tree.path().join(file.parent().unwrap_or(Path::new("")));
+        if let Some(inside) = inside(tree, &git_config::normal(&base.join(target)))
+            && let Ok(Some(followed)) = self.tree.follow(&inside)
+            && followed.metadata.kind == Kind::Directory
+        {
+            self.add_repository(followed.path, top);
+        }
+    }
+
+    fn add_repository(&mut self, directory: PathBuf, top: Option<PathBuf>) {
+        if self.repositories.len() >= MOST_REPOSITORIES && !self.repositories.contains_key(&directory) {
+            let why = format!("there are more than {MOST_REPOSITORIES} repositories");
+            self.found.cut.insert(PathBuf::new(), why);
+            return;
+        }
+        if !self.repositories.contains_key(&directory) {
+            self.waiting.push_back(directory.clone());
+        }
+        self.repositories.entry(directory).or_default().extend(top);
+    }
+
+    /// Adds what git obeys in each repository; more of them may be found on the way.
+    fn repositories(&mut self) {
+        let mut count = 0;
+        while let Some(git) = self.waiting.pop_front() {
+            count += 1;
+            if count > REPOSITORIES && !git.as_os_str().is_empty() {
+                self.found.closed.insert(git);
+                continue;
+            }
+            self.found.files.extend(OF_GIT.iter().map(|name| git.join(name)));
+            let tops = self.tops(&git);
+            for config in ["config", "config.worktree"] {
+                self.config(&git.join(config), &git, &tops);
+            }
+            for hooks in self.global.hooks.clone() {
+                self.hooks_path(&hooks, &git, &tops);
+            }
+            self.links_of(&git.join("hooks"));
+            if let Ok(Some(common)) = self.tree.read_start(&git.join("commondir"), LARGEST_POINTER) {
+                let common = Path::new(OsStr::from_bytes(common.trim_ascii_end()));
+                self.add_pointed(common, &git.join("commondir"), None);
+            }
+            for (name, deep) in [("modules", true), ("worktrees", false)] {
+                self.inner(&git.join(name), deep);
+            }
+        }
+    }
+
+    /// The work trees of a repository: relative paths in its settings start there.
+    fn tops(&self, git: &Path) -> Vec<PathBuf> {
+        let mut tops: BTreeSet<PathBuf> = self.repositories.get(git).cloned().unwrap_or_default();
+        tops.insert(git.to_owned());
+        if git.file_name().is_some_and(|name| name.eq_ignore_ascii_case(".git")) {
+            tops.extend(git.parent().map(Path::to_owned));
+        }
+        tops.into_iter().map(|top| self.tree.path().join(top)).collect()
+    }
+
+    /// Reads a file of settings and what it includes.
+    fn config(&mut self, file: &Path, git: &Path, tops: &[PathBuf]) {
+        let tree = self.tree;
+        let mut waiting = vec![file.to_owned()];
+        while let Some(file) = waiting.pop() {
+            if self.configs.len() >= CONFIGS || !self.configs.insert(file.clone()) {
+                continue;
+            }
+            let leads = match self.tree.read_file(&file, git_config::LARGEST) {
+                Ok(None) => continue,
+                Ok(Some(bytes)) => git_config::read(&bytes),
+                Err(error) => {
+                    self.found.cut.insert(file, error.to_string());
+                    continue;
+                }
+            };
+            let Some(leads) = leads else {
+                self.found.cut.insert(file, "it is no file of settings that git could read".to_owned());
+                continue;
+            };
+            let mut tops = tops.to_vec();
+            let directory = self.tree.path().join(file.parent().unwrap_or(Path::new("")));
+            let absolute = |value: &Path, base: &Path| git_config::absolute(value, base, &self.global.home);
+            tops.extend(leads.work_trees.iter().map(|top| absolute(top, &self.tree.path().join(git))));
+            let included: Vec<PathBuf> =
+                leads.includes.iter().map(|value| absolute(value, &directory)).collect();
+            for included in included.iter().filter_map(|included| inside(tree, included)) {
+                self.found.files.insert(included.clone());
+                if let Ok(Some(followed)) = self.tree.follow(&included) {
+                    self.found.files.insert(followed.path.clone());
+                    waiting.push(followed.path);
+                }
+            }
+            for hooks in &leads.hooks {
+                self.hooks_path(hooks, git, &tops);
+            }
+        }
+    }
+
+    /// Adds a directory of hooks wherever a value of `core.hooksPath` can mean one.
+    fn hooks_path(&mut self, value: &Path, git: &Path, tops: &[PathBuf]) {
+        let tree = self.tree;
+        let bases = tops.iter().cloned().chain([self.tree.path().join(git)]);
+        let paths: BTreeSet<PathBuf> =
+            bases.map(|base| git_config::absolute(value, &base, &self.global.home)).collect();
+        for path in paths.iter().filter_map(|path| inside(tree, path)) {
+            // Hooks in the top of a work tree: then each one counts, not the whole work tree.
+            if path.as_os_str().is_empty() || tops.iter().any(|top| *top == self.tree.path().join(&path)) {
+                self.found.files.extend(HOOKS.iter().map(|hook| path.join(hook)));
+                continue;
+            }
+            self.links_of(&path);
+            self.found.files.insert(path);
+        }
+    }
+
+    /// Adds what the links in a directory lead to.
+    fn links_of(&mut self, directory: &Path) {
+        let directory = match self.tree.follow(directory) {
+            Ok(Some(followed)) if followed.metadata.kind == Kind::Directory => followed.path,
+            _ => return,
+        };
+        let entries = self.tree.list(&directory, &mut self.budget).ok().flatten().unwrap_or_default();
+        for (name, _) in entries.into_iter().filter(|(_, kind)| *kind == Kind::Link) {
+            if let Ok(Some(followed)) = self.tree.follow(&directory.join(name)) {
+                self.found.files.insert(followed.path);
+            }
+        }
+    }
+
+    /// Adds the repositories in a repository: submodules, whose names can hold slashes, and linked worktrees.
+    fn inner(&mut self, directory: &Path, deep: bool) {
+        let mut waiting = VecDeque::from([directory.to_owned()]);
+        let (mut repositories, mut left) = (Vec::new(), INNER_DIRECTORIES);
+        while let Some(directory_now) = waiting.pop_front() {
+            let entries = match self.tree.list(&directory_now, &mut self.budget) {
+                Ok(entries) => entries.unwrap_or_default(),
+                Err(BeneathError::Budget { exceeded, .. }) => {
+                    self.found.closed.insert(directory.to_owned());
+                    self.found.cut.insert(directory.to_owned(), exceeded.to_string());
+                    return;
+                }
+                Err(error) => {
+                    self.close(&directory_now, &error);
+                    continue;
+                }
+            };
+            for (name, _) in entries.into_iter().filter(|(_, kind)| *kind == Kind::Directory) {
+                let inner = directory_now.join(name);
+                let is_repository = !matches!(self.tree.metadata(&inner.join("HEAD")), Ok(None));
+                left = left.saturating_sub(1);
+                if left == 0 || repositories.len() >= REPOSITORIES {
+                    self.found.closed.insert(directory.to_owned());
+                    self.found.cut.insert(directory.to_owned(), "there are too many directories".to_owned());
+                    return;
+                }
+                if is_repository {
+                    repositories.push(inner);
+                } else if deep {
+                    waiting.push_back(inner);
+                }
+            }
+        }
+        for repository in repositories {
+            self.add_repository(repository, None);
+        }
+    }
+
+    fn work_tree(&mut self, top: &Path) {
+        let tree = self.tree;
+        self.found.files.extend(runs_later::of_work_tree(self.tree, top));
+        // A shared repository of Mercurial has its settings elsewhere.
+        let shared = top.join(".hg/sharedpath");
+        if let Ok(Some(path)) = self.tree.read_start(&shared, LARGEST_POINTER) {
+            let base = self.tree.path().join(top).join(".hg");
+            let path = git_config::normal(&base.join(OsStr::from_bytes(path.trim_ascii_end())));
+            if let Some(inside) = inside(tree, &path) {
+                self.found.files.insert(inside.join("hgrc"));
+            }
+        }
+    }
+
+    /// The real places of files that are reached by links: it is there that they are changed.
+    fn behind_links(&mut self) {
+        let followed: Vec<PathBuf> = self
+            .found
+            .files
+            .iter()
+            // Of a repository, only what git obeys is protected, not all of it.
+            .filter(|path| !path.file_name().is_some_and(|name| name.eq_ignore_ascii_case(".git")))
+            .filter_map(|path| match self.tree.metadata(path) {
+                Ok(Some(Metadata { kind: Kind::Link, .. })) | Err(BeneathError::Link { .. }) => {
+                    self.tree.follow(path).ok().flatten().map(|followed| followed.path)
+                }
+                _ => None,
+            })
+            .filter(|path| !path.as_os_str().is_empty())
+            .collect();
+        self.found.files.extend(followed);
+    }
+
+    /// Protects as a whole what cannot be looked into.
+    fn close(&mut self, directory: &Path, error: &BeneathError) {
+        self.found.cut.insert(directory.to_owned(), error.to_string());
+        self.found.closed.insert(directory.to_owned());
+    }
+}
+
+/// An absolute path as one relative to the root, if it lies below it.
+fn inside(tree: &Tree, path: &Path) -> Option<PathBuf> {
+    path.strip_prefix(tree.path()).ok().map(Path::to_owned)
+}
+
+/// The names of git's hooks: githooks(5).
+const HOOKS: [&str; 28] = [
+    "applypatch-msg",
+    "pre-applypatch",
+    "post-applypatch",
+    "pre-commit",
+    "pre-merge-commit",
+    "prepare-commit-msg",
+    "commit-msg",
+    "post-commit",
+    "pre-rebase",
+    "post-checkout",
+    "post-merge",
+    "pre-push",
+    "pre-receive",
+    "update",
+    "proc-receive",
+    "post-receive",
+    "post-update",
+    "reference-transaction",
+    "push-to-checkout",
+    "pre-auto-gc",
+    "post-rewrite",
+    "sendemail-validate",
+    "fsmonitor-watchman",
+    "p4-changelist",
+    "p4-prepare-changelist",
+    "p4-post-changelist",
+    "p4-pre-submit",
+    "post-index-change",
+];
+
+/// What the operator's own files of settings lead git to. They are the operator's: links in their paths are followed.
+pub(super) fn global(files: &[PathBuf], home: &Path) -> Global {
+    let mut global = Global { home: home.to_owned(), ..Global::default() };
+    let mut waiting: Vec<PathBuf> = files.to_vec();
+    while let Some(file) = waiting.pop() {
+        if global.files.len() >= 64 || global.files.contains(&file) {
+            continue;
+        }
+        global.files.push(file.clone());
+        let (Some(parent), Some(name)) = (file.parent(), file.file_name().map(OsString::from)) else {
+            continue;
+        };
+        let bytes = Tree::open(parent)
+            .ok()
+            .and_then(|tree| {
+                let followed = tree.follow(Path::new(&name)).ok().flatten()?;
+                tree.read_file(&followed.path, git_config::LARGEST).ok().flatten()
+            })
+            .or_else(|| {
+                // A link that leads elsewhere, as dotfile managers make them.
+                let real = file.canonicalize().ok()?;
+                let tree = Tree::open(real.parent()?).ok()?;
+                tree.read_file(Path::new(real.file_name()?), git_config::LARGEST).ok().flatten()
+            });
+        let Some(leads) = bytes.and_then(|bytes| git_config::read(&bytes)) else { continue };
+        waiting.extend(leads.includes.iter().map(|value| git_config::absolute(value, parent, home)));
+        global.hooks.extend(leads.hooks);
+    }
+    global
+}
