@@ -82,8 +82,17 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
     if let Command::Unit { role, name } = &command {
         return unit::run(*role, name.as_deref());
     }
+    // These know nothing of who runs them, and need no home.
+    let command = match command {
+        Command::Schema => return manual::schema(),
+        Command::Completions { shell } => return manual::completions(shell),
+        Command::Man { directory } => return manual::pages(&directory),
+        command => command,
+    };
     let operator = Operator::current().map_err(Failure::no_jail)?;
-    backend::reap(&operator);
+    if matches!(command, Command::Run(_) | Command::Named(_) | Command::Ps(_) | Command::Stop(_)) {
+        backend::reap(&operator);
+    }
     match command {
         Command::Run(arguments) => run::run(*arguments, &operator),
         Command::Named(words) => run::run(named(words)?, &operator),
@@ -102,9 +111,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
             Err(Failure::usage("there is no systemd on this system; nix-darwin makes agents of jails"))
         }
         Command::Unit { .. } => Err(Failure::usage("there is no systemd on this system")),
-        Command::Schema => manual::schema(),
-        Command::Completions { shell } => manual::completions(shell),
-        Command::Man { directory } => manual::pages(&directory),
+        Command::Schema | Command::Completions { .. } | Command::Man { .. } => Ok(ExitCode::SUCCESS),
         #[cfg(target_os = "linux")]
         Command::ExportOci(arguments) => export::export(*arguments, &operator),
         #[cfg(target_os = "linux")]
@@ -125,16 +132,19 @@ fn named(words: Vec<OsString>) -> Result<RunArgs, Failure> {
 
 fn start_logging(verbose: u8) {
     let level = match verbose {
-        0 => return,
+        0 => LevelFilter::WARN,
         1 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
     // Our own crates only: what HTTP libraries say of their work can hold headers, and those hold real tokens.
     let ours = ["jail", "policy", "proxy", "sandbox"].map(|name| (name, level));
-    tracing_subscriber::registry()
-        .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false))
-        .with(Targets::new().with_targets(ours))
-        .init();
+    let registry = tracing_subscriber::registry().with(Targets::new().with_targets(ours));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false);
+    if verbose == 0 {
+        registry.with(lines.without_time().with_ansi(false)).init();
+    } else {
+        registry.with(lines).init();
+    }
 }
 
 /// A line for people on standard error. That nobody reads it any more is no reason to stop.

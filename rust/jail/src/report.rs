@@ -24,6 +24,8 @@ pub(crate) struct Recorder {
 
 struct Inside {
     file: File,
+    /// Bytes of whole lines in it.
+    length: u64,
     /// Bytes that still go into it.
     room: u64,
     summary: Summary,
@@ -48,7 +50,8 @@ impl Recorder {
     /// Records into `file`, at most `room` bytes; keeps what a policy can be learnt from if `learn`.
     pub(crate) fn new(file: File, room: u64, learn: bool) -> Recorder {
         let learnt = learn.then(Learnt::default);
-        Recorder { inside: Mutex::new(Inside { file, room, summary: Summary::default(), learnt }) }
+        let length = file.metadata().map_or(0, |metadata| metadata.len());
+        Recorder { inside: Mutex::new(Inside { file, length, room, summary: Summary::default(), learnt }) }
     }
 
     /// The numbers so far.
@@ -97,13 +100,24 @@ impl Inside {
         let last = line_of_truncation(event.time)?;
         if length + last.len() as u64 > self.room {
             self.room = 0;
-            self.file.write_all(&last)?;
+            self.append(&last)?;
             return Ok(false);
         }
-        // One write per line: a reader that follows the file sees whole lines.
-        self.file.write_all(&line)?;
+        self.append(&line)?;
         self.room -= length;
         Ok(true)
+    }
+
+    /// Appends a line as a whole or not at all: on a full disk a part of it may be written, to which the next line would
+    /// be glued.
+    fn append(&mut self, line: &[u8]) -> std::io::Result<()> {
+        // One write per line: a reader that follows the file sees whole lines.
+        let written = self.file.write_all(line);
+        match written {
+            Ok(()) => self.length += line.len() as u64,
+            Err(_) => self.file.set_len(self.length)?,
+        }
+        written
     }
 }
 

@@ -143,12 +143,29 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     unreported::settle(&directory.id, operator);
     record.ended = Some(job::now());
     record.code = Some(code);
-    directory.write(&record).map_err(Failure::no_jail)?;
-    ended?;
-    if let (Some(place), Some(learnt)) = (&learn, recorder.learnt()) {
-        place.write(&learnt.policy()).map_err(cannot_learn)?;
+    // The job has run: its exit code and what was learnt do not depend on its record.
+    if let Err(error) = directory.write(&record) {
+        tell(&format!("the job's record is not complete: {error}"));
     }
+    let learnt = match (&learn, recorder.learnt()) {
+        (Some(place), Some(learnt)) => place.write(&learnt.policy()).map_err(|error| {
+            keep_learnt(&directory, &learnt.policy());
+            cannot_learn(error)
+        }),
+        _ => Ok(()),
+    };
+    ended?;
+    learnt?;
     Ok(ExitCode::from(code))
+}
+
+/// Keeps a learnt policy that cannot be written where the operator wanted it: the job may have taken hours.
+fn keep_learnt(directory: &JobDirectory, policy: &str) {
+    let path = directory.path("learnt.policy");
+    match std::fs::write(&path, policy) {
+        Ok(()) => tell(&format!("the learnt policy is in {}", path.display())),
+        Err(_) => policy.lines().for_each(|line| tell(&log::harmless(line))),
+    }
 }
 
 /// The job's own CA in the places where programs look, and the host's time zone.

@@ -4,8 +4,14 @@
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use sandbox::timed;
 
 use crate::failure::Failure;
+
+/// How long systemd may take to start, stop or reload units: longer than it waits for a unit itself.
+pub(crate) const STOP: Duration = Duration::from_secs(150);
 
 /// A declared jail's service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,12 +56,9 @@ pub(crate) fn stop(service: &Service) -> Result<(), Failure> {
         Failure::no_jail(format!("systemd did not stop {unit} ({why}); as root: systemctl stop {unit}"))
     };
     // What systemd has to say about it goes to our standard error.
-    let status = Command::new("systemctl")
-        .args(["stop", "--", unit])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()
-        .map_err(|error| failed(error.to_string()))?;
+    let mut command = Command::new("systemctl");
+    command.args(["stop", "--", unit]).stdin(Stdio::null()).stdout(Stdio::null());
+    let status = timed::status_within(&mut command, STOP).map_err(|error| failed(error.to_string()))?;
     if status.success() { Ok(()) } else { Err(failed(status.to_string())) }
 }
 
@@ -87,16 +90,15 @@ fn show(pattern: &str) -> Vec<Service> {
     if !Path::new("/run/systemd/system").is_dir() {
         return Vec::new();
     }
-    let output = Command::new("systemctl")
+    let mut command = Command::new("systemctl");
+    command
         .args([
             "show",
             "--timestamp=unix",
             "--property=Id,LoadState,ActiveState,MainPID,ActiveEnterTimestamp",
         ])
-        .args(["--", pattern])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output();
+        .args(["--", pattern]);
+    let output = timed::output_within(&mut command, timed::ANSWER);
     output.map(|output| services(&String::from_utf8_lossy(&output.stdout))).unwrap_or_default()
 }
 

@@ -27,7 +27,8 @@ pub use body::{Body, BoxError};
 pub(crate) use decode::{Coding, Decoder};
 pub(crate) use forms::percent;
 pub(crate) use head::plain_answers;
-pub(crate) use needles::{Needles, SHORTEST};
+pub(crate) use needles::Needles;
+pub use needles::SHORTEST;
 
 use head::Plan;
 use needles::StandIn;

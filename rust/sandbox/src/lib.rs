@@ -21,6 +21,7 @@ mod skip;
 pub mod stage;
 mod sys;
 mod terminal;
+pub mod timed;
 #[cfg(target_os = "linux")]
 pub mod unit;
 #[cfg(target_os = "linux")]

@@ -1,13 +1,11 @@
 //! From the bytes of a source to a secret that may stand in a header.
 
+use proxy::redact::SHORTEST;
 use secrecy::SecretString;
 use serde_json::Value;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{Bytes, Miss};
-
-/// Shorter than this, and redaction would replace ordinary words.
-const SHORTEST: usize = 6;
 
 /// The secret in `bytes`: all of them, or the string that `pointer` names in their JSON.
 pub(super) fn secret(bytes: Bytes, pointer: Option<&str>) -> Result<SecretString, Miss> {

@@ -3,10 +3,13 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
+
+use sandbox::timed;
 
 use super::{MARK, SPECIFICATIONS, TEMPLATES, UnitFile, drop_in, render};
 use crate::failure::Failure;
+use crate::services;
 use crate::spec::JailSpec;
 
 /// The administrator's units.
@@ -111,7 +114,7 @@ fn only_root() -> Result<(), Failure> {
 }
 
 fn systemd_version() -> Result<u32, Failure> {
-    let output = Command::new("systemctl").arg("--version").output();
+    let output = timed::output_within(Command::new("systemctl").arg("--version"), timed::ANSWER);
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     version(&text).ok_or_else(|| {
         Failure::no_jail("there is no systemd here (`systemctl --version` does not answer); run jails with `jail run` instead")
@@ -177,7 +180,8 @@ fn free_users(jail: &JailSpec) -> Result<(), Failure> {
 }
 
 fn systemctl(words: &[&str]) -> Result<(), Failure> {
-    let status = Command::new("systemctl").args(words).status();
+    let status =
+        timed::status_within(Command::new("systemctl").args(words).stdin(Stdio::null()), services::STOP);
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => {

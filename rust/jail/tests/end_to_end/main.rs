@@ -31,6 +31,7 @@ mod jobs;
 mod learn;
 mod logins;
 mod mistakes;
+mod operations;
 mod process;
 mod relay;
 mod secrecy;

@@ -12,8 +12,8 @@ use memchr::{memchr3_iter, memmem};
 
 use super::forms::{Form, fit, forms};
 
-/// The shortest secret that can be found without hitting innocent text all the time.
-pub(crate) const SHORTEST: usize = 8;
+/// The least bytes of a secret: a shorter one cannot be found without hitting innocent text all the time.
+pub const SHORTEST: usize = 8;
 
 /// All spellings of some secrets.
 pub(crate) struct Needles {

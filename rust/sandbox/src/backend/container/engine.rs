@@ -11,14 +11,17 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::{Gid, Group, User, getegid, geteuid};
 
 use super::image::{Image, LABEL};
 use crate::backend::{ContainerError, Error, JobIds, Os};
 use crate::stage::container::mapped;
+use crate::timed;
 
 /// A program that drives an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +58,12 @@ pub(super) enum Rights {
     /// The operator's own, and keeps the operator's ids inside.
     KeepsIds,
 }
+
+/// How long the engine may take to import an image of some megabytes.
+const IMPORT: Duration = Duration::from_secs(120);
+
+/// How long it may take to remove what a killed launcher left behind: another command waits for that.
+const REMOVAL: Duration = Duration::from_secs(5);
 
 /// Where Docker listens if nothing else is said.
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
@@ -152,19 +161,41 @@ impl Engine {
     pub(super) fn import(&self, image: &Image<'_>) -> Result<(), Error> {
         let mut command = self.command();
         command.args(["import", "--change", LABEL, "-", &image.name]);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(|error| self.not_started(error))?;
         // Its own words tell more than a pipe that nobody reads.
-        let _ = child.stdin.take().map(|mut pipe| image.write(&mut pipe));
-        let output = child.wait_with_output().map_err(|error| self.not_started(error))?;
+        let feed = |mut pipe| drop(image.write(&mut pipe));
+        let output = timed::fed_output_within(&mut command, IMPORT, feed);
+        let output = output.map_err(|error| self.not_started(error))?;
         if output.status.success() { Ok(()) } else { Err(self.refused(&output.stderr)) }
     }
 
-    /// Removes a container, if it is there; whether it is gone.
-    pub(super) fn remove(&self, container: &str) -> bool {
-        let Ok(output) = self.output(&["rm", "--force", "--volumes", container]) else { return false };
+    /// Gives the engine the image, if that is what the container of `said` lacked; whether it is to be tried again.
+    /// Jobs that start at once lack it together: one imports it, and the others find it there and try again.
+    pub(super) fn provide(&self, image: &Image<'_>, runtime: &Path, said: &[u8]) -> Result<bool, Error> {
+        let failed =
+            |error: std::io::Error| ContainerError::Place { path: runtime.to_owned(), os: error.into() };
+        let directory = fs::File::open(runtime).map_err(failed)?;
+        // Ends with the import of another job of this user, which has a time limit.
+        let _importing =
+            Flock::lock(directory, FlockArg::LockExclusive).map_err(|(_, os)| failed(os.into()))?;
+        let was_missing = String::from_utf8_lossy(said).contains(&image.name);
+        let is_missing = !self.has(image)?;
+        if is_missing {
+            self.import(image)?;
+        }
+        Ok(was_missing || is_missing)
+    }
+
+    /// Removes a container, if it is there; whether it is gone. An engine that hangs is an error.
+    pub(super) fn remove(&self, container: &str) -> std::io::Result<bool> {
+        let words = ["rm", "--force", "--volumes", container];
+        let output = match timed::output_within(self.command().args(words), REMOVAL) {
+            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => return Err(error),
+            Err(_) => return Ok(false),
+            Ok(output) => output,
+        };
         let said = String::from_utf8_lossy(&output.stderr).to_lowercase();
-        output.status.success() || said.contains("no such container") || said.contains("no container with")
+        let is_gone = said.contains("no such container") || said.contains("no container with");
+        Ok(output.status.success() || is_gone)
     }
 
     /// What the program prints.
@@ -224,7 +255,8 @@ impl Engine {
     }
 
     fn output(&self, words: &[&str]) -> Result<Output, Error> {
-        self.command().args(words).output().map_err(|error| self.not_started(error))
+        let output = timed::output_within(self.command().args(words), timed::ANSWER);
+        output.map_err(|error| self.not_started(error))
     }
 }
 

@@ -67,6 +67,11 @@ impl Place {
         &self.path
     }
 
+    /// The directory of all containers of this user's jobs.
+    pub(super) fn runtime(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
+    }
+
     /// The path on the host of something of the jail's own.
     pub(super) fn own(&self, path: &Path) -> PathBuf {
         self.path.join("tree").join(path.strip_prefix("/").unwrap_or(path))
@@ -109,8 +114,14 @@ pub(super) fn reap(runtime: &Path, environment: &[(OsString, OsString)]) {
         let Ok(file) = File::open(entry.path().join(LOCK)) else { continue };
         let Ok(_lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { continue };
         let remembered = fs::read(entry.path().join(LOCK)).unwrap_or_default();
-        let removed = Engine::remembered(&remembered, environment)
-            .is_none_or(|engine| engine.remove(&container_name(&name.to_string_lossy())));
+        let removed = match Engine::remembered(&remembered, environment) {
+            None => true,
+            Some(engine) => match engine.remove(&container_name(&name.to_string_lossy())) {
+                Ok(removed) => removed,
+                // It hangs, and would hang for each of them.
+                Err(_) => return,
+            },
+        };
         // Else the engine is not there now; a later command tries again.
         if removed {
             let _ = fs::remove_dir_all(entry.path());

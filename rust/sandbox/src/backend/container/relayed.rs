@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::Identified;
 use super::image::Image;
 use super::place::Place;
-use super::start::{Carried, NOT_MADE, spawn};
+use super::start::{Carried, MOST_TRIES, NOT_MADE, spawn};
 use crate::backend::{ContainerError, Error};
 use crate::relay::near;
 use crate::wire::Channel;
@@ -25,7 +25,7 @@ pub(super) fn start(
     image: &Image<'_>,
     arguments: &[OsString],
 ) -> Result<(Carried, [OwnedFd; 2]), Error> {
-    let mut may_import = true;
+    let mut tries_left = MOST_TRIES;
     loop {
         let failed = |error: std::io::Error| Error::StartStage { os: error.into() };
         let (input, theirs_out) = std::io::pipe().map_err(failed)?;
@@ -37,12 +37,14 @@ pub(super) fn start(
             return Ok((carried, [input.into(), output.into()]));
         }
         let status = carrier.child.wait().map_err(|error| who.engine.not_started(error))?;
-        if status.code() == Some(NOT_MADE) && may_import && !who.engine.has(image)? {
-            who.engine.import(image)?;
-            may_import = false;
+        let said = fs::read(place.said()).unwrap_or_default();
+        if status.code() == Some(NOT_MADE)
+            && tries_left > 0
+            && who.engine.provide(image, place.runtime(), &said)?
+        {
+            tries_left -= 1;
             continue;
         }
-        let said = fs::read(place.said()).unwrap_or_default();
         return Err(not_there(&said).unwrap_or_else(|| who.engine.refused(&said)));
     }
 }

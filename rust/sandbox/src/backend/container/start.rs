@@ -41,6 +41,9 @@ const REMOVAL: u16 = 20_000;
 /// The engine has no such image, or whatever else went wrong before the container existed.
 pub(super) const NOT_MADE: i32 = 125;
 
+/// How often a container is tried again whose image was missing: another program may remove images at any time.
+pub(super) const MOST_TRIES: u8 = 3;
+
 /// Starts a container for the plan and lets its pid 1 make everything up to the command.
 pub(super) fn start(who: &Identified, runtime: &Path, plan: &Plan) -> Result<Waiting<Carried>, Error> {
     if plan.command.is_empty() {
@@ -258,7 +261,7 @@ fn call(
     arguments: &[std::ffi::OsString],
     listener: &OwnedFd,
 ) -> Result<Carried, Error> {
-    let mut may_import = true;
+    let mut tries_left = MOST_TRIES;
     loop {
         let mut carrier = spawn(&who.engine, &place, arguments, Stdio::null(), None)?;
         if either(listener.as_fd(), carrier.ended.as_fd())? {
@@ -268,12 +271,15 @@ fn call(
             return Ok(Carried::new(channel, carrier, None, who.engine.clone(), place));
         }
         let status = carrier.child.wait().map_err(|error| who.engine.not_started(error))?;
-        if status.code() == Some(NOT_MADE) && may_import && !who.engine.has(image)? {
-            who.engine.import(image)?;
-            may_import = false;
+        let said = fs::read(place.said()).unwrap_or_default();
+        if status.code() == Some(NOT_MADE)
+            && tries_left > 0
+            && who.engine.provide(image, place.runtime(), &said)?
+        {
+            tries_left -= 1;
             continue;
         }
-        return Err(who.engine.refused(&fs::read(place.said()).unwrap_or_default()));
+        return Err(who.engine.refused(&said));
     }
 }
 

@@ -1,9 +1,10 @@
 //! What this Mac offers to jails.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use super::jail::PROGRAM;
 use crate::backend::{Finding, State};
+use crate::timed;
 
 /// Looks at everything that the backend rests on, changing nothing.
 pub fn diagnose() -> Vec<Finding> {
@@ -12,11 +13,9 @@ pub fn diagnose() -> Vec<Finding> {
 
 /// Nothing is allowed by this profile, so that a sandbox at work does not let the program start.
 fn sandbox() -> Finding {
-    let probe = Command::new(PROGRAM)
-        .args(["-p", "(version 1)(deny default)", "/usr/bin/true"])
-        .env_clear()
-        .stdin(Stdio::null())
-        .output();
+    let mut command = Command::new(PROGRAM);
+    command.args(["-p", "(version 1)(deny default)", "/usr/bin/true"]).env_clear();
+    let probe = timed::output_within(&mut command, timed::ANSWER);
     let (state, cure) = match probe {
         Ok(output) if String::from_utf8_lossy(&output.stderr).contains("execvp") => (State::Ok, None),
         Ok(output) if output.status.success() => (

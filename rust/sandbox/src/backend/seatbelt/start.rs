@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use nix::pty::{OpenptyResult, openpty};
 use nix::unistd::ttyname;
@@ -18,6 +18,7 @@ use crate::backend::disk::Disk;
 use crate::backend::{Error, Listeners};
 use crate::plan::{Entry, Plan};
 use crate::sys::launch;
+use crate::timed;
 
 /// Writes the profile and the job's files.
 pub(super) fn start(plan: &Plan, program: &Path, port: u16, listeners: Listeners) -> Result<Waiting, Error> {
@@ -115,13 +116,9 @@ fn is_elf(path: &Path) -> bool {
 
 /// Runs under the job's own profile what no profile allows, and sees it refused.
 fn prove(program: &Path, profile: &Path) -> Result<(), Error> {
-    let output = Command::new(program)
-        .arg("-f")
-        .arg(profile)
-        .arg(program)
-        .env_clear()
-        .stdin(Stdio::null())
-        .output()
+    let mut command = Command::new(program);
+    command.arg("-f").arg(profile).arg(program).env_clear();
+    let output = timed::output_within(&mut command, timed::ANSWER)
         .map_err(|error| Error::Seatbelt { program: program.to_owned(), text: error.to_string() })?;
     let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     match (output.status.success(), text.contains("execvp")) {
