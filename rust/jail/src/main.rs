@@ -69,9 +69,7 @@ fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(code) => code,
         Err(failure) => {
-            for line in failure.message.lines() {
-                print_error_line(&format!("jail: {line}"));
-            }
+            run::tell_lines(&failure.message);
             failure.exit_code()
         }
     }

@@ -504,10 +504,10 @@ pub(crate) fn tell_changed_in(workspace: Option<&Path>, changed: &[PathBuf]) {
     const SHOWN: usize = 64;
     for path in changed.iter().take(SHOWN) {
         let place = workspace.map_or_else(|| path.clone(), |workspace| workspace.join(path));
-        tell(&log::harmless(&format!(
+        tell(&format!(
             "{} was made or changed while the job ran and can run on this host later; look at it before you go on",
             workspace::shown(&place)
-        )));
+        ));
     }
     if let Some(more) = changed.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         tell(&format!(
@@ -516,6 +516,16 @@ pub(crate) fn tell_changed_in(workspace: Option<&Path>, changed: &[PathBuf]) {
     }
 }
 
+/// Prints a sentence for people. Names in it can be a job's: nothing of it acts on the terminal, and it ends.
 pub(crate) fn tell(line: &str) {
-    crate::print_error_line(&format!("jail: {line}"));
+    const LONGEST: usize = 8192;
+    let line = log::harmless(&line.replace('\n', " "));
+    let end = line.char_indices().nth(LONGEST).map_or(line.len(), |(end, _)| end);
+    crate::print_error_line(&format!("jail: {}", line.get(..end).unwrap_or(&line)));
+}
+
+/// Prints a message of several lines in the same way, and not too many of them.
+pub(crate) fn tell_lines(message: &str) {
+    const MOST: usize = 200;
+    message.lines().take(MOST).for_each(tell);
 }

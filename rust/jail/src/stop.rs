@@ -21,7 +21,7 @@ pub(crate) fn stop(arguments: &StopArgs, operator: &Operator) -> Result<ExitCode
     for word in &arguments.jobs {
         if let Err(failure) = stop_word(word, &on_record, arguments.timeout.0) {
             // The others are to end all the same.
-            failure.message.lines().for_each(|line| crate::print_error_line(&format!("jail: {line}")));
+            crate::run::tell_lines(&failure.message);
             code = failure.exit_code();
         }
     }

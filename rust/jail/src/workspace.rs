@@ -133,8 +133,8 @@ pub(crate) fn resolve(path: &Path, workspace: Option<&Workspace>) -> io::Result<
             let link = real.join(part);
             return Err(io::Error::other(format!(
                 "the link {} leads out of the workspace, and a job may have made it; name {} itself",
-                link.display(),
-                next.display()
+                shown(&link),
+                shown(&next)
             )));
         }
         real = next;

@@ -395,7 +395,7 @@ fn check_places(workspace: Option<&Workspace>, binds: &[Entry]) -> Result<(), Wo
             Ok(Some(metadata)) if metadata.kind == Kind::Link => "it is a symbolic link".to_owned(),
             Ok(Some(_)) => continue,
             Ok(None) => "it does not exist".to_owned(),
-            Err(error) => error.to_string(),
+            Err(error) => error.to_string().replace('\n', " "),
         };
         return Err(WorkspaceError::Place { path: target.to_owned(), why });
     }

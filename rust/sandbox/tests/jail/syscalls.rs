@@ -41,6 +41,19 @@ print(call(435, 0, 0), call(0x40000000 + 39), call(272, 0x200), call(135, 0xffff
 }
 
 #[test]
+fn the_limits_of_init_are_not_the_jobs_to_set() {
+    for user in users() {
+        let script = "
+import os, resource
+def tried(pid):
+    try: resource.prlimit(pid, resource.RLIMIT_NOFILE, (64, 64)); return 'ok'
+    except OSError as error: return type(error).__name__
+print(tried(1), tried(0), tried(os.getpid()))";
+        Jail::of(user).python(script).exits(0).prints("PermissionError ok ok");
+    }
+}
+
+#[test]
 fn sockets_are_of_domains_that_the_network_namespace_holds() {
     for user in users() {
         let script = "

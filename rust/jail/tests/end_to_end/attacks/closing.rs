@@ -83,6 +83,45 @@ fn a_job_that_brings_its_jail_down_does_not_hide_what_it_has_made() {
 }
 
 #[test]
+fn a_job_whose_launcher_is_killed_is_reported_by_whoever_comes_next() {
+    for next in ["ps", "run", "stop"] {
+        let jail = Jail::new();
+        let mut running =
+            jail.start_script("mkdir .vscode; echo x >.vscode/tasks.json; echo ready; exec sleep 600");
+        running.wait_for("ready\n");
+        // Nobody tells of a job that runs.
+        let ended = jail.itself(["ps"]);
+        ended.succeeds();
+        assert!(!ended.messages().concat().contains(".vscode"), "{next}{ended}");
+        let processes = descendants(running.launcher());
+        running.signal(Signal::SIGKILL);
+        running.ends();
+        gone(&processes);
+        let told = match next {
+            "run" => jail.run(["true"]),
+            "stop" => jail.itself(["stop", "nobody"]),
+            next => jail.itself([next]),
+        };
+        told.says(".vscode was made or changed");
+        if next == "run" {
+            assert_eq!(told.summary["changedFilesThatRunLater"], serde_json::json!([".vscode"]), "{told}");
+        }
+        let again = jail.itself(["ps"]);
+        assert!(!again.messages().concat().contains(".vscode"), "told twice: {next}{again}");
+    }
+}
+
+#[test]
+fn a_job_that_is_stopped_by_force_is_reported() {
+    let jail = Jail::new();
+    let mut running = jail.start_script("trap '' TERM; mkdir .vscode; echo ready; while :; do sleep 1; done");
+    running.wait_for("ready\n");
+    let stopped = jail.itself(["stop", "job", "--timeout", "1s"]);
+    stopped.succeeds().says(".vscode was made or changed");
+    running.ends();
+}
+
+#[test]
 fn a_policy_that_is_empty_denies_and_one_that_is_broken_starts_nothing() {
     needs!("python3");
     let server = Server::https("api.test");

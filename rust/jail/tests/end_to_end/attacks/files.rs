@@ -357,3 +357,65 @@ fn repositories_in_the_repository_and_behind_links_are_protected_too() {
     // The link can be replaced by a repository of the job's own: that is told.
     assert!(ended.summary["changedFilesThatRunLater"].to_string().contains(".git/config"), "{ended}");
 }
+
+#[test]
+fn binds_below_the_workspace_lie_over_it() {
+    let jail = Jail::new()
+        .file("data/mine", "original\n")
+        .file(".env", "SECRET=1\n")
+        .file("node_modules/x", "the host's\n")
+        .file(".git/hooks/post-checkout", "original\n")
+        .file(".git/config", "");
+    let (empty, modules) = (jail.place().join("empty"), jail.place().join("modules"));
+    fs::write(&empty, "").unwrap();
+    fs::create_dir(&modules).unwrap();
+    fs::write(modules.join("x"), "another\n").unwrap();
+    let project = jail.project();
+    let at = |name: &str| project.join(name).display().to_string();
+    let bind = |source: &Path, name: &str| format!("{}:{}", source.display(), at(name));
+    let jail = jail
+        .options(["--ro-bind".to_owned(), at("data")])
+        .options(["--ro-bind".to_owned(), bind(&empty, ".env")])
+        .options(["--bind".to_owned(), bind(&modules, "node_modules")])
+        .options(["--bind".to_owned(), at(".git")]);
+    let ended = jail.script(
+        "(echo changed > data/mine) 2>/dev/null; (echo changed > .git/hooks/post-checkout) 2>/dev/null
+         cat data/mine .env node_modules/x; echo new > node_modules/y; echo x > .git/index && echo fine",
+    );
+    ended.succeeds().prints_only("original\nanother\nfine\n");
+    assert_eq!(fs::read_to_string(modules.join("y")).unwrap(), "new\n");
+    assert_eq!(fs::read_to_string(project.join(".git/hooks/post-checkout")).unwrap(), "original\n");
+
+    // A place that is not there is not made on the host, and one behind a job's link is no place.
+    for name in ["missing", "link"] {
+        let jail = Jail::new();
+        symlink("data", jail.project().join("link")).unwrap();
+        let target = jail.project().join(name);
+        let words = ["--ro-bind".to_owned(), format!("{}:{}", empty.display(), target.display())];
+        jail.options(words).script("echo ran").exits(125).says("cannot mount a bind").never_prints("ran");
+        assert!(name == "link" || !target.exists());
+    }
+}
+
+#[test]
+fn a_protected_file_that_the_host_replaces_stays_protected() {
+    if is_container() {
+        println!("skipped: an engine's container has nobody who could mount");
+        return;
+    }
+    let jail = Jail::new().file(".git/config", "original\n").file(".git/hooks/x", "");
+    let config = jail.project().join(".git/config");
+    let mut running = jail.start_script(
+        "echo ready; i=0; while ! read line <.git/config || [ \"$line\" = original ]; do sleep .05; done
+         until ! (echo changed >>.git/config) 2>/dev/null || [ $i -ge 100 ]; do i=$((i+1)); sleep .05; done
+         (echo changed >>.git/config) 2>/dev/null || echo refused",
+    );
+    running.wait_for("ready\n");
+    let lock = jail.project().join(".git/config.lock");
+    fs::write(&lock, "replaced\n").unwrap();
+    fs::rename(&lock, &config).unwrap();
+    let ended = running.ends();
+    ended.succeeds().prints("refused\n");
+    // Who it was that changed it cannot be told.
+    assert_eq!(ended.summary["changedFilesThatRunLater"], serde_json::json!([".git/config"]), "{ended}");
+}
