@@ -22,14 +22,20 @@ let
       #!${pkgs.runtimeShell}
       set -eu
       jail= previous=
-      for word in "$@"; do
+      # The jail is the first word, or the first one after a command that reads a jail; options may come before it.
+      case ''${1:-} in run | explain | units | export-oci) first=2 ;; *) first=1 ;; esac
+      for word in "''${@:first}"; do
         # The packages and programs of an option have such names too.
         case $previous in -p | --package | --host) previous= && continue ;; esac
-        previous=$word
         case $word in
-          --) break ;;
       ${lib.concatMapStrings realise names}
+          --) break ;;
+          --*=*) previous= && continue ;;
+          -*) previous=$word && continue ;;
         esac
+        # It may be the value of an option, or what `explain` is about; otherwise it is another jail, or a command that needs none.
+        [ -n "$previous" ] || [ "''${1:-}" = explain ] || break
+        previous=
       done
       if [ -n "$jail" ]; then
         # A root of its own, so that the next garbage collection leaves it.

@@ -9,6 +9,7 @@ let
     })
     options
     ;
+  inSource = file: lib.removePrefix "${toString ../.}/" (toString file);
   shown = removeAttrs options [ "_module" ];
 
   entries = lib.filter (option: option.visible && !option.internal) (
@@ -30,7 +31,13 @@ in
   manual =
     pkgs:
     let
-      markdown = (pkgs.nixosOptionsDoc { options = shown; }).optionsCommonMark;
+      markdown =
+        (pkgs.nixosOptionsDoc {
+          options = shown;
+          # By their place in the source: as they are they would name the store path of a checkout.
+          transformOptions =
+            option: option // { declarations = map (file: { name = inSource file; }) option.declarations; };
+        }).optionsCommonMark;
     in
     pkgs.runCommandLocal "nix-jail-docs" { } ''
       install -Dm444 ${markdown} $out/share/doc/nix-jail/options.md

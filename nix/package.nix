@@ -7,23 +7,25 @@
   clippy,
   rustfmt,
 }:
+let
+  inherit (lib.importTOML ../rust/Cargo.toml) workspace;
+in
 rustPlatform.buildRustPackage (finalAttrs: {
   pname = "nix-jail";
-  inherit ((lib.importTOML ../rust/Cargo.toml).workspace.package) version;
+  inherit (workspace.package) version;
 
   src = lib.fileset.toSource {
     root = ../rust;
-    fileset = lib.fileset.unions [
-      ../rust/Cargo.lock
-      ../rust/Cargo.toml
-      ../rust/clippy.toml
-      ../rust/deny.toml
-      ../rust/rustfmt.toml
-      ../rust/policy
-      ../rust/proxy
-      ../rust/sandbox
-      ../rust/jail
-    ];
+    fileset = lib.fileset.unions (
+      [
+        ../rust/Cargo.lock
+        ../rust/Cargo.toml
+        ../rust/clippy.toml
+        ../rust/deny.toml
+        ../rust/rustfmt.toml
+      ]
+      ++ map (member: ../rust + "/${member}") workspace.members
+    );
   };
   cargoLock.lockFile = ../rust/Cargo.lock;
 
@@ -36,6 +38,10 @@ rustPlatform.buildRustPackage (finalAttrs: {
 
   # As .cargo/config.toml has it, which is not in the source: 22 ms at every start, and an abort on a fresh VM.
   env.AWS_LC_SYS_NO_JITTER_ENTROPY = "1";
+
+  # The symbol table too, which is a third of the program: stdenv strips debugging information only, and its build hook
+  # turns off the `strip` of the profile in Cargo.toml.
+  stripAllList = [ "bin" ];
 
   nativeBuildInputs = [ installShellFiles ];
 

@@ -3,12 +3,15 @@
   darwin,
   failures,
   lib,
+  pkgs,
   withoutHashes,
   ...
 }:
 let
   system = darwin [
     {
+      # The golden file names its program, whatever nixpkgs is used.
+      services.nix-jail.package = pkgs.nix-jail;
       # nix-darwin wants to know whose agents they are.
       system.primaryUser = "me";
       services.nix-jail.jails = {

@@ -32,6 +32,7 @@ in
   testClaude = {
     expr = lib.mapAttrs (_: packages: isDerivation packages.default) (outputs "claude").packages;
     expected = {
+      aarch64-darwin = true;
       aarch64-linux = true;
       x86_64-linux = true;
     };
@@ -45,6 +46,7 @@ in
   testDevshell = {
     expr = lib.mapAttrs (_: packages: isDerivation packages.default) (outputs "devshell").packages;
     expected = {
+      aarch64-darwin = true;
       aarch64-linux = true;
       x86_64-linux = true;
     };

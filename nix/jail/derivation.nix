@@ -13,6 +13,7 @@ in
 }:
 let
   inherit (config) name;
+  checker = import ./build-program.nix { inherit package pkgs; };
   shell = shellInputs config.shell;
 
   # The outputs with the programs are what is asked for; they bring the others that they need.
@@ -51,6 +52,17 @@ let
       };
     in
     lib.toIntBase10 (lib.head parts) * factors.${lib.last parts};
+  isUnfree = package: lib.any (licence: !(licence.free or true)) (licencesOf package);
+  licencesOf = package: lib.filter lib.isAttrs (lib.toList (package.meta.license or [ ]));
+  describe =
+    package:
+    "jail ${name} holds ${lib.getName package}, which is not free software: ${
+      lib.concatMapStringsSep ", " (
+        licence: licence.url or licence.fullName or licence.spdxId or "unknown licence"
+      ) (licencesOf package)
+    }";
+  notices = map describe (lib.filter isUnfree config.packages);
+
   maxSize = lib.mapNullable byteCount config.closure.maxSize;
 
   failed = lib.filter (assertion: !assertion.assertion) config.assertions;
@@ -77,6 +89,7 @@ checked (
       };
     }
     ''
+      ${lib.concatMapStringsSep "\n" (notice: "echo ${lib.escapeShellArg notice} >&2") notices}
       size=$(cat ${closure}/total-nar-size)
       limit=${toString maxSize}
       if [ -n "$limit" ] && [ "$size" -gt "$limit" ]; then
@@ -92,7 +105,7 @@ checked (
 
       mkdir -p $out/bin $out/share/nix-jail
       cp "$specPath" $out/share/nix-jail/${name}.json
-      ${package}/bin/jail check $out/share/nix-jail/${name}.json
+      ${checker}/bin/jail check $out/share/nix-jail/${name}.json
 
       cat > $out/bin/${name} <<EOF
       #!${pkgs.runtimeShell}

@@ -2,6 +2,7 @@
   description = "A project with a jail of its own: nix run";
 
   inputs = {
+    # Or a checkout of it: "path:/path/to/the/checkout".
     nix-jail.url = "github:nix-jail/nix-jail";
     nixpkgs.follows = "nix-jail/nixpkgs";
   };
@@ -12,6 +13,7 @@
       eachSystem = nixpkgs.lib.genAttrs [
         "x86_64-linux"
         "aarch64-linux"
+        "aarch64-darwin"
       ];
     in
     {

@@ -2,6 +2,7 @@
   description = "A dev shell, and a jail around it: nix develop, nix run";
 
   inputs = {
+    # Or a checkout of it: "path:/path/to/the/checkout".
     nix-jail.url = "github:nix-jail/nix-jail";
     nixpkgs.follows = "nix-jail/nixpkgs";
   };
@@ -18,6 +19,7 @@
         nixpkgs.lib.genAttrs [
           "x86_64-linux"
           "aarch64-linux"
+          "aarch64-darwin"
         ] (system: f nixpkgs.legacyPackages.${system});
     in
     {

@@ -3,5 +3,8 @@
   nixpkgs.hostPlatform = "x86_64-linux";
   system.stateVersion = "26.05";
   boot.loader.grub.enable = false;
-  fileSystems."/".device = "/dev/disk/by-label/nixos";
+  fileSystems."/" = {
+    device = "/dev/disk/by-label/nixos";
+    fsType = "ext4";
+  };
 }

@@ -2,6 +2,7 @@
   description = "A NixOS host with two declared jails";
 
   inputs = {
+    # Or a checkout of it: "path:/path/to/the/checkout".
     nix-jail.url = "github:nix-jail/nix-jail";
     nixpkgs.follows = "nix-jail/nixpkgs";
   };

@@ -100,7 +100,10 @@ let
               documentation.enable = false;
               boot.loader.grub.enable = false;
               environment.stub-ld.enable = false;
-              fileSystems."/".device = lib.mkDefault "/dev/vda";
+              fileSystems."/" = {
+                device = lib.mkDefault "/dev/vda";
+                fsType = lib.mkDefault "ext4";
+              };
             }
           ]
           ++ modules;
