@@ -33,7 +33,8 @@ impl Mac {
         fs::write(home.join("project/.git/config"), "").unwrap();
         fs::create_dir_all(root.join(format!("store/{HASH}-agent/bin"))).unwrap();
         let environment = HashMap::from([("NIX_STORE_DIR".into(), root.join("store").into_os_string())]);
-        let operator = Operator { environment, directory: home.join("project"), home, uid: 501 };
+        let operator =
+            Operator { environment, directory: home.join("project"), home, uid: 501, writable: Vec::new() };
         Mac { folder, operator }
     }
 

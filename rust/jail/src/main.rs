@@ -14,6 +14,7 @@ mod export;
 mod failure;
 mod fetch;
 mod git;
+mod host_program;
 mod job;
 mod jobs;
 mod learn;

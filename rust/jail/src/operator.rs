@@ -16,6 +16,8 @@ pub(crate) struct Operator {
     pub(crate) home: PathBuf,
     /// The effective user id.
     pub(crate) uid: u32,
+    /// The directories that jobs can write, without links: nothing in them is started or obeyed on the host.
+    pub(crate) writable: Vec<PathBuf>,
 }
 
 /// Why it is not known who runs `jail`.
@@ -39,7 +41,20 @@ impl Operator {
             .map(PathBuf::from)
             .filter(|home| home.is_absolute())
             .ok_or(OperatorError::Home)?;
-        Ok(Operator { environment, directory, home, uid: nix::unistd::geteuid().as_raw() })
+        let uid = nix::unistd::geteuid().as_raw();
+        let operator = Operator { environment, directory, home, uid, writable: Vec::new() };
+        // What the workspace would be, until it is known.
+        let here = operator.directory.clone();
+        let holds_home = operator.home.starts_with(&here);
+        Ok(operator.with_writable((!holds_home).then_some(here)))
+    }
+
+    /// The same operator, when jobs can write `directories` beside their persistent homes.
+    pub(crate) fn with_writable(&self, directories: impl IntoIterator<Item = PathBuf>) -> Operator {
+        let homes = self.state().join("homes");
+        let all = directories.into_iter().chain([homes]);
+        let writable = all.map(|path| path.canonicalize().unwrap_or(path)).collect();
+        Operator { writable, ..self.clone() }
     }
 
     /// A variable's value.
@@ -102,7 +117,7 @@ mod tests {
         let runtime = |uid| {
             let environment = HashMap::from([("XDG_RUNTIME_DIR".into(), directory.path().into())]);
             let (directory, home) = ("/".into(), "/nonexistent".into());
-            Operator { environment, directory, home, uid }.runtime()
+            Operator { environment, directory, home, uid, writable: Vec::new() }.runtime()
         };
         assert_eq!(runtime(own), directory.path().join("nix-jail"));
         // As after su, which leaves the variable as it was.

@@ -54,6 +54,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     }
     backend::tidy();
     let workspace = workspace(&spec, &arguments, operator)?;
+    let operator = &with_writable(operator, &spec, workspace.as_ref());
     let cannot_learn = |error| {
         let file = arguments.learn.as_deref().unwrap_or(Path::new("")).display();
         Failure::no_jail(format!("cannot write the learnt policy to {file}: {error}"))
@@ -305,6 +306,13 @@ fn workspace(
     Workspace::open(directory, spec.workspace_mode, &protect, arguments.workspace_any, operator)
         .map(Some)
         .map_err(Failure::no_jail)
+}
+
+/// The operator, with the directories that jobs can write: the workspace in every mode, since an earlier job may have
+/// had another one, and the sources of writable binds.
+fn with_writable(operator: &Operator, spec: &JailSpec, workspace: Option<&Workspace>) -> Operator {
+    let binds = spec.binds.iter().filter(|bind| bind.writable).map(|bind| operator.path(&bind.source));
+    operator.with_writable(workspace.map(|workspace| workspace.path.clone()).into_iter().chain(binds))
 }
 
 /// The way to the outside: what is said now goes before what the jail says.

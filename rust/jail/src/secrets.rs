@@ -22,6 +22,7 @@ use sandbox::backend::{Finding, State};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
+use crate::host_program::HostPrograms;
 use crate::operator::Operator;
 
 pub(crate) use live::Live;
@@ -51,6 +52,8 @@ pub(crate) struct Context {
     pub(crate) insecure_files: bool,
     /// How long a command or a keychain may take.
     pub(crate) time_limit: Duration,
+    /// The programs of `command:` sources.
+    pub(crate) programs: HostPrograms,
 }
 
 impl From<&Operator> for Context {
@@ -65,6 +68,7 @@ impl From<&Operator> for Context {
             insecure_files: false,
             // Long enough to answer an unlock dialogue, short enough where nobody is there to answer.
             time_limit: Duration::from_secs(30),
+            programs: HostPrograms::of(operator),
         }
     }
 }
@@ -171,7 +175,7 @@ fn bytes(source: &Source, context: &Context) -> Result<Bytes, Miss> {
     match &source.place {
         Place::Environment(variable) => environment(variable, context),
         Place::File(path) => file::read(&file::expand(path, context), context.insecure_files),
-        Place::Command(argv) => command::read(argv, context.time_limit),
+        Place::Command(argv) => command::read(argv, &context.programs, context.time_limit),
         Place::Keyring { service, account } => {
             keyring::read(service, account.as_deref().unwrap_or(&context.user), context.time_limit)
         }

@@ -53,7 +53,13 @@ fn directory(variable: &str) -> Result<PathBuf, Failure> {
 /// Nobody stands behind a service: it has no home.
 fn nobody(directory: PathBuf) -> Operator {
     let environment: std::collections::HashMap<OsString, OsString> = std::env::vars_os().collect();
-    Operator { environment, directory, home: "/nonexistent".into(), uid: nix::unistd::geteuid().as_raw() }
+    Operator {
+        environment,
+        directory,
+        home: "/nonexistent".into(),
+        uid: nix::unistd::geteuid().as_raw(),
+        writable: Vec::new(),
+    }
 }
 
 /// Tells systemd that the unit has started. Where nobody listens there is nobody to tell.

@@ -324,6 +324,30 @@ impl Tree {
     }
 }
 
+/// An absolute path of the host, and the symbolic links that it consists of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RealPath {
+    /// The path without links.
+    pub path: PathBuf,
+    /// The places of the links that were followed.
+    pub links: Vec<PathBuf>,
+}
+
+impl RealPath {
+    /// Follows the links of an absolute path of the host.
+    pub fn of(path: &Path) -> io::Result<RealPath> {
+        let resolved = resolve::from_root(path)?;
+        let root = Path::new("/");
+        let links = resolved.links.iter().map(|link| root.join(link)).collect();
+        Ok(RealPath { path: root.join(resolved.path), links })
+    }
+
+    /// Returns true if the file lies in `place`, or is reached through a link in it.
+    pub fn depends_on(&self, place: &Path) -> bool {
+        self.links.iter().chain([&self.path]).any(|path| path.starts_with(place))
+    }
+}
+
 impl Found {
     fn metadata(&self) -> Metadata {
         metadata(&self.stat)

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,14 +11,16 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use zeroize::Zeroizing;
 
+use crate::host_program::{HostProgramError, HostPrograms};
+
 use super::{Bytes, MAX_SOURCE_BYTES, Miss, file};
 
 /// How long the output may stay open after the program's end: a helper that it left behind may hold it for ever.
 const GRACE: Duration = Duration::from_millis(200);
 
 /// Runs a program and takes what it prints.
-pub(super) fn read(argv: &[String], time_limit: Duration) -> Result<Bytes, Miss> {
-    let mut child = spawn(argv)?;
+pub(super) fn read(argv: &[String], programs: &HostPrograms, time_limit: Duration) -> Result<Bytes, Miss> {
+    let mut child = spawn(argv, programs)?;
     let outcome = attend(&mut child, time_limit);
     if outcome.is_err() {
         kill(&mut child);
@@ -37,21 +39,22 @@ pub(super) fn read(argv: &[String], time_limit: Duration) -> Result<Bytes, Miss>
     Ok(output)
 }
 
-fn spawn(argv: &[String]) -> Result<Child, Miss> {
+fn spawn(argv: &[String], programs: &HostPrograms) -> Result<Child, Miss> {
+    let mut command = programs.command(&argv[0]).map_err(|error| match error {
+        // A preset may list several password managers: the one that is not installed is passed over.
+        HostProgramError::NotFound { .. } => Miss::Absent(error.to_string()),
+        error => Miss::broken(error.to_string(), "name a program that no job can change"),
+    })?;
     // A group of its own, so that its helpers end with it and the terminal's ^C does not reach it half-way.
-    Command::new(&argv[0])
+    command
         .args(&argv[1..])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .spawn()
-        .map_err(|error| match error.kind() {
-            // A preset may list several password managers: the one that is not installed is passed over.
-            std::io::ErrorKind::NotFound => Miss::Absent(format!("there is no program `{}`", argv[0])),
-            _ => {
-                Miss::broken(format!("cannot start `{}`: {error}", argv[0]), "name a program that can be run")
-            }
+        .map_err(|error| {
+            Miss::broken(format!("cannot start `{}`: {error}", argv[0]), "name a program that can be run")
         })
 }
 

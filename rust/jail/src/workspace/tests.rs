@@ -4,7 +4,13 @@ use std::fs;
 use super::*;
 
 fn operator(home: &Path) -> Operator {
-    Operator { environment: HashMap::new(), directory: home.to_owned(), home: home.to_owned(), uid: 1000 }
+    Operator {
+        environment: HashMap::new(),
+        directory: home.to_owned(),
+        home: home.to_owned(),
+        uid: 1000,
+        writable: Vec::new(),
+    }
 }
 
 fn project() -> (tempfile::TempDir, PathBuf) {

@@ -29,7 +29,6 @@ pub(crate) enum Links<'a> {
     /// Follows links that stay beneath the root, whose absolute path is given; one that leads out is EXDEV.
     FollowBeneath(&'a Path),
     /// Follows links as a process would whose root directory this is: `/` and `..` never lead out of it.
-    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only the stage has a root to build"))]
     FollowInRoot,
 }
 
@@ -51,6 +50,8 @@ pub(crate) struct Resolved {
     pub(crate) found: Found,
     /// The path relative to the root, without links that were followed.
     pub(crate) path: PathBuf,
+    /// Where the links that were followed lie, relative to the root.
+    pub(super) links: Vec<PathBuf>,
 }
 
 /// Opens what lies at `path` below `root`.
@@ -63,6 +64,12 @@ pub(crate) fn resolve(root: BorrowedFd<'_>, path: &Path, links: Links<'_>) -> ni
         return result;
     }
     step_by_step(root, path, links)
+}
+
+/// Follows all links of an absolute path of the host.
+pub(super) fn from_root(path: &Path) -> nix::Result<Resolved> {
+    let root = open_root(Path::new("/"))?;
+    step_by_step(root.as_fd(), path, Links::FollowInRoot)
 }
 
 /// Opens the root of a tree.
@@ -122,7 +129,7 @@ fn step_by_step(root: BorrowedFd<'_>, path: &Path, links: Links<'_>) -> nix::Res
     // The directories from the root to here: `..` goes back to the one before, whatever was renamed meanwhile.
     let mut way: Vec<(OsString, Found)> = Vec::new();
     let mut left = names(path);
-    let mut followed = 0;
+    let mut followed: Vec<PathBuf> = Vec::new();
     while let Some(name) = left.pop_front() {
         let here = match way.last() {
             Some((_, found)) => directory(found)?,
@@ -142,7 +149,7 @@ fn step_by_step(root: BorrowedFd<'_>, path: &Path, links: Links<'_>) -> nix::Res
             way.push((name, next));
             continue;
         };
-        followed += 1;
+        followed.push(way.iter().map(|(name, _)| name).chain([&name]).collect());
         let is_end = left.is_empty();
         match links {
             Links::RefuseOnTheWay if is_end => {
@@ -150,7 +157,7 @@ fn step_by_step(root: BorrowedFd<'_>, path: &Path, links: Links<'_>) -> nix::Res
                 continue;
             }
             Links::Refuse | Links::RefuseOnTheWay => return Err(Errno::ELOOP),
-            Links::FollowBeneath(_) | Links::FollowInRoot if followed > MAX_LINKS => {
+            Links::FollowBeneath(_) | Links::FollowInRoot if followed.len() > MAX_LINKS => {
                 return Err(Errno::ELOOP);
             }
             Links::FollowBeneath(_) | Links::FollowInRoot => {}
@@ -174,7 +181,7 @@ fn step_by_step(root: BorrowedFd<'_>, path: &Path, links: Links<'_>) -> nix::Res
         Some((_, found)) => found,
         None => handle(copy(root)?)?,
     };
-    Ok(Resolved { found, path })
+    Ok(Resolved { found, path, links: followed })
 }
 
 /// The handle of a file on the way, which has to be a directory.
@@ -270,7 +277,7 @@ mod kernel {
         Some(opened.and_then(handle).and_then(|found| match links {
             // With O_PATH and O_NOFOLLOW a link at the end is opened itself.
             Links::Refuse if found.link.is_some() => Err(Errno::ELOOP),
-            _ => Ok(Resolved { found, path: names }),
+            _ => Ok(Resolved { found, path: names, links: Vec::new() }),
         }))
     }
 }

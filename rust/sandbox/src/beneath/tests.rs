@@ -444,3 +444,14 @@ proptest! {
         within_time_limit(move || check_lookups(&all, &asked));
     }
 }
+
+#[test]
+fn a_real_path_knows_the_links_that_it_was_reached_through() {
+    let places = Places::new();
+    let (root, outside) = (places.root(), places.root().with_file_name("outside"));
+    symlink(&outside, root.join("link")).unwrap();
+    let real = RealPath::of(&root.join("link/../outside/b")).unwrap();
+    assert_eq!(real, RealPath { path: outside.join("b"), links: vec![root.join("link")] });
+    assert!(real.depends_on(&root) && real.depends_on(&outside) && !real.depends_on(&root.join("a")));
+    assert_eq!(RealPath::of(&root.join("missing")).unwrap_err().raw_os_error(), Some(Errno::ENOENT as i32));
+}

@@ -23,8 +23,13 @@ impl Place {
         symlink(format!("{HASH}-file"), store.join(format!("{HASH}-link"))).unwrap();
         fs::create_dir(store.join(format!("{HASH}-other"))).unwrap();
         let environment = HashMap::from([("NIX_STORE_DIR".into(), store.into_os_string())]);
-        let operator =
-            Operator { environment, directory: "/".into(), home: folder.path().to_owned(), uid: 1000 };
+        let operator = Operator {
+            environment,
+            directory: "/".into(),
+            home: folder.path().to_owned(),
+            uid: 1000,
+            writable: Vec::new(),
+        };
         Place { folder, operator }
     }
 

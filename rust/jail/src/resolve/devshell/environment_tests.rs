@@ -9,6 +9,7 @@ fn filled(json: &str) -> Closure {
         directory: "/".into(),
         home: "/nonexistent".into(),
         uid: 1000,
+        writable: Vec::new(),
     };
     let mut closure = Closure { paths: [BASH.into()].into(), ..Closure::default() };
     fill(&mut closure, json, &operator).unwrap();
@@ -77,6 +78,7 @@ fn a_hook_without_bash_is_an_error() {
         directory: "/".into(),
         home: "/nonexistent".into(),
         uid: 1000,
+        writable: Vec::new(),
     };
     let json = r#"{"variables":{"shellHook":{"type":"exported","value":":"},"builder":{"type":"exported","value":"/bin/bash"}}}"#;
     let error = fill(&mut Closure::default(), json, &operator).unwrap_err();

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::host_program::HostPrograms;
+
 use super::{Host, Presence, ResolveError};
 
 /// Adds the data that every program may look up.
@@ -98,7 +100,7 @@ fn python(host: &mut Host<'_>, path: &Path, real: &Path) -> Result<(), ResolveEr
 fn git(host: &mut Host<'_>, real: &Path) -> Result<(), ResolveError> {
     let candidates = ["libexec/git-core", "lib/git-core"].map(|directory| prefix(real).join(directory));
     let programs = candidates.into_iter().find(|directory| directory.join("git-remote-http").exists());
-    match programs.or_else(|| ask_git(real)) {
+    match programs.or_else(|| ask_git(host, real)) {
         Some(directory) => host.directory(&directory)?,
         None => tracing::debug!(git = %real.display(), "has no directory of its own"),
     }
@@ -108,12 +110,9 @@ fn git(host: &mut Host<'_>, real: &Path) -> Result<(), ResolveError> {
 }
 
 /// One that was built with other directories: it knows them.
-fn ask_git(real: &Path) -> Option<PathBuf> {
-    let output = std::process::Command::new(real)
-        .arg("--exec-path")
-        .stdin(std::process::Stdio::null())
-        .output()
-        .ok()?;
+fn ask_git(host: &Host<'_>, real: &Path) -> Option<PathBuf> {
+    let mut command = HostPrograms::of(host.operator).command(real.to_str()?).ok()?;
+    let output = command.arg("--exec-path").stdin(std::process::Stdio::null()).output().ok()?;
     let directory = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim_end());
     (directory.is_absolute() && directory.is_dir()).then_some(directory)
 }

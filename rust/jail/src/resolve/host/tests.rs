@@ -46,7 +46,7 @@ impl Fixture {
     fn operator(&self) -> Operator {
         let mut environment = self.variables.clone();
         environment.insert("PATH".into(), std::env::join_paths(&self.path).unwrap());
-        Operator { environment, directory: self.at(""), home: self.at(""), uid: 1234 }
+        Operator { environment, directory: self.at(""), home: self.at(""), uid: 1234, writable: Vec::new() }
     }
 
     fn resolve(&self, names: &[&str]) -> Result<HostTree, ResolveError> {

@@ -39,7 +39,13 @@ fn where_parts_end_is_part_of_the_key() {
 fn what_nobody_asks_for_goes_with_its_roots() {
     let folder = tempfile::tempdir().unwrap();
     let environment = [("XDG_CACHE_HOME".into(), folder.path().into())].into();
-    let operator = Operator { environment, directory: "/".into(), home: folder.path().into(), uid: 1000 };
+    let operator = Operator {
+        environment,
+        directory: "/".into(),
+        home: folder.path().into(),
+        uid: 1000,
+        writable: Vec::new(),
+    };
     let [old, new] = ["old", "new"].map(|name| Cache::of(&operator, vec![name.to_owned()]));
     for root in [old.make_root().unwrap(), new.make_root().unwrap()] {
         std::os::unix::fs::symlink("/nonexistent", root).unwrap();

@@ -4,7 +4,13 @@ use std::collections::HashMap;
 fn operator(home: &Path, variables: &[(&str, &str)]) -> Operator {
     let environment: HashMap<_, _> =
         variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-    Operator { environment, directory: home.to_owned(), home: home.to_owned(), uid: 1000 }
+    Operator {
+        environment,
+        directory: home.to_owned(),
+        home: home.to_owned(),
+        uid: 1000,
+        writable: Vec::new(),
+    }
 }
 
 fn nixpkgs(directory: &Path) -> PathBuf {

@@ -7,7 +7,13 @@ fn operator(folder: &Path, variables: &[(&str, &str)]) -> Operator {
     let mut environment: HashMap<_, _> =
         variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     environment.entry("PATH".into()).or_insert_with(|| folder.join("bin").into_os_string());
-    Operator { environment, directory: folder.to_owned(), home: folder.join("home"), uid: 1000 }
+    Operator {
+        environment,
+        directory: folder.to_owned(),
+        home: folder.join("home"),
+        uid: 1000,
+        writable: Vec::new(),
+    }
 }
 
 /// A program of Nix that is a script of the test's.
