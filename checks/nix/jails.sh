@@ -131,7 +131,9 @@ exact_closure() {
   is "files and links of the store, and what they lead to" \
     "$(jail -p hello -p busybox --nixpkgs "$toy" -- sh -c "hello; $listed" | sort)" \
     "$( (echo hello from the store; requisites hello busybox) | sort)"
-  is "the output that is meant to be installed" "$(jail -p split --nixpkgs "$toy" -- split-tool)" split
+  is "the output with the programs" "$(jail -p split --nixpkgs "$toy" -- split-tool)" split
+  is "no other output, though it is meant to be installed" \
+    "$(jail -p split -p busybox --nixpkgs "$toy" -- sh -c "$listed" | sort)" "$(requisites split.bin busybox)"
   is "an output by its name, and a set in a set" \
     "$(jail -p split.doc -p tools.hello -p bash --nixpkgs "$toy" -- sh -c "$listed" | sort)" \
     "$( (requisites hello bash; nix-store --query --outputs "$(nix-instantiate "$toy" -A split.doc 2>/dev/null | sed 's/!.*//')" | grep -- '-doc$') | sort)"

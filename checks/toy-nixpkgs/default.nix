@@ -57,7 +57,11 @@ let
       meta = {
         description = arguments.name;
         mainProgram = arguments.name;
-        outputsToInstall = [ (if builtins.elem "bin" outputs then "bin" else "out") ];
+        outputsToInstall =
+          if builtins.elem "bin" outputs then
+            builtins.filter (output: output != "out") outputs
+          else
+            [ "out" ];
       };
     };
 

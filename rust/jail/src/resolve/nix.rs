@@ -156,15 +156,29 @@ fn build_of_flake(nix: &Nix<'_>, installable: &str) -> Result<Vec<String>, NixEr
     let built: Vec<Built> =
         serde_json::from_str(&text).map_err(|_| NixError::unexpected("nix build --json", &text))?;
     let mut wanted = Vec::new();
-    for Built { drv_path, outputs } in built {
-        // Nix 2.8 builds `out` where newer ones build what is meant to be installed.
-        if let Some(derivation) = drv_path.filter(|_| !outputs.contains_key("bin")) {
-            let declared = nix.run("nix-store", ["--query", "--binding", "outputs", &derivation]);
-            if declared.is_ok_and(|names| names.split_whitespace().any(|name| name == "bin")) {
-                wanted.push(format!("{derivation}!bin"));
-            }
+    for Built { drv_path, mut outputs } in built {
+        // Outputs that the installable names itself.
+        if installable.contains('^') {
+            wanted.extend(outputs.into_values().flatten());
+            continue;
         }
-        wanted.extend(outputs.into_values().flatten());
+        // As for packages of nixpkgs: the output with the programs, not all that are meant to be installed.
+        if let Some(programs) = outputs.remove("bin").flatten() {
+            wanted.push(programs);
+            continue;
+        }
+        // Nix 2.8 builds `out` even where there is `bin`.
+        let derivation_with_programs = drv_path.filter(|derivation| {
+            let declared = nix.run("nix-store", ["--query", "--binding", "outputs", derivation]);
+            declared.is_ok_and(|names| names.split_whitespace().any(|name| name == "bin"))
+        });
+        if let Some(derivation) = derivation_with_programs.filter(|_| outputs.contains_key("out")) {
+            wanted.push(format!("{derivation}!bin"));
+        } else if let Some(output) = outputs.remove("out").flatten() {
+            wanted.push(output);
+        } else {
+            wanted.extend(outputs.into_values().flatten());
+        }
     }
     Ok(wanted)
 }

@@ -1,6 +1,6 @@
 # What the program asks of a nixpkgs. `names` lists attribute paths, one a line: they come in as data, so nothing in
 # them is ever code.
-#   question = "outputs": the derivations, of each package the outputs that are meant to be installed
+#   question = "outputs": the derivations, of each package the output with its programs, as `lib.getBin` has it
 #   question = "inspect": what each name is, for the text of an error
 {
   nixpkgs,
@@ -31,12 +31,8 @@ let
       last = builtins.elemAt steps (builtins.length steps - 1);
       isOutput =
         package.outputSpecified or (builtins.length steps > 1 && package.outputName or "" == last);
-      default = if package ? bin then "bin" else package.outputName;
     in
-    if isOutput then
-      [ package ]
-    else
-      map (output: package.${output}) (package.meta.outputsToInstall or [ default ]);
+    if isOutput then package else package.bin or package.out or package;
 
   # What throws (a package that was removed, one that is broken) says why itself: no more is asked of it.
   throws = value: !(builtins.tryEval value).success;
@@ -63,4 +59,4 @@ let
     in
     { inherit name; } // walk packages "" (split "\\." name);
 in
-if question == "outputs" then builtins.concatMap outputs lines else map inspect lines
+if question == "outputs" then map outputs lines else map inspect lines
