@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::authority::Authority;
-use crate::git::{Call, GitRule, RefUpdate, resembles_push};
+use crate::git::{Call, GitRule, RefUpdate, could_move_refs, resembles_push};
 use crate::host::Host;
 use crate::host_pattern::HostPattern;
 use crate::path::RequestPath;
@@ -219,8 +219,9 @@ impl Policy {
         }
     }
 
-    /// The rules that have a say. Behind a git rule, allowing rules of other kinds have none on pushes to its host:
-    /// whoever limits pushes to one branch does not mean that the next rule, `github.com`, lets all of them through.
+    /// The rules that have a say. Behind a git rule, allowing rules of other kinds have none on pushes to its host, nor on
+    /// what moves refs in another way: whoever limits pushes to one branch does not mean that the next rule, `github.com`,
+    /// lets all of them through.
     fn rules_about<'a>(&'a self, request: &'a Request<'_>) -> impl Iterator<Item = (RuleId, &'a Rule)> {
         let mut git_host = false;
         self.rules.iter().enumerate().map(|(position, rule)| (RuleId(position), rule)).filter(
@@ -228,7 +229,7 @@ impl Policy {
                 let names_host = rule.hosts().iter().any(|pattern| pattern.matches(&request.authority.host));
                 git_host |= rule.git().is_some() && names_host;
                 let others = rule.git().is_none() && rule.action() == Action::Allow;
-                !(git_host && others && resembles_push(request))
+                !(git_host && others && (resembles_push(request) || could_move_refs(request)))
             },
         )
     }
@@ -249,6 +250,42 @@ impl Policy {
             .filter(|rule| first_miss(rule, &request).is_none())
             .find(|rule| rule.action() == Action::Deny || by_number(rule))
             .is_some_and(|rule| rule.action() == Action::Allow)
+    }
+
+    /// Whether a rule denies this address by number for such a request, whatever name led to it. Among the rules that name
+    /// addresses by number the first decides, as it does for a request that names the address itself.
+    pub fn denies_address(&self, request: &Request<'_>, address: IpAddr) -> bool {
+        let authority = Authority { host: Host::from(address), port: request.authority.port };
+        let request = Request { authority: &authority, ..*request };
+        let by_number = |rule: &&Rule| {
+            let mut hosts = rule.hosts().iter().filter(|pattern| pattern.matches(&authority.host));
+            hosts.any(HostPattern::names_addresses)
+        };
+        self.rules
+            .iter()
+            .filter(by_number)
+            .find(|rule| first_miss(rule, &request).is_none())
+            .is_some_and(|rule| rule.action() == Action::Deny)
+    }
+
+    /// Whether some request to this server could be allowed, so that a connection may be opened before the request is known.
+    pub fn could_allow(&self, scheme: Scheme, authority: &Authority) -> bool {
+        let mut denying: Vec<&Rule> = Vec::new();
+        for rule in self.rules.iter().filter(|rule| rule.is_about(scheme, authority)) {
+            match rule.action() {
+                Action::Allow if !rule.is_denied_whole(&denying) => return true,
+                Action::Allow => {}
+                Action::Deny => denying.push(rule),
+            }
+        }
+        false
+    }
+
+    /// Whether a rule denies every request to this server that no rule before it allows.
+    pub fn denies_server(&self, scheme: Scheme, authority: &Authority) -> bool {
+        self.rules.iter().any(|rule| {
+            rule.action() == Action::Deny && rule.is_about(scheme, authority) && rule.is_unconditional()
+        })
     }
 
     /// The ports that rules name, beside 80 and 443: the proxy listens on these too.

@@ -320,3 +320,68 @@ fn a_rule_goes_with_its_credential() {
     assert_eq!(decide(&policy, "GET https://b.example/"), Ok(0));
     assert_eq!(decide(&policy, "GET https://c.example/"), Ok(1));
 }
+
+#[test]
+fn a_denying_rule_holds_in_every_spelling_of_method_and_path() {
+    let policy = policy(&[
+        "deny DELETE,PUT https://api.example/Admin/",
+        "deny https://api.example/secret",
+        "api.example",
+    ]);
+    for request in [
+        "DELETE https://api.example/Admin/",
+        "delete https://api.example/admin",
+        "Put https://api.example/ADMIN",
+        "DELETE https://api.example/%EF%BD%81dmin",
+        "GET https://api.example/secret/",
+        "GET https://api.example/SECRET",
+        "GET https://api.example/Secret;x/",
+    ] {
+        assert!(matches!(decide(&policy, request), Err((Reason::DeniedByRule, _))), "{request}");
+    }
+    for request in [
+        "GET https://api.example/admin",
+        "DELETE https://api.example/admin/x",
+        "GET https://api.example/secrets",
+    ] {
+        assert_eq!(decide(&policy, request), Ok(2), "{request}");
+    }
+    // An allowing rule means what it says.
+    let exact = self::policy(&["GET https://api.example/a"]);
+    for request in ["get https://api.example/a", "GET https://api.example/A", "GET https://api.example/a/"] {
+        assert!(decide(&exact, request).is_err(), "{request}");
+    }
+}
+
+#[test]
+fn a_server_is_dialled_ahead_only_if_a_request_could_be_allowed() {
+    let could = |rules: &[&str]| {
+        let authority = Authority::parse("a.example", Some(443)).unwrap();
+        policy(rules).could_allow(Scheme::Https, &authority)
+    };
+    assert!(could(&["*.example"]));
+    assert!(could(&["deny b.example", "*.example"]));
+    assert!(could(&["deny DELETE a.example", "*.example"]));
+    assert!(could(&["deny https://a.example/x", "GET https://a.example/*"]));
+    assert!(could(&["GET https://a.example/x", "deny a.example"]));
+    assert!(!could(&["deny a.example", "*"]));
+    assert!(!could(&["deny *.example", "*"]));
+    assert!(!could(&["deny GET a.example", "deny HEAD a.example", "GET,HEAD *.example"]));
+    assert!(!could(&["deny https://a.example/x", "GET https://*.example/x"]));
+    assert!(!could(&["http://a.example", "a.example:8443", "wss://b.example"]));
+}
+
+#[test]
+fn a_denied_network_holds_for_the_names_that_lead_there() {
+    let denies = |rules: &[&str], address: &str| {
+        let policy = policy(rules);
+        ask("GET https://x.example/", |request| policy.denies_address(request, address.parse().unwrap()))
+    };
+    assert!(denies(&["deny 192.0.2.0/24", "*"], "192.0.2.7"));
+    assert!(denies(&["x.example", "deny 192.0.2.0/24"], "192.0.2.7"));
+    assert!(denies(&["deny [2001:db8::]/32", "*"], "2001:db8::1"));
+    assert!(!denies(&["deny 192.0.2.0/24", "*"], "192.0.3.7"));
+    assert!(!denies(&["192.0.2.7", "deny 192.0.2.0/24", "*"], "192.0.2.7"));
+    assert!(!denies(&["deny POST 192.0.2.0/24", "*"], "192.0.2.7"));
+    assert!(!denies(&["x.example", "deny *"], "192.0.2.7"));
+}

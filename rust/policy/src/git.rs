@@ -5,7 +5,7 @@ mod reference;
 mod repository;
 mod text;
 
-pub(crate) use call::{Call, resembles_push};
+pub(crate) use call::{Call, could_move_refs, resembles_push};
 pub use reference::{Change, RefName, RefNameError, RefPattern, RefUpdate};
 pub use repository::Repository;
 pub(crate) use text::parse;

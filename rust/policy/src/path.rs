@@ -1,10 +1,13 @@
 //! The path of a request, normalised once, refused when servers could read it differently.
 //!
 //! The proxy sends the target on as it came; that is sound only because a rule about paths is held against none that
-//! servers could read differently. Whether a server folds letter case or Unicode forms cannot be known here: rules compare
-//! exactly.
+//! servers could read differently. Whether a server folds letter case or Unicode forms cannot be known here: allowing rules
+//! compare exactly, denying rules in the folded form too.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use icu_normalizer::ComposingNormalizerBorrowed;
 
 use crate::text_form::excerpt;
 
@@ -69,6 +72,9 @@ impl RequestPath {
         let decoded = decode(raw)?;
         refuse_lookalikes(&decoded, raw)?;
         refuse_unclear_segments(&decoded, raw)?;
+        if !decoded.is_ascii() {
+            refuse_unclear_segments(&compatible(&decoded), raw)?;
+        }
         Ok(RequestPath {
             text: encode(&decoded),
             without_parameters: decoded.contains(';').then(|| encode(&cut_parameters(&decoded))),
@@ -102,6 +108,36 @@ impl RequestPath {
     pub(crate) fn readings(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&*self.text).chain(self.without_parameters.as_deref())
     }
+}
+
+impl RequestPath {
+    /// The path in lower case and in compatible Unicode forms.
+    pub(crate) fn folded(&self) -> String {
+        fold(&self.text)
+    }
+
+    /// The readings in folded form, with and without a slash at the end.
+    pub(crate) fn folded_readings(&self) -> impl Iterator<Item = String> {
+        self.readings().map(fold).flat_map(|reading| {
+            let bare = reading.strip_suffix('/').filter(|bare| !bare.is_empty()).map(str::to_owned);
+            std::iter::once(reading).chain(bare)
+        })
+    }
+}
+
+/// A canonical path (or a part of one) in lower case and compatible Unicode forms.
+pub(crate) fn fold(text: &str) -> String {
+    if !text.contains('%') {
+        return text.to_ascii_lowercase();
+    }
+    match decode(text) {
+        Ok(decoded) => encode(&compatible(&decoded).to_lowercase()),
+        Err(_) => text.to_ascii_lowercase(),
+    }
+}
+
+fn compatible(text: &str) -> Cow<'_, str> {
+    ComposingNormalizerBorrowed::new_nfkc().normalize(text)
 }
 
 impl fmt::Display for RequestPath {
@@ -150,7 +186,12 @@ fn hex(digit: u8) -> Option<u8> {
 
 /// What a second decoding, a Unicode normalisation (NFKC) or a code page would turn into a separator.
 fn refuse_lookalikes(decoded: &str, raw: &str) -> Result<(), PathError> {
-    if decoded.contains(['\u{2044}', '\u{2215}', '\u{2216}', '\u{ff0f}', '\u{ff3c}', '\u{fe68}']) {
+    // Code pages map these: fraction and division slashes, set minus, big and operator solidi; yen and won in Japanese and
+    // Korean ones.
+    let mapped =
+        ['\u{2044}', '\u{2215}', '\u{2216}', '\u{29f5}', '\u{29f8}', '\u{29f9}', '\u{a5}', '\u{20a9}'];
+    let count = |text: &str| text.bytes().filter(|byte| b"/\\;%?#".contains(byte)).count();
+    if !decoded.is_ascii() && (decoded.contains(mapped) || count(&compatible(decoded)) != count(decoded)) {
         return Err(PathError::Separator(excerpt(raw)));
     }
     let escape =

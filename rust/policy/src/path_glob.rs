@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::glob::Glob;
-use crate::path::{PathError, RequestPath, canonical_part};
+use crate::path::{PathError, RequestPath, canonical_part, fold};
 use crate::rule_error::RuleError;
 use crate::text_form::{excerpt, serde_as_text};
 
@@ -14,6 +14,8 @@ use crate::text_form::{excerpt, serde_as_text};
 pub struct PathGlob {
     text: String,
     glob: Glob,
+    /// In folded form and without a slash at the end, for denying rules.
+    folded: Glob,
 }
 
 impl FromStr for PathGlob {
@@ -24,7 +26,10 @@ impl FromStr for PathGlob {
         let literals: Result<Vec<_>, _> = text.split('*').map(canonical_part).collect();
         let text = literals.map_err(RuleError::Path)?.join("*");
         let glob = Glob::new(&text);
-        Ok(PathGlob { text, glob })
+        let folded = text.split('*').map(fold).collect::<Vec<_>>().join("*");
+        let bare = folded.strip_suffix('/').filter(|bare| !bare.is_empty());
+        let folded = Glob::new(bare.unwrap_or(&folded));
+        Ok(PathGlob { text, glob, folded })
     }
 }
 
@@ -50,6 +55,11 @@ impl PathGlob {
     /// Whether a canonical path fits.
     pub(crate) fn matches(&self, path: &str) -> bool {
         self.glob.matches(path)
+    }
+
+    /// Whether a folded path fits.
+    pub(crate) fn matches_folded(&self, path: &str) -> bool {
+        self.folded.matches(path)
     }
 
     /// The path as it is written.

@@ -176,3 +176,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_normalisation_makes_a_separator_is_ambiguous() {
+    for character in [
+        '\u{2100}', '\u{2105}', '\u{ff0f}', '\u{fe68}', '\u{ff05}', '\u{ff1b}', '\u{37e}', '\u{2215}',
+        '\u{a5}',
+    ] {
+        let escaped: String = character.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect();
+        assert!(RequestPath::of_target(&format!("/a{escaped}b")).is_ambiguous(), "{character:?}");
+    }
+    for path in ["/%C3%A4", "/%E2%80%A6.txt", "/%EF%BD%81"] {
+        assert!(!RequestPath::of_target(path).is_ambiguous(), "{path}");
+    }
+}

@@ -6,7 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::authority::AuthorityError;
+use crate::authority::{Authority, AuthorityError};
 use crate::git::{GitRule, Repository};
 use crate::host_pattern::HostPattern;
 use crate::path::RequestPath;
@@ -244,22 +244,61 @@ impl Rule {
         self.credential.as_deref()
     }
 
+    /// Whether it is about this server, reached so.
+    pub(crate) fn is_about(&self, scheme: Scheme, authority: &Authority) -> bool {
+        self.scheme() == scheme
+            && self.ports.contains(&authority.port)
+            && self.hosts.iter().any(|pattern| pattern.matches(&authority.host))
+    }
+
+    /// Whether it is about every request to its servers.
+    pub(crate) fn is_unconditional(&self) -> bool {
+        self.git.is_none() && self.methods.is_empty() && self.paths.is_empty() && !self.websocket_only()
+    }
+
+    /// Whether these denying rules leave nothing of what this rule, behind them, allows on a server.
+    pub(crate) fn is_denied_whole(&self, denying: &[&Rule]) -> bool {
+        let mut methods = self.methods.iter().map(Some).chain(self.methods.is_empty().then_some(None));
+        methods.all(|method| {
+            self.paths.iter().map(Some).chain(self.paths.is_empty().then_some(None)).all(|path| {
+                denying.iter().any(|rule| {
+                    (!rule.websocket_only() || self.websocket_only())
+                        && (rule.methods.is_empty()
+                            || method.is_some_and(|method| rule.matches_method(method)))
+                        && (rule.paths.is_empty() || path.is_some_and(|path| rule.paths.contains(path)))
+                })
+            })
+        })
+    }
+
     /// `CONNECT` only opens a tunnel; what goes through it is asked about, so it is itself never allowed.
     pub(crate) fn matches_method(&self, method: &str) -> bool {
         match self.action {
             Action::Allow if method == "CONNECT" => false,
-            _ => self.methods.is_empty() || self.methods.contains(method),
+            Action::Allow => self.methods.is_empty() || self.methods.contains(method),
+            // Some servers read `delete` as DELETE.
+            Action::Deny => {
+                self.methods.is_empty()
+                    || self.methods.iter().any(|denied| denied.eq_ignore_ascii_case(method))
+            }
         }
     }
 
     /// Where servers read a path in two ways, an allowing rule must match both and a denying one either. An ambiguous
-    /// path can be read in any way.
+    /// path can be read in any way. Servers may fold letter case and Unicode forms and take off a trailing slash: a denying
+    /// rule is held against all of these.
     pub(crate) fn matches_path(&self, path: &RequestPath) -> bool {
         let fits = |reading: &str| self.paths.iter().any(|glob| glob.matches(reading));
         self.paths.is_empty()
             || match self.action {
                 Action::Allow => !path.is_ambiguous() && path.readings().all(fits),
-                Action::Deny => path.is_ambiguous() || path.readings().any(fits),
+                Action::Deny => {
+                    let readings = || path.folded_readings();
+                    path.is_ambiguous()
+                        || path.readings().any(fits)
+                        || readings()
+                            .any(|reading| self.paths.iter().any(|glob| glob.matches_folded(&reading)))
+                }
             }
     }
 

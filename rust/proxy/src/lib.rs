@@ -14,6 +14,7 @@ pub mod audit;
 pub mod ca;
 pub mod config;
 pub mod redact;
+mod spelling;
 pub mod swap;
 
 mod authority_bind;

@@ -59,6 +59,12 @@ impl Redactor {
         Redactor { needles, parts_pass, plan: OnceLock::new() }
     }
 
+    /// Returns true for a part of a response where the proxy asks for whole ones: a job that asks for parts by other headers
+    /// than `Range` could put the secret together from them.
+    pub(crate) fn refuses(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        !self.parts_pass && head::is_part(status, headers)
+    }
+
     /// Cleans the head of the answer and fits it to the cleaned body; call it before [`Redactor::body`] or
     /// [`Redactor::stream`].
     pub fn head(&self, status: StatusCode, headers: &mut HeaderMap) {

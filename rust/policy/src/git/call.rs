@@ -38,10 +38,29 @@ impl Call {
 /// Whether a server could take the request for a push or for its beginning, however it is spelled: in another case, with
 /// escapes, with parameters. Such go by git rules only where there are any.
 pub(crate) fn resembles_push(request: &Request<'_>) -> bool {
-    let mut text = format!("{}?{}", request.path.as_str(), request.query).to_ascii_lowercase();
-    // As often as a chain of servers may decode it.
+    let text = format!("{}?{}", request.path.as_str(), request.query);
+    in_some_spelling(text, |text| text.contains("receive-pack"))
+}
+
+/// Whether a request could move refs without a push: by WebDAV in the repository's own directory, or by the API of a git host
+/// that names refs by path (`PATCH …/git/refs/heads/main`).
+pub(crate) fn could_move_refs(request: &Request<'_>) -> bool {
+    const READING: [&str; 4] = ["GET", "HEAD", "OPTIONS", "PROPFIND"];
+    if READING.contains(&request.method) || matches!(Call::read(request), Some((Call::Fetch, _))) {
+        return false;
+    }
+    in_some_spelling(request.path.folded(), |text| {
+        // The requests of git-lfs, locks among them, move no ref.
+        let in_repository = text.contains(".git/") && !text.contains(".git/info/lfs/");
+        text.contains("/refs/") || text.ends_with("/refs") || in_repository
+    })
+}
+
+/// Whether this holds for a text, decoded as often as a chain of servers may do it.
+fn in_some_spelling(text: String, holds: impl Fn(&str) -> bool) -> bool {
+    let mut text = text.to_ascii_lowercase();
     for _ in 0..4 {
-        if text.contains("receive-pack") {
+        if holds(&text) {
             return true;
         }
         let decoded = unescape(&text);

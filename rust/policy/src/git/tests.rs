@@ -308,3 +308,29 @@ fn names_of_refs_are_git_s() {
         assert!(name.parse::<RefName>().is_err(), "{name:?}");
     }
 }
+
+#[test]
+fn behind_a_git_rule_no_other_rule_moves_refs_in_another_way() {
+    let policy = policy(&["git git.example/me/repo push=agent/*", "git.example"]);
+    let refused = [
+        "PUT https://git.example/me/repo.git/refs/heads/main",
+        "MOVE https://git.example/me/repo.git/objects/x",
+        "PATCH https://git.example/api/v3/repos/me/repo/git/refs/heads/main",
+        "POST https://git.example/api/v3/repos/me/repo/git/refs",
+        "PUT https://git.example/me/repo.GIT/Refs/heads/main",
+        "PUT https://git.example/me/repo%2egit%2frefs%2fheads/main",
+        "put https://git.example/me/repo/refs/heads/main",
+    ];
+    for request in refused {
+        assert!(decide(&policy, request).is_err(), "{request}");
+    }
+    let allowed = [
+        "GET https://git.example/api/v3/repos/me/repo/git/refs/heads/main",
+        "POST https://git.example/api/v3/repos/me/repo/issues",
+        "POST https://git.example/me/repo.git/info/lfs/objects/batch",
+        "POST https://git.example/me/other.git/git-upload-pack",
+    ];
+    for request in allowed {
+        assert_eq!(decide(&policy, request), Ok("allow"), "{request}");
+    }
+}

@@ -311,8 +311,10 @@ impl Body for AnswerBody {
         match &mut self.inner {
             Inner::Upstream(body) => Pin::new(body)
                 .poll_frame(context)
-                .map(|frame| frame.map(|frame| frame.map_err(BoxError::from))),
-            Inner::Redacted(body) => Pin::new(&mut **body).poll_frame(context),
+                .map(|frame| frame.map(|frame| frame.map(without_our_trailers).map_err(BoxError::from))),
+            Inner::Redacted(body) => Pin::new(&mut **body)
+                .poll_frame(context)
+                .map(|frame| frame.map(|frame| frame.map(without_our_trailers))),
             Inner::Text(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
             Inner::Empty(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
         }
@@ -335,6 +337,14 @@ impl Body for AnswerBody {
             Inner::Empty(body) => body.size_hint(),
         }
     }
+}
+
+/// A frame from a server, which cannot speak for the proxy in its trailers either.
+fn without_our_trailers(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        headers::strip_ours(trailers);
+    }
+    frame
 }
 
 /// Counts the requests of one connection.

@@ -9,14 +9,15 @@ use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use policy::Reason;
 
 use crate::denial::Denial;
+use crate::spelling::header_key;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
 
-/// By these the job knows that an answer is ours.
-const OURS: [&str; 2] = ["x-jail-deny", "x-jail-error"];
+/// By headers of this beginning the job knows that an answer is ours.
+const OURS: &str = "x-jail-";
 
 /// What a `Connection` header of a request may name. Naming any other header asks a proxy to drop it, which is how
 /// credentials get lost or kept behind a proxy's back.
@@ -100,7 +101,14 @@ pub(super) fn strip_answer(headers: &mut HeaderMap) {
     headers.remove(PROXY_AUTHENTICATE);
     // It sends clients to HTTP/3 or to another port, which both end at a closed door.
     headers.remove(ALT_SVC);
-    for name in OURS {
+    strip_ours(headers);
+}
+
+/// Takes off, in any spelling, the headers and trailers that only the proxy itself may send.
+pub(super) fn strip_ours(headers: &mut HeaderMap) {
+    let is_ours = |name: &&HeaderName| header_key(name.as_str()).starts_with(OURS);
+    let ours: Vec<HeaderName> = headers.keys().filter(is_ours).cloned().collect();
+    for name in ours {
         headers.remove(name);
     }
 }

@@ -322,6 +322,18 @@ fn give_back(
         return Ok(Response::from_parts(head, AnswerBody::empty()));
     }
 
+    if swapped
+        .redactor
+        .as_ref()
+        .is_some_and(|redactor| redactor.refuses(response.status(), response.headers()))
+    {
+        return Err(Denial {
+            status: StatusCode::BAD_GATEWAY,
+            hint: Some("the server sent a part of its answer; parts cannot be searched for the credential, ask for all of it"),
+            ..Reason::ProtocolNotAllowed.into()
+        }
+        .into());
+    }
     let (mut head, body) = response.into_parts();
     // The words after the status could echo a secret, and are for nobody's eyes since HTTP/2.
     head.extensions.clear();

@@ -84,6 +84,10 @@ impl From<UpstreamError> for Refused {
     fn from(error: UpstreamError) -> Refused {
         match error {
             UpstreamError::PrivateAddress(_) => Refused::Denied(Reason::PrivateAddress.into()),
+            UpstreamError::DeniedAddress(_) => Refused::Denied(Denial {
+                hint: Some("the name resolves to an address that a rule denies"),
+                ..Reason::DeniedByRule.into()
+            }),
             UpstreamError::TooMany => Refused::Denied(Reason::TooMany.into()),
             error => Refused::Failed(error),
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy::{Action, Authority, Policy, Reason, Rule, Scheme};
+use policy::{Authority, Policy, Reason, Rule, Scheme};
 use rustls::server::Acceptor;
 use tokio::time::timeout;
 use tokio_rustls::LazyConfigAcceptor;
@@ -88,9 +88,13 @@ async fn serve_tls(job: Arc<Job>, destination: Destination, stream: Prefixed, pl
         }
     };
 
-    // While the job shakes hands with us, we do with the server; never with one that no rule could allow.
-    let expected =
-        binding.server().filter(|server| job.mode == Mode::Learn || could_allow(&job.policy, server));
+    // While the job shakes hands with us, we do with the server; never with one that no rule could allow, nor with one that
+    // a rule denies as a whole.
+    let may_be_allowed = |server: &Authority| {
+        job.policy.could_allow(Scheme::Https, server)
+            || (job.mode == Mode::Learn && !job.policy.denies_server(Scheme::Https, server))
+    };
+    let expected = binding.server().filter(|server| may_be_allowed(server));
     let ahead = expected.and_then(|server| job.upstream.dial_ahead(Scheme::Https, server));
     let known = text(binding.server().or(destination.authority().as_ref()));
     let stream = match timeout(job.limits.idle, start.into_stream(config)).await {
@@ -104,16 +108,6 @@ async fn serve_tls(job: Arc<Job>, destination: Destination, stream: Prefixed, pl
     let http2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2);
     let session = Arc::new(Session { job, binding, ahead, place });
     if http2 { http::http2(session, stream).await } else { http::http1(session, stream).await }
-}
-
-/// Whether a rule allows anything at all on this server by https.
-fn could_allow(policy: &Policy, server: &Authority) -> bool {
-    policy.rules().iter().any(|rule| {
-        rule.action() == Action::Allow
-            && rule.scheme() == Scheme::Https
-            && rule.ports().contains(&server.port)
-            && rule.hosts().iter().any(|pattern| pattern.matches(&server.host))
-    })
 }
 
 fn text(authority: Option<&Authority>) -> String {

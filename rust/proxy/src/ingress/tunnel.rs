@@ -58,6 +58,10 @@ pub(super) async fn open(
             record.denied(Reason::PrivateAddress);
             Err(Failed::Denied(Reason::PrivateAddress))
         }
+        Err(UpstreamError::DeniedAddress(_)) => {
+            record.denied(Reason::DeniedByRule);
+            Err(Failed::Denied(Reason::DeniedByRule))
+        }
         Err(error) => {
             tracing::debug!(%error, "no tunnel");
             record.answered(error.status());

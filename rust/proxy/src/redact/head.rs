@@ -60,6 +60,14 @@ impl Plan {
     }
 }
 
+/// Returns true for a part of a representation, whatever the request asked for.
+pub(super) fn is_part(status: StatusCode, headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.as_bytes().to_ascii_lowercase());
+    status == StatusCode::PARTIAL_CONTENT
+        || (status.is_success() && headers.contains_key(header::CONTENT_RANGE))
+        || kind.is_some_and(|kind| kind.trim_ascii_start().starts_with(b"multipart/byteranges"))
+}
+
 /// Where `range` is not passed on (see [`plain_answers`]).
 pub(super) fn say_no_parts(headers: &mut HeaderMap) {
     if headers.contains_key(header::ACCEPT_RANGES) {

@@ -10,6 +10,8 @@ use http::{HeaderName, header};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::spelling::{header_key, parameter_key};
+
 /// A place in a request that carries a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -105,8 +107,10 @@ impl Place {
     /// like.
     pub(super) fn is_same(&self, other: &Place) -> bool {
         match (self, other) {
-            (Place::Header { name: one, .. }, Place::Header { name: other, .. }) => one == other,
-            (Place::Query(one), Place::Query(other)) => one.eq_ignore_ascii_case(other),
+            (Place::Header { name: one, .. }, Place::Header { name: other, .. }) => {
+                header_key(one.as_str()) == header_key(other.as_str())
+            }
+            (Place::Query(one), Place::Query(other)) => parameter_key(one) == parameter_key(other),
             (one, other) => one == other,
         }
     }

@@ -7,10 +7,14 @@ use policy::Reason;
 use super::stray::decode_percent;
 use super::{Place, Refusal, Sealed};
 use crate::redact::percent;
+use crate::spelling::parameter_key;
 
 /// What servers take for `Authorization` (RFC 6750, section 2.3) and `private-token`: slots of every credential, as these
 /// headers are.
 const WELL_KNOWN: [&str; 3] = ["access_token", "oauth_token", "private_token"];
+
+/// `$httpHeaders` holds whole headers (Google): whatever stands in it is foreign.
+const WHOLE_HEADERS: &str = "_httpheaders";
 
 /// Puts the secrets into the parameters that hold a dummy; gives the names of the credentials that were used.
 pub(super) fn swap(uri: &mut Uri, own: &[&Sealed], tls: bool) -> Result<Vec<String>, Refusal> {
@@ -23,18 +27,20 @@ pub(super) fn swap(uri: &mut Uri, own: &[&Sealed], tls: bool) -> Result<Vec<Stri
         let declares = |name: &str, exactly: bool| -> Vec<&Sealed> {
             let same = |place: &Place| match place {
                 Place::Query(parameter) if exactly => parameter == name,
-                Place::Query(parameter) => parameter.eq_ignore_ascii_case(name),
+                Place::Query(parameter) => parameter_key(parameter) == parameter_key(name),
                 Place::WellKnown => exactly && WELL_KNOWN.contains(&name),
                 _ => false,
             };
             own.iter().copied().filter(|sealed| sealed.places().iter().any(same)).collect()
         };
-        let could_be_for = |name: &str| match WELL_KNOWN.iter().any(|known| known.eq_ignore_ascii_case(name))
-        {
-            true => own.to_vec(),
-            false => declares(name, false),
+        let could_be_for = |name: &str| {
+            let key = parameter_key(name);
+            match WELL_KNOWN.contains(&&*key) || key == WHOLE_HEADERS {
+                true => own.to_vec(),
+                false => declares(name, false),
+            }
         };
-        // Some servers take `;` for `&`, some take any case.
+        // Some servers take `;` for `&`, some take names in other spellings.
         let hidden = pair.split(';').skip(1).map(|part| part.split('=').next().unwrap_or_default());
         let mut for_them: Vec<&Sealed> = could_be_for(&decode(name));
         for_them.extend(hidden.flat_map(|name| could_be_for(&decode(name))));
@@ -42,8 +48,8 @@ pub(super) fn swap(uri: &mut Uri, own: &[&Sealed], tls: bool) -> Result<Vec<Stri
             pairs.push(pair.to_owned());
             continue;
         }
-        let repeated = seen.contains(&decode(name).to_ascii_lowercase());
-        seen.push(decode(name).to_ascii_lowercase());
+        let repeated = seen.contains(&parameter_key(&decode(name)));
+        seen.push(parameter_key(&decode(name)));
         let dummy = decode(value);
         match declares(&decode(name), true).into_iter().find(|sealed| sealed.dummy() == dummy) {
             Some(_) if !tls => return Err(Reason::StrayCredential.into()),

@@ -8,6 +8,7 @@ use policy::Reason;
 
 use super::place::BasicPart;
 use super::{Place, Refusal, Sealed, sensitive};
+use crate::spelling::header_key;
 
 /// The slots that count for some credentials.
 pub(super) struct SlotNames(Vec<HeaderName>);
@@ -91,9 +92,10 @@ impl SlotNames {
         SlotNames(names)
     }
 
-    /// Whether a server could read the header as a slot: many take `_` for `-`.
+    /// Whether a server could read the header as a slot: many take `_` or `.` for `-`.
     pub(super) fn resembles(&self, name: &str) -> bool {
-        self.0.iter().any(|slot| same(slot.as_str(), name))
+        let key = header_key(name);
+        self.0.iter().any(|slot| header_key(slot.as_str()) == key)
     }
 
     /// Headers that a server could read as a slot though they are spelled differently, and slots that the next hop
@@ -109,11 +111,6 @@ impl SlotNames {
             Ok(())
         }
     }
-}
-
-fn same(one: &str, other: &str) -> bool {
-    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    one.bytes().map(plain).eq(other.bytes().map(plain))
 }
 
 struct Filled {

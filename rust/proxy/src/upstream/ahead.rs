@@ -36,7 +36,7 @@ impl Progress {
 
     /// Which addresses a request may reach depends on the request: that failure is not another's.
     pub(super) fn failed(self, error: UpstreamError) {
-        if !matches!(error, UpstreamError::PrivateAddress(_)) {
+        if !matches!(error, UpstreamError::PrivateAddress(_) | UpstreamError::DeniedAddress(_)) {
             *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), error));
         }
         self.done.send_replace(true);

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::guard::{Guard, Verdict, own_addresses};
+use super::guard::{Guard, OwnAddresses, Verdict};
 use super::link::Link;
 use super::pool::Key;
 use super::trust::Trust;
@@ -39,6 +39,8 @@ pub(super) struct Dialer {
 pub(super) struct Way {
     pub(super) stream: TcpStream,
     pub(super) address: SocketAddr,
+    /// The address is the server's, and the guard has judged it.
+    pub(super) checked: bool,
     /// The address guard let it through for this request only.
     pub(super) excepted: bool,
 }
@@ -61,7 +63,7 @@ impl Dialer {
                 let stream = race(vec![*address]).await;
                 let (stream, address) =
                     stream.map_err(|error| UpstreamError::Connect(authority.clone(), error))?;
-                return Ok(Way { stream, address, excepted: false });
+                return Ok(Way { stream, address, checked: false, excepted: false });
             }
             match &self.proxy {
                 Some(proxy) => dial_through(proxy, guard).await,
@@ -114,15 +116,19 @@ impl Dialer {
 async fn dial_directly(guard: &Guard<'_>) -> Result<Way, UpstreamError> {
     let authority = guard.request.authority;
     let addresses = resolve(authority).await?;
-    let own = own_addresses().map_err(|error| UpstreamError::Connect(authority.clone(), error))?;
-    let admitted: Vec<SocketAddr> =
-        addresses.into_iter().filter(|address| guard.judge(address.ip(), &own) != Verdict::Refused).collect();
+    let own = OwnAddresses::read().map_err(|error| UpstreamError::Connect(authority.clone(), error))?;
+    let verdicts = addresses.into_iter().map(|address| (address, guard.judge(address.ip(), &own)));
+    let (admitted, refused): (Vec<_>, Vec<_>) =
+        verdicts.partition(|(_, verdict)| matches!(verdict, Verdict::Public | Verdict::Excepted));
     if admitted.is_empty() {
-        return Err(UpstreamError::PrivateAddress(authority.clone()));
+        let is_denied = refused.iter().any(|(_, verdict)| *verdict == Verdict::Denied);
+        let error = if is_denied { UpstreamError::DeniedAddress } else { UpstreamError::PrivateAddress };
+        return Err(error(authority.clone()));
     }
-    let (stream, address) =
-        race(admitted).await.map_err(|error| UpstreamError::Connect(authority.clone(), error))?;
-    Ok(Way { stream, address, excepted: guard.judge(address.ip(), &own) == Verdict::Excepted })
+    let (stream, address) = race(admitted.iter().map(|(address, _)| *address).collect())
+        .await
+        .map_err(|error| UpstreamError::Connect(authority.clone(), error))?;
+    Ok(Way { stream, address, checked: true, excepted: admitted.contains(&(address, Verdict::Excepted)) })
 }
 
 /// The operator's proxy resolves names itself, so that the guard sees literal addresses only.
@@ -130,8 +136,10 @@ async fn dial_through(proxy: &Authority, guard: &Guard<'_>) -> Result<Way, Upstr
     let authority = guard.request.authority;
     let mut excepted = false;
     if let Host::Ip(address) = authority.host {
-        match guard.judge(address, &[]) {
+        let own = OwnAddresses::read().map_err(|error| UpstreamError::Connect(authority.clone(), error))?;
+        match guard.judge(address, &own) {
             Verdict::Refused => return Err(UpstreamError::PrivateAddress(authority.clone())),
+            Verdict::Denied => return Err(UpstreamError::DeniedAddress(authority.clone())),
             verdict => excepted = verdict == Verdict::Excepted,
         }
     }
@@ -141,7 +149,7 @@ async fn dial_through(proxy: &Authority, guard: &Guard<'_>) -> Result<Way, Upstr
     proxy::ask_for_tunnel(&mut stream, authority)
         .await
         .map_err(|refusal| UpstreamError::Proxy(authority.clone(), refusal))?;
-    Ok(Way { stream, address, excepted })
+    Ok(Way { stream, address, checked: false, excepted })
 }
 
 /// The one place where a name becomes addresses.

@@ -6,6 +6,7 @@ mod guard;
 mod link;
 mod pool;
 mod proxy;
+mod route;
 mod trust;
 
 pub use trust::system_roots;
@@ -75,6 +76,8 @@ pub(crate) enum UpstreamError {
     Dns(Authority, std::io::Error),
     #[error("{0} resolves to private addresses only")]
     PrivateAddress(Authority),
+    #[error("{0} resolves to addresses that a rule denies")]
+    DeniedAddress(Authority),
     #[error("cannot connect to {0}: {1}")]
     Connect(Authority, std::io::Error),
     #[error("{0} did not answer in time")]
@@ -204,9 +207,9 @@ impl Upstream {
     async fn connect(&self, key: &Key, guard: &Guard<'_>) -> Result<Pooled, UpstreamError> {
         let place = self.place().await?;
         let way = self.dialer.dial(guard).await?;
-        let (address, excepted) = (way.address, way.excepted);
+        let (address, checked, excepted) = (way.address, way.checked, way.excepted);
         let link = self.dialer.speak(key, way.stream, place).await?;
-        Ok(Pooled::new(link, address, excepted))
+        Ok(Pooled::new(link, address, checked, excepted))
     }
 }
 
@@ -216,6 +219,7 @@ impl UpstreamError {
         match self {
             UpstreamError::Dns(..) => "upstream-dns",
             UpstreamError::PrivateAddress(_) => "private-address",
+            UpstreamError::DeniedAddress(_) => "denied-by-rule",
             UpstreamError::Connect(..) => "upstream-connect",
             UpstreamError::Timeout(_) => "upstream-timeout",
             UpstreamError::Tls(..) => "upstream-tls",

@@ -29,6 +29,8 @@ pub(super) struct Key {
 pub(super) struct Pooled {
     pub(super) link: Link,
     pub(super) address: SocketAddr,
+    /// The address is the server's, so that rules about addresses hold for it.
+    checked: bool,
     /// The address is one that only some requests may use.
     excepted: bool,
     made: Instant,
@@ -62,9 +64,9 @@ struct Server {
 }
 
 impl Pooled {
-    pub(super) fn new(link: Link, address: SocketAddr, excepted: bool) -> Pooled {
+    pub(super) fn new(link: Link, address: SocketAddr, checked: bool, excepted: bool) -> Pooled {
         let now = Instant::now();
-        Pooled { link, address, excepted, made: now, used: now }
+        Pooled { link, address, checked, excepted, made: now, used: now }
     }
 
     fn usable(&self, now: Instant) -> bool {
@@ -73,7 +75,8 @@ impl Pooled {
 
     /// What one request may reach, another may not.
     fn admits(&self, guard: &Guard<'_>) -> bool {
-        !self.excepted || guard.excepts(self.address.ip())
+        !(self.checked && guard.denies(self.address.ip()))
+            && (!self.excepted || guard.excepts(self.address.ip()))
     }
 }
 
