@@ -6,6 +6,7 @@ mod backend;
 mod cli;
 mod credentials;
 mod demo;
+mod descriptors;
 mod doctor;
 mod etc;
 mod explain;

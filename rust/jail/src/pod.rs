@@ -14,13 +14,14 @@ use clap::Subcommand;
 use nix::sys::signal::{SigSet, Signal};
 use policy::Policy;
 use proxy::ca::JobCa;
-use proxy::config::{Config, Limits, Mode, Trust, Upstream};
+use proxy::config::{Config, Mode, Trust, Upstream};
 use sandbox::backend::Reach;
 use sandbox::plan::Entry;
 use serde::{Deserialize, Serialize};
 
 use crate::assemble::{self, PROXY_PORT};
 use crate::credentials;
+use crate::descriptors;
 use crate::failure::Failure;
 use crate::git;
 use crate::operator::Operator;
@@ -118,7 +119,7 @@ fn serve(operator: &Operator) -> Result<ExitCode, Failure> {
                 trust: Trust::System { extra: Vec::new() },
                 proxy: None,
             },
-            limits: Limits::default(),
+            limits: descriptors::proxy_limits(),
             ca,
             password: None,
             audit: Arc::new(Recorder::new(standard_output()?, u64::MAX, false)),

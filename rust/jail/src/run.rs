@@ -20,6 +20,7 @@ use crate::assemble::{self, DNS_PORT, PROXY_PORT, Parts};
 use crate::backend;
 use crate::cli::{JailArgs, RunArgs};
 use crate::credentials;
+use crate::descriptors;
 use crate::failure::{Failure, NO_JAIL, NOT_FOUND, USED_UP};
 use crate::git;
 use crate::job::{self, JobDirectory, Record};
@@ -406,6 +407,7 @@ fn jailed(
         }
     }
     sandbox::keep_freed_memory();
+    let config = Config { limits: descriptors::proxy_limits(), ..config };
     let proxy =
         proxy::serve(listeners(prepared.take_listeners(), reach), config).map_err(Failure::no_jail)?;
     tell_systemd();

@@ -8,6 +8,7 @@ mod live;
 mod login;
 mod names;
 pub(crate) mod prompt;
+mod replacement;
 mod source;
 mod value;
 

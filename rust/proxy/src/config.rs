@@ -121,7 +121,8 @@ pub trait Source: Send + Sync {
 
 /// The right to renew one login.
 pub trait Turn: Send {
-    /// Puts `new` in the place of `old`; `Ok(false)` if something else is there by now, which then stays.
+    /// Puts `new` in the place of `old`; `Ok(false)` if something else is there by now, which then stays. After an error
+    /// it can be called again.
     fn replace(&mut self, old: &Held, new: &Held) -> Result<bool, String>;
 }
 

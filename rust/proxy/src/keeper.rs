@@ -6,6 +6,7 @@
 
 mod broker;
 mod own_refresh;
+mod unstored;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -19,6 +20,8 @@ use crate::config::{Credential, Held, OAuth, Origin, Source};
 use crate::swap::{Vault, VaultError};
 use crate::upstream::Upstream;
 
+use unstored::Unstored;
+
 pub(crate) use own_refresh::{OwnRefusal, own_refresh};
 
 /// How long a request waits for a stale secret to be read again before it goes out with the one that is known.
@@ -30,14 +33,17 @@ const MARGIN: Duration = Duration::from_secs(300);
 const PAUSE: Duration = Duration::from_secs(5);
 /// The same at the latest, for what is renewed ahead of time, and for what has just been renewed.
 const LONG_PAUSE: Duration = Duration::from_secs(60);
-/// How long the end of a job waits for a renewal: a login whose new tokens are not stored is lost.
-const SETTLE: Duration = Duration::from_secs(20);
+/// How soon a login is renewed again at the earliest, however short the lifetime that the server states.
+const MIN_RENEWAL_INTERVAL: Duration = Duration::from_secs(10);
+/// How long the end of a job waits for a renewal: a login whose new tokens are not stored is lost. Longer than the token
+/// server may take to answer.
+const SETTLE: Duration = Duration::from_secs(45);
 
 /// The job's credentials as they are now.
 pub(crate) struct Keeper {
     vault: Mutex<Arc<Vault>>,
     /// By the credential's position in the vault; none for one that never changes.
-    live: Vec<Option<Live>>,
+    live: Vec<Option<Arc<Live>>>,
     upstream: Arc<Upstream>,
     policy: Arc<Policy>,
 }
@@ -50,6 +56,8 @@ struct Live {
     /// Held by who reads or renews.
     turn: Turn<()>,
     known: Mutex<Known>,
+    /// A renewed login that could not be stored yet.
+    unstored: Turn<Option<Unstored>>,
 }
 
 /// What is known of a secret.
@@ -98,7 +106,7 @@ impl Keeper {
         upstream: Arc<Upstream>,
         policy: Arc<Policy>,
     ) -> Result<Keeper, VaultError> {
-        let live = credentials.iter().map(Live::new).collect();
+        let live = credentials.iter().map(|credential| Live::new(credential).map(Arc::new)).collect();
         Ok(Keeper { vault: Mutex::new(Arc::new(Vault::new(credentials)?)), live, upstream, policy })
     }
 
@@ -143,10 +151,13 @@ impl Keeper {
         let turns = async {
             for (_, live) in self.live() {
                 drop(live.turn.lock().await);
+                live.store_at_last().await;
             }
         };
         if timeout(SETTLE, turns).await.is_err() {
-            tracing::warn!("a credential was being renewed when the job ended");
+            tracing::warn!(
+                "the job ended while a login was being renewed or stored: if it is refused from now on, log in again"
+            );
         }
     }
 
@@ -156,7 +167,7 @@ impl Keeper {
     }
 
     fn live(&self) -> impl Iterator<Item = (usize, &Live)> {
-        self.live.iter().enumerate().filter_map(|(index, live)| Some((index, live.as_ref()?)))
+        self.live.iter().enumerate().filter_map(|(index, live)| Some((index, live.as_deref()?)))
     }
 
     fn live_of(&self, authority: &Authority) -> impl Iterator<Item = (usize, &Live)> {
@@ -196,7 +207,8 @@ impl Live {
         let read = Instant::now();
         let read = if oauth.is_some() { read.checked_sub(source.lifetime()).unwrap_or(read) } else { read };
         let known = Mutex::new(Known { held, read, due: None, renewed: None, in_vain: None });
-        Some(Live { name: credential.name.clone(), source, oauth, turn: Turn::new(()), known })
+        let (turn, unstored) = (Turn::new(()), Turn::new(None));
+        Some(Live { name: credential.name.clone(), source, oauth, turn, known, unstored })
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -245,7 +257,7 @@ impl Live {
         expires.checked_sub(MARGIN.min(left / 4))
     }
 
-    async fn renew(&self, keeper: &Keeper, index: usize, need: &Need) -> Result<(), Unrenewed> {
+    async fn renew(self: &Arc<Self>, keeper: &Keeper, index: usize, need: &Need) -> Result<(), Unrenewed> {
         let _turn = self.turn.lock().await;
         // Somebody else may have done it meanwhile.
         if !self.needs(need) {
@@ -283,13 +295,15 @@ impl Live {
     }
 
     /// What the source holds, or a renewed login if that is of no use.
-    async fn look(&self, keeper: &Keeper, need: &Need) -> Result<Held, Unrenewed> {
+    async fn look(self: &Arc<Self>, keeper: &Keeper, need: &Need) -> Result<Held, Unrenewed> {
         let held = self.read().await?;
         let is_refused = matches!(need, Need::Refused(refused) if same(&held, &refused.held));
         // A new one is not refused for its age: renewed again and again, it would be at the job's will.
-        let is_new = self.known().renewed.is_some_and(|when| when.elapsed() < LONG_PAUSE);
+        let renewed = self.known().renewed.map(|when| when.elapsed());
+        let is_younger_than = |age| renewed.is_some_and(|elapsed| elapsed < age);
+        let is_due = is_past(self.due(&held)) && !is_younger_than(MIN_RENEWAL_INTERVAL);
         match &self.oauth {
-            Some(oauth) if (is_refused && !is_new) || is_past(self.due(&held)) => {
+            Some(oauth) if (is_refused && !is_younger_than(LONG_PAUSE)) || is_due => {
                 let held = broker::renew(self, oauth, keeper, held).await?;
                 self.known().renewed = Some(Instant::now());
                 Ok(held)
@@ -299,6 +313,9 @@ impl Live {
     }
 
     async fn read(&self) -> Result<Held, Unrenewed> {
+        if let Some(unstored) = &*self.unstored.lock().await {
+            return Ok(unstored.new.clone());
+        }
         let source = self.source.clone();
         self.apart(move || source.read()).await
     }

@@ -27,6 +27,7 @@ fn live(lifetime: u64) -> Live {
         oauth: None,
         turn: Turn::new(()),
         known: Mutex::new(Known { held: held(), read: ago(0), due: None, renewed: None, in_vain: None }),
+        unstored: Turn::new(None),
     }
 }
 

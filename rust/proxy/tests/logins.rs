@@ -22,11 +22,20 @@ const DUMMY: &str = "sk-test-dummy-dummy-dummy-dummy-dummy-0001";
 
 /// A place that holds one login.
 #[derive(Clone)]
-struct Store(Arc<Mutex<Held>>);
+struct Store(Arc<Mutex<Held>>, Arc<AtomicUsize>);
 
 impl Store {
     fn new() -> Store {
-        Store(Arc::new(Mutex::new(pair(0))))
+        Store(Arc::new(Mutex::new(pair(0))), Arc::default())
+    }
+
+    /// Makes the next attempts to store a login fail.
+    fn fail(&self, attempts: usize) {
+        self.1.store(attempts, Ordering::SeqCst);
+    }
+
+    fn is_renewed(&self) -> bool {
+        self.read().unwrap().secret.expose_secret() == pair(1).secret.expose_secret()
     }
 
     /// What the program does that the login is of.
@@ -63,6 +72,9 @@ impl Source for Store {
 
 impl Turn for Store {
     fn replace(&mut self, old: &Held, new: &Held) -> Result<bool, String> {
+        if self.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err("the disk is full".into());
+        }
         let mut held = self.0.lock().unwrap();
         let is_old = held.secret.expose_secret() == old.secret.expose_secret();
         if is_old {
@@ -82,15 +94,20 @@ fn pair(generation: usize) -> Held {
 
 /// Gives a new pair to whoever asks.
 async fn token_server() -> Server {
+    token_server_with(json!(3600)).await
+}
+
+async fn token_server_with(expires_in: serde_json::Value) -> Server {
     let generation = Arc::new(AtomicUsize::new(0));
     Server::https_with(&["login.test"], &["h2"], move |_| {
         let new = pair(generation.fetch_add(1, Ordering::SeqCst) + 1);
+        let expires_in = expires_in.clone();
         async move {
             let refresh = new.refresh.unwrap();
             let tokens = json!({
                 "access_token": new.secret.expose_secret(),
                 "refresh_token": refresh.expose_secret(),
-                "expires_in": 3600,
+                "expires_in": expires_in,
             });
             text(&tokens.to_string())
         }
@@ -156,4 +173,54 @@ async fn a_login_that_somebody_else_has_made_is_found_all_the_same() {
     store.put(pair(7));
     assert_eq!(ask(&jail).await, 200);
     assert_eq!(logins.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_renewed_login_that_cannot_be_stored_is_used_and_stored_later() {
+    let (store, logins) = (Store::new(), token_server().await);
+    let server = Server::https_with(&["a.test"], &["h2"], welcoming(1)).await;
+    let jail = jail(&store, &server, &logins);
+    store.fail(2);
+    assert_eq!((ask(&jail).await, ask(&jail).await), (200, 200));
+    assert!(!store.is_renewed());
+    let stored = async {
+        while !store.is_renewed() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), stored).await.unwrap();
+    assert_eq!((ask(&jail).await, logins.requests()), (200, 1));
+}
+
+#[tokio::test]
+async fn a_renewed_login_is_stored_at_the_end_of_the_job() {
+    let (store, logins) = (Store::new(), token_server().await);
+    let server = Server::https_with(&["a.test"], &["h2"], welcoming(1)).await;
+    let jail = jail(&store, &server, &logins);
+    store.fail(1);
+    assert_eq!(ask(&jail).await, 200);
+    tokio::task::spawn_blocking(move || jail.shutdown(Duration::from_secs(1))).await.unwrap();
+    assert!(store.is_renewed());
+}
+
+#[tokio::test]
+async fn an_odd_lifetime_costs_no_login_and_causes_no_storm() {
+    for expires_in in [
+        json!("3600"),
+        json!(3599.9),
+        json!(-1),
+        json!(0),
+        json!(null),
+        json!({}),
+        json!(1e300),
+        json!("soon"),
+    ] {
+        let (store, logins) = (Store::new(), token_server_with(expires_in.clone()).await);
+        let server = Server::https_with(&["a.test"], &["h2"], welcoming(1)).await;
+        let jail = jail(&store, &server, &logins);
+        for _ in 0..3 {
+            assert_eq!(ask(&jail).await, 200, "{expires_in}");
+        }
+        assert!(store.is_renewed() && logins.requests() == 1, "{expires_in}");
+    }
 }

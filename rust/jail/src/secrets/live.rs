@@ -1,8 +1,7 @@
 //! A source that is read again while the job runs, and where it holds a login, written back to.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,9 +9,9 @@ use nix::fcntl::{Flock, FlockArg};
 use proxy::config::{self, Held};
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
 
 use super::login::Pointers;
+use super::replacement::Replacement;
 use super::{Bytes, Context, Miss, Place, Source, file, keyring, login, value};
 
 /// Where a credential's secret was found.
@@ -30,13 +29,8 @@ pub(crate) struct Live {
 struct Turn {
     live: Live,
     /// Where the new login will be, for a file: made before the old one is spent.
-    prepared: Option<Prepared>,
+    prepared: Option<Replacement>,
     _lock: Flock<File>,
-}
-
-struct Prepared {
-    path: PathBuf,
-    file: NamedTempFile,
 }
 
 impl Live {
@@ -75,10 +69,24 @@ impl Live {
             format!("cannot lock the login in {}: {error}; make it writable", self.locks.display())
         })?;
         let prepared = match &self.source.place {
-            Place::File(path) => Some(prepare(&file::expand(path, &self.context))?),
+            Place::File(path) => Some(self.reserve(&file::expand(path, &self.context))?),
             _ => None,
         };
         Ok(Turn { live: self.clone(), prepared, _lock: lock })
+    }
+
+    fn reserve(&self, path: &Path) -> Result<Replacement, String> {
+        // A launcher that was killed between writing a new login and putting it in place has left a whole one behind.
+        let is_login = |bytes: Bytes| {
+            let held = self.login.as_ref().and_then(|pointers| login::read(bytes, pointers).ok());
+            held.is_some_and(|held| held.refresh.is_some())
+        };
+        Replacement::reserve(path, is_login).map_err(|error| {
+            format!(
+                "cannot renew the login in {}: {error}; its directory must be writable and have room",
+                path.display()
+            )
+        })
     }
 
     /// The same for every job that uses this place, whichever pointer it follows.
@@ -135,15 +143,13 @@ impl Turn {
         // Read again as late as can be: somebody may have logged in by hand.
         let bytes = self.live.read_bytes()?;
         let there = login::read(bytes.clone(), pointers)?;
-        let secrets = |held: &Held| {
-            let refresh = held.refresh.as_ref().map(|refresh| refresh.expose_secret().to_owned());
-            (held.secret.expose_secret().to_owned(), refresh)
-        };
-        if secrets(&there) != secrets(old) {
+        // The refresh token alone says whether it is the login that was spent: with it, any access token is of no use.
+        let refresh = |held: &Held| held.refresh.as_ref().map(|refresh| refresh.expose_secret().to_owned());
+        if refresh(&there) != refresh(old) {
             return Ok(false);
         }
         let bytes = login::replaced(&bytes, pointers, new)?;
-        match (&self.live.source.place, self.prepared.take()) {
+        match (&self.live.source.place, self.prepared.as_mut()) {
             (Place::File(_), Some(prepared)) => prepared.put(&bytes)?,
             (Place::Keyring { service, account }, _) => {
                 let account = account.as_deref().unwrap_or(&self.live.context.user);
@@ -153,43 +159,6 @@ impl Turn {
         }
         Ok(true)
     }
-}
-
-impl Prepared {
-    /// Puts the bytes in the place of the file, as a whole or not at all; who may read it stays as it was.
-    fn put(self, bytes: &[u8]) -> Result<(), Miss> {
-        let Prepared { path, mut file } = self;
-        let put = || -> std::io::Result<()> {
-            let old = path.metadata()?;
-            file.as_file_mut().write_all(bytes)?;
-            let new = file.as_file().metadata()?;
-            if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
-                fchown(file.as_file(), Some(old.uid()), Some(old.gid()))?;
-            }
-            file.as_file().set_permissions(Permissions::from_mode(old.mode() & 0o777))?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        put().map_err(|error| {
-            Miss::broken(
-                format!("cannot write {}: {error}", path.display()),
-                "make room for it, and log in again",
-            )
-        })
-    }
-}
-
-/// A file beside the one at `path`, or beside what a link there points at.
-fn prepare(path: &Path) -> Result<Prepared, String> {
-    let made = path.canonicalize().and_then(|path| {
-        let directory = path.parent().unwrap_or(Path::new("/"));
-        let file = tempfile::Builder::new().prefix(".jail-").tempfile_in(directory)?;
-        Ok(Prepared { path, file })
-    });
-    made.map_err(|error| {
-        format!("cannot renew the login in {}: {error}; its directory must be writable", path.display())
-    })
 }
 
 fn lock(directory: &Path, identity: &str) -> std::io::Result<Flock<File>> {

@@ -1,4 +1,5 @@
-use std::os::unix::fs::symlink;
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use config::{Source as _, Turn as _};
@@ -96,18 +97,26 @@ fn seconds_stay_seconds_and_lines_stay_lines() {
 }
 
 #[test]
+fn a_login_with_the_spent_refresh_token_is_replaced_whatever_else_changed() {
+    let place = Place::with(LOGIN);
+    let old = place.live.read().unwrap();
+    let mut turn = place.live.take_turn().unwrap();
+    place.write(&LOGIN.replace("the-access", "other-access"));
+    let new = held("another-access-token", "another-refresh-token", 1_800_000_000);
+    assert!(turn.replace(&old, &new).unwrap());
+    assert_eq!(parts(&place.live.read().unwrap()), parts(&new));
+}
+
+#[test]
 fn another_login_that_came_meanwhile_stays() {
     let place = Place::with(LOGIN);
     let old = place.live.read().unwrap();
     let mut turn = place.live.take_turn().unwrap();
-    for text in
-        [LOGIN.replace("the-access", "by-hand-access"), LOGIN.replace("the-refresh", "by-hand-refresh")]
-    {
-        place.write(&text);
-        let new = held("another-access-token", "another-refresh-token", 1_800_000_000);
-        assert!(!turn.replace(&old, &new).unwrap());
-        assert_eq!(std::fs::read_to_string(place.path()).unwrap(), text);
-    }
+    let text = LOGIN.replace("the-refresh", "by-hand-refresh");
+    place.write(&text);
+    let new = held("another-access-token", "another-refresh-token", 1_800_000_000);
+    assert!(!turn.replace(&old, &new).unwrap());
+    assert_eq!(std::fs::read_to_string(place.path()).unwrap(), text);
     // Somebody has logged out.
     std::fs::remove_file(place.path()).unwrap();
     assert!(turn.replace(&old, &old).unwrap_err().contains("does not exist"));
@@ -166,4 +175,46 @@ fn a_login_without_its_parts_is_a_token_that_cannot_be_renewed() {
     place.write(r#"{"login":{"a":"the-access-token"#);
     let Err(error) = place.live.read() else { panic!() };
     assert!(error.contains("not JSON") && !error.contains("the-access"), "{error}");
+}
+
+#[test]
+fn a_login_that_a_killed_launcher_has_written_is_put_in_place() {
+    let place = Place::with(LOGIN);
+    let left = place.folder.path().join(".login.jail-new");
+    let old = place.live.read().unwrap();
+    // Killed before the server answered: the room alone is no login.
+    let mut turn = place.live.take_turn().unwrap();
+    std::mem::forget(turn.prepared.take());
+    drop(turn);
+    assert!(left.exists());
+    drop(place.live.take_turn().unwrap());
+    assert!(!left.exists());
+    assert_eq!(parts(&place.live.read().unwrap()), parts(&old));
+    // Killed after that: trailing blanks are what is left of the room.
+    let new = LOGIN.replace("the-access", "another-access").replace("the-refresh", "another-refresh");
+    let leave = |text: &str| {
+        std::fs::write(&left, text).unwrap();
+        std::fs::set_permissions(&left, Permissions::from_mode(0o600)).unwrap();
+    };
+    leave(&format!("{new}   "));
+    drop(place.live.take_turn().unwrap());
+    assert_eq!(place.live.read().unwrap().secret.expose_secret(), "another-access-token");
+    assert!(!left.exists());
+    // A login by hand since then is the newer one.
+    leave(&LOGIN.replace("the-access", "stale-access"));
+    File::open(&left).unwrap().set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
+    place.write(LOGIN);
+    drop(place.live.take_turn().unwrap());
+    assert_eq!(parts(&place.live.read().unwrap()), parts(&old));
+}
+
+#[test]
+fn what_lies_in_the_way_of_a_new_login_stops_the_renewal() {
+    let place = Place::with(LOGIN);
+    let left = place.folder.path().join(".login.jail-new");
+    symlink(place.path(), &left).unwrap();
+    assert!(place.live.take_turn().is_err());
+    std::fs::remove_file(&left).unwrap();
+    std::fs::hard_link(place.path(), &left).unwrap();
+    assert!(place.live.take_turn().err().unwrap().contains("in the way"));
 }

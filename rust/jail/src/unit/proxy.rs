@@ -13,7 +13,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use proxy::ProxyHandle;
 use proxy::ca::JobCa;
-use proxy::config::{Config, Credential, Limits, Mode};
+use proxy::config::{Config, Credential, Mode};
 use sandbox::backend::{Listeners, Reach};
 use sandbox::unit::NetworkId;
 
@@ -21,6 +21,7 @@ use super::handover::Handover;
 use super::journal::Journal;
 use super::{control, directory, handover, nobody, started, terms};
 use crate::cli::RunArgs;
+use crate::descriptors;
 use crate::failure::Failure;
 use crate::{credentials, git, run};
 
@@ -72,7 +73,7 @@ fn serve(name: &str, listeners: Listeners, jail: NetworkId) -> Result<Serving, F
         mode: Mode::Enforce,
         credentials: terms.credentials,
         upstream: run::upstream(&spec, &RunArgs::default(), &nobody("/".into()))?,
-        limits: Limits::default(),
+        limits: descriptors::proxy_limits(),
         ca,
         audit: Arc::new(Journal),
         password: None,

@@ -3,6 +3,7 @@
 //! Servers take a refresh token once. So one job of the user renews at a time, looks first whether another has done it,
 //! and stores what it got before anybody uses it.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -11,12 +12,12 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
 use policy::{Request, RequestPath, Scheme};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::{Keeper, Live, Unrenewed, same};
+use super::{Keeper, Live, Unrenewed, Unstored, same};
 use crate::config::{Held, OAuth};
 use crate::exchange::RequestBody;
 use crate::upstream::{Guard, Outgoing, Protocol};
@@ -25,19 +26,23 @@ use crate::upstream::{Guard, Outgoing, Protocol};
 const TURN: Duration = Duration::from_secs(60);
 /// How long the server may take.
 const ANSWER: Duration = Duration::from_secs(30);
-/// Servers send a few hundred bytes.
-const LONGEST: usize = 64 * 1024;
+/// Limit of the token server's answer in bytes. A few hundred are usual; one that is cut off costs the login.
+const LONGEST: usize = 256 * 1024;
 
 /// A login in the place of `held`, which is refused or expires soon.
 pub(super) async fn renew(
-    live: &Live,
+    live: &Arc<Live>,
     oauth: &OAuth,
     keeper: &Keeper,
     held: Held,
 ) -> Result<Held, Unrenewed> {
+    // Its turn is still held, and only a stored login is renewed: one login at most can be lost.
+    if let Err(why) = live.store_again().await {
+        return Err(live.failed(format!("the last new login cannot be stored ({why})")));
+    }
     let source = live.source.clone();
     let waiting = live.apart(move || source.turn());
-    let mut turn = timeout(TURN, waiting)
+    let turn = timeout(TURN, waiting)
         .await
         .map_err(|_| live.failed("another job is renewing it and does not come to an end".to_owned()))??;
     // Before us, it was somebody else's turn.
@@ -50,11 +55,9 @@ pub(super) async fn renew(
     };
     match ask(keeper, oauth, refresh).await {
         Ok(tokens) => {
-            let new = tokens.held(&found);
-            let stored = new.clone();
-            let replaced = live.apart(move || turn.replace(&found, &stored)).await?;
-            // A login by hand while the server was asked: it is the newer one.
-            if replaced { Ok(new) } else { live.read().await }
+            // From here on the old login is worth nothing: the new one is used whether or not it can be stored at once.
+            live.store(Unstored { turn, old: found, new: tokens.held(&held) }).await;
+            live.read().await
         }
         Err(Problem::Refused(why)) => {
             // The program that the login belongs to may have been quicker.
@@ -82,17 +85,27 @@ enum Problem {
 struct Tokens {
     access_token: String,
     refresh_token: Option<String>,
-    expires_in: Option<u64>,
+    /// In seconds. Servers send it as a string or a fraction too; what is odd here must not cost the login.
+    #[serde(default, deserialize_with = "lifetime")]
+    expires_in: Option<Duration>,
+}
+
+fn lifetime<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let seconds = match Value::deserialize(deserializer)? {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    Ok(seconds.and_then(|seconds: f64| Duration::try_from_secs_f64(seconds.max(0.0)).ok()))
 }
 
 impl Tokens {
     fn held(self, old: &Held) -> Held {
-        let lasts = |seconds: u64| SystemTime::now().checked_add(Duration::from_secs(seconds));
         Held {
             secret: self.access_token.into(),
             // A server that rotates nothing sends none: the old one stays good.
             refresh: self.refresh_token.map(SecretString::from).or_else(|| old.refresh.clone()),
-            expires: self.expires_in.and_then(lasts),
+            expires: self.expires_in.and_then(|lasts| SystemTime::now().checked_add(lasts)),
         }
     }
 }
