@@ -337,7 +337,9 @@ fn an_error_other_than_absence_is_no_absence() {
         "{:?}",
         opened.guard.notices()
     );
-    assert_eq!(opened.changed(), [] as [&Path; 0]);
+    // What cannot be compared is reported, and not taken for unchanged.
+    let changed = opened.changed();
+    assert!(changed.iter().any(|path| path == Path::new(".git/config")), "{changed:?}");
     fs::set_permissions(&git, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
