@@ -3,7 +3,8 @@
     unshare --mount --net [--map-root-user] python3 outside.py ANSWERS DIARY LAUNCHER ARGUMENTS…
 
 ANSWERS is JSON: the addresses of each name; a list of lists is one after the other.
-93.184.216.0/24 and 2606:2800:220::/48 are somebody else's addresses here, 93.184.217.7 is the machine's own.
+93.184.216.0/24 and 2606:2800:220::/48 are the addresses of another machine (a network namespace behind a veth pair), which
+a route of type local makes it answer on; 93.184.217.7 is this machine's own.
 """
 
 import ctypes
@@ -27,7 +28,7 @@ def note(line):
 
 def netlink(kind, payload, *attributes):
     for number, value in attributes:
-        payload += struct.pack("HH", 4 + len(value), number) + value
+        payload += attribute(number, value)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as kernel:
         # A request to be acknowledged, that makes something new.
         kernel.send(struct.pack("IHHII", 16 + len(payload), kind, 0x605, 1, 0) + payload)
@@ -36,21 +37,75 @@ def netlink(kind, payload, *attributes):
             raise OSError(-code, os.strerror(-code))
 
 
-def make_network():
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def called(result, what):
+    if result:
+        raise OSError(ctypes.get_errno(), what)
+
+
+def set_up(interface):
     with socket.socket() as any_socket:
-        # lo is up and running.
-        fcntl.ioctl(any_socket, 0x8914, struct.pack("16sH14x", b"lo", 0x41))
-    loopback = struct.pack("I", socket.if_nametoindex("lo"))
-    for family, network, length in [(socket.AF_INET, "93.184.216.0", 24), (socket.AF_INET6, "2606:2800:220::", 48)]:
-        # A route of type local in the table local: the addresses lead here, and are no interface's.
-        route = struct.pack("BBBBBBBBI", family, length, 0, 0, 255, 3, 254, 2, 0)
-        netlink(24, route, (1, socket.inet_pton(family, network)), (4, loopback))
-    own = socket.inet_aton("93.184.217.7")
-    netlink(20, struct.pack("BBBB", socket.AF_INET, 32, 0, 0) + loopback, (2, own), (1, own))
+        # Up and running.
+        fcntl.ioctl(any_socket, 0x8914, struct.pack("16sH14x", interface.encode(), 0x41))
+
+
+def give_address(interface, address, length):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    binary = socket.inet_pton(family, address)
+    # IFA_F_NODAD: usable at once.
+    head = struct.pack("BBBBI", family, length, 0x02, 0, socket.if_nametoindex(interface))
+    netlink(20, head, (2, binary), (1, binary))
+
+
+def add_route(network, length, interface, gateway=None):
+    family = socket.AF_INET6 if ":" in network else socket.AF_INET
+    attributes = [(1, socket.inet_pton(family, network)), (4, struct.pack("I", socket.if_nametoindex(interface)))]
+    if gateway:
+        attributes.append((5, socket.inet_pton(family, gateway)))
+    # Without a gateway: of type local, in the table local.
+    table, scope, kind = (254, 0, 1) if gateway else (255, 254, 2)
+    netlink(24, struct.pack("BBBBBBBBI", family, length, 0, 0, table, 3, scope, kind, 0), *attributes)
+
+
+def attribute(number, value):
+    return struct.pack("HH", 4 + len(value), number) + value + bytes(-len(value) % 4)
+
+
+def make_network():
+    """Returns the web servers of the other machine and of this one."""
+    here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    called(libc.unshare(0x40000000), "no network namespace can be made")
+    there = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    called(libc.setns(here, 0x40000000), "cannot return to the network namespace")
+    set_up("lo")
+    # struct ifinfomsg; IFLA_IFNAME, IFLA_LINKINFO { IFLA_INFO_KIND, IFLA_INFO_DATA { VETH_INFO_PEER { IFLA_NET_NS_FD } } }
+    interface = bytes(16)
+    peer = interface + attribute(3, b"world\0") + attribute(28, struct.pack("I", there))
+    netlink(16, interface, (3, b"uplink\0\0"), (18, attribute(1, b"veth") + attribute(2, attribute(1, peer))))
+    give_address("uplink", "93.184.217.7", 24)
+    give_address("uplink", "fd00::7", 64)
+    set_up("uplink")
+    called(libc.setns(there, 0x40000000), "cannot enter the network namespace")
+    set_up("lo")
+    give_address("world", "93.184.217.8", 24)
+    give_address("world", "fd00::8", 64)
+    set_up("world")
+    add_route("93.184.216.0", 24, "lo")
+    add_route("2606:2800:220::", 48, "lo")
+    servers = [web_server()]
+    called(libc.setns(here, 0x40000000), "cannot return to the network namespace")
+    add_route("93.184.216.0", 24, "uplink", "93.184.217.8")
+    add_route("2606:2800:220::", 48, "uplink", "fd00::8")
+    return servers + [web_server()]
+
+
+def web_server():
+    return socket.create_server(("::", 80), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
 
 
 def make_settings():
-    libc = ctypes.CDLL(None, use_errno=True)
     for path, text in [
         ("/etc/resolv.conf", "nameserver 127.0.0.1\noptions timeout:2 attempts:1\n"),
         ("/etc/nsswitch.conf", "hosts: dns\n"),
@@ -101,12 +156,11 @@ def serve_web(server):
             stream.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
 
 
-make_network()
+webs = make_network()
 make_settings()
 names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 names.bind(("127.0.0.1", 53))
-web = socket.create_server(("::", 80), family=socket.AF_INET6, dualstack_ipv6=True, backlog=64)
-for serve, server in [(serve_names, names), (serve_web, web)]:
+for serve, server in [(serve_names, names)] + [(serve_web, web) for web in webs]:
     threading.Thread(target=serve, args=(server,), daemon=True).start()
 code = subprocess.run(sys.argv[3:]).returncode
 sys.exit(code if code >= 0 else 128 - code)
