@@ -180,7 +180,10 @@ pub(crate) fn own_files(certificate: &str, policy: &Policy) -> Result<Vec<Entry>
 /// No other process of this user may look into this one, and no core file may be made of it: it will hold secrets.
 pub(crate) fn close_memory() -> Result<(), Failure> {
     use nix::sys::resource::{Resource, setrlimit};
-    let closed = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    // Linux starts a core handler at a limit of 0, but not at 1. Where the operator's hard limit is 0 it stays so.
+    const CORE_BYTES: u64 = if cfg!(target_os = "linux") { 1 } else { 0 };
+    let closed = setrlimit(Resource::RLIMIT_CORE, CORE_BYTES, CORE_BYTES)
+        .or_else(|_| setrlimit(Resource::RLIMIT_CORE, 0, 0));
     #[cfg(target_os = "linux")]
     let closed = closed.and_then(|()| nix::sys::prctl::set_dumpable(false));
     closed.map_err(|error| {

@@ -15,7 +15,7 @@ use nix::sys::prctl;
 
 use crate::backend::{Error, Listeners};
 use crate::plan::Listen;
-use crate::stage::{filter, job, network};
+use crate::stage::{filter, job, limits, network};
 
 pub use wall::build as wall_off;
 
@@ -35,7 +35,8 @@ pub fn exec(
     prctl::set_no_new_privs()
         .map_err(|os| Error::Privileges { step: "set no_new_privs".to_owned(), os: os.into() })?;
     let program = job::Program::new(command, environment)?;
-    filter::apply(&[])?;
+    limits::turn_core_files_off()?;
+    filter::apply(&[], false)?;
     Ok(program.start())
 }
 

@@ -115,7 +115,7 @@ fn restrict() -> Result<(), Error> {
     capabilities::drop_all().map_err(|os| privileges("drop capabilities", os))?;
     prctl::set_dumpable(false).map_err(|os| privileges("become undumpable", os))?;
     prctl::set_no_new_privs().map_err(|os| privileges("set no_new_privs", os))?;
-    filter::apply(&[])
+    filter::apply(&[], false)
 }
 
 struct Far {

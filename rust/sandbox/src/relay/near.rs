@@ -84,7 +84,7 @@ fn restrict(plan: &Furnishing) -> Result<(), Error> {
     capabilities::drop_all().map_err(|os| privileges("drop capabilities", os))?;
     prctl::set_dumpable(false).map_err(|os| privileges("become undumpable", os))?;
     prctl::set_no_new_privs().map_err(|os| privileges("set no_new_privs", os))?;
-    filter::apply(&plan.plan.weakened)
+    filter::apply(&plan.plan.weakened, false)
 }
 
 struct Near<'a> {

@@ -25,7 +25,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{AccessFlags, Gid, Pid, Uid, access, chown, setgroups, setresgid, setresuid};
 
 use super::init::{self, Role, adopt_terminal, terminal_failed};
-use super::{NOT_FOR_PEOPLE, filter, job, mounted, network, watch};
+use super::{NOT_FOR_PEOPLE, filter, job, limits, mounted, network, watch};
 use crate::backend::{ContainerError, Error, JobIds};
 use crate::plan::Entry;
 use crate::relay::{self, far};
@@ -127,7 +127,8 @@ fn run(channel: &Channel, proof: SingleThreaded) -> Result<ExitCode, Error> {
     let open_files = getrlimit(Resource::RLIMIT_NOFILE)
         .map_err(|os| Error::Limit { what: "open files".to_owned(), os: os.into() })?;
     prctl::set_no_new_privs().map_err(|os| watch("set no_new_privs", os))?;
-    filter::apply(&plan.weakened)?;
+    limits::turn_core_files_off()?;
+    filter::apply(&plan.weakened, plan.limits.disk.is_some())?;
 
     let setting = job::Setting { streams, terminal, writable, open_files, processes };
     match init::serve(channel, proof, &plan, setting)? {

@@ -117,6 +117,23 @@ const REFUSED_HERE: &[libc::c_long] = &[];
 #[allow(clippy::unnecessary_cast, reason = "their type depends on the C library")]
 const REFUSED_IOCTLS: [u64; 3] = [libc::TIOCSTI as u64, libc::TIOCLINUX as u64, libc::TIOCSETD as u64];
 
+/// Types of requests that manage a file system of many subvolumes, btrfs and bcachefs: a snapshot copies a whole
+/// subvolume, also what lies around the workspace, into a place that the job can read.
+const SUBVOLUME_IOCTL_TYPES: [u64; 2] = [0x94, 0xbc];
+/// Where the type of a request is in its number.
+const IOCTL_TYPE: u64 = 0xff00;
+/// Requests of these types that every file system answers: sharing the data of files that are open already
+/// (FICLONE, FICLONERANGE, FIDEDUPERANGE).
+const REFLINK_IOCTLS: [u64; 3] = [0x4004_9409, 0x4020_940d, 0xc018_9436];
+/// Requests that reserve space in a file, as fallocate(2) does (FS_IOC_RESVSP, FS_IOC_RESVSP64, FS_IOC_ZERO_RANGE).
+const RESERVING_IOCTLS: [u64; 3] = [0x4030_5828, 0x4030_582a, 0x4030_5839];
+
+/// The kinds of sockets over IP, without their flags. Another kind makes the kernel load the protocol that has it
+/// (SEQPACKET: SCTP; DCCP), as an explicit protocol does.
+const IP_SOCKET_KINDS: [libc::c_int; 3] = [libc::SOCK_STREAM, libc::SOCK_DGRAM, libc::SOCK_RAW];
+/// The bits of a socket's type that are its kind.
+const SOCKET_KIND: u64 = 0xf;
+
 /// Domains that know no network namespace, or reach deep into the kernel, are not among these.
 const SOCKET_DOMAINS: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 
@@ -146,6 +163,8 @@ const MODES_OF_NEW_FILES: &[(libc::c_long, u8, u8)] = &[
 ];
 /// Not every version of the C library's list has it.
 const FCHMODAT2: libc::c_long = 452;
+/// The libc crate does not name it on every architecture.
+const SETRLIMIT: libc::c_long = if cfg!(target_arch = "aarch64") { 164 } else { 160 };
 
 /// The process that must report the job's end, whose limits are its own.
 const INIT: u64 = 1;
@@ -154,11 +173,40 @@ const INIT: u64 = 1;
 const PERSONALITIES: [u64; 6] = [0, 0x0008, 0x0002_0000, 0x0002_0008, 0x0004_0000, 0xffff_ffff];
 
 /// Restricts this process and what it starts: init, whose work with mounts is done, and with it the job.
-pub(crate) fn apply(weakened: &[Protection]) -> Result<(), Error> {
-    for program in [allowed_program(weakened)?, refused_program(weakened)?] {
+/// `is_disk_limited` says that the plan limits what the job may take of a disk.
+pub(crate) fn apply(weakened: &[Protection], is_disk_limited: bool) -> Result<(), Error> {
+    let mut programs = vec![allowed_program(weakened)?, core_limit_program()?];
+    if is_disk_limited {
+        programs.push(unreserved_program()?);
+    }
+    programs.push(refused_program(weakened)?);
+    for program in programs {
         apply_filter(&program).map_err(|error| Error::Seccomp(error.to_string()))?;
     }
     Ok(())
+}
+
+/// Keeps the limit on core files as [`super::limits::turn_core_files_off`] has set it, while the job is told that its
+/// own has been set: programs that turn their core files off give up if they cannot. A job that lowered the limit to 0
+/// would have the host's core handler started.
+fn core_limit_program() -> Result<BpfProgram, Error> {
+    let core = condition(0, Op::Eq, libc::RLIMIT_CORE as u64)?;
+    let core_of_process = condition(1, Op::Eq, libc::RLIMIT_CORE as u64)?;
+    // A pointer: any bit of it may be set.
+    let is_set = Condition::new(2, Len::Qword, Op::Ne, 0).map_err(seccomp)?;
+    let mut rules = BTreeMap::from([(libc::SYS_prlimit64, vec![rule(vec![core_of_process, is_set])?])]);
+    rules.insert(SETRLIMIT, vec![rule(vec![core])?]);
+    compile(rules, SeccompAction::Allow, SeccompAction::Errno(0))
+}
+
+/// With a limit on the disk, space is taken by writing only. What would reserve it takes all of a disk in one call,
+/// before anybody can look; it fails as on a file system that cannot reserve (EOPNOTSUPP), where the C library writes.
+fn unreserved_program() -> Result<BpfProgram, Error> {
+    let mut rules = BTreeMap::from([(libc::SYS_fallocate, Vec::new())]);
+    for request in RESERVING_IOCTLS {
+        rules.entry(libc::SYS_ioctl).or_default().push(rule(vec![condition(1, Op::Eq, request)?])?);
+    }
+    compile(rules, SeccompAction::Allow, SeccompAction::Errno(libc::EOPNOTSUPP as u32))
 }
 
 /// What is not on the list is not there.
@@ -186,6 +234,13 @@ fn refused_program(weakened: &[Protection]) -> Result<BpfProgram, Error> {
     }
     // Init has the job's user, who could otherwise take the descriptors and the memory away with which it reports.
     rules.insert(libc::SYS_prlimit64, vec![rule(vec![condition(0, Op::Eq, INIT)?])?]);
+    for kind in SUBVOLUME_IOCTL_TYPES {
+        let mut conditions = vec![condition(1, Op::MaskedEq(IOCTL_TYPE), kind << 8)?];
+        for request in REFLINK_IOCTLS {
+            conditions.push(condition(1, Op::Ne, request)?);
+        }
+        rules.entry(libc::SYS_ioctl).or_default().push(rule(conditions)?);
+    }
     rules.insert(libc::SYS_personality, vec![none_of(0, &PERSONALITIES)?]);
     let domains = SOCKET_DOMAINS.map(|domain| domain as u64);
     let netlink_beyond_routes = rule(vec![
@@ -199,6 +254,14 @@ fn refused_program(weakened: &[Protection]) -> Result<BpfProgram, Error> {
             conditions.push(condition(2, Op::Ne, protocol as u64)?);
         }
         sockets.push(rule(conditions)?);
+        for kind in
+            (0..=SOCKET_KIND).filter(|kind| IP_SOCKET_KINDS.iter().all(|known| *known as u64 != *kind))
+        {
+            sockets.push(rule(vec![
+                condition(0, Op::Eq, domain as u64)?,
+                condition(1, Op::MaskedEq(SOCKET_KIND), kind)?,
+            ])?);
+        }
     }
     rules.insert(libc::SYS_socket, sockets);
     rules.insert(libc::SYS_socketpair, vec![none_of(0, &[libc::AF_UNIX as u64])?]);

@@ -1,6 +1,7 @@
 //! Pid 1 of the jail: builds network and tree, starts the command, passes signals on, reaps. When it ends, the kernel
 //! ends everything in the jail.
 
+use std::ffi::CStr;
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
@@ -22,8 +23,12 @@ use super::{base, filter, job, network, watch};
 use crate::backend::Error;
 use crate::plan::{Network, Plan};
 use crate::sys::process::{Forked, SingleThreaded, fork};
-use crate::sys::terminal;
+use crate::sys::{terminal, uts};
 use crate::wire::{Channel, Exit, FromStage, ToStage};
+
+/// What the kernel gives as the NIS domain name of a machine that is in none; the host's own is none of the job's
+/// business.
+const NO_DOMAIN: &CStr = c"(none)";
 
 /// What the outer stage leaves to init.
 pub(crate) struct Inherited {
@@ -53,7 +58,9 @@ pub(crate) fn run(
 
     // The launcher starts its proxy meanwhile. Nothing of the job runs before it says so.
     let file_mask = umask(Mode::empty());
-    sethostname(&plan.hostname).map_err(|os| Error::HostName { os: os.into() })?;
+    sethostname(&plan.hostname)
+        .and_then(|()| uts::set_domain_name(NO_DOMAIN))
+        .map_err(|os| Error::HostName { os: os.into() })?;
     let Inherited { sources, mut streams, open_files, mut builder } = inherited;
     let (writable, terminal) = build_tree(plan, sources, streams.iter().any(IsTerminal::is_terminal))?;
     umask(file_mask);
@@ -62,7 +69,7 @@ pub(crate) fn run(
 
     // Also for init, and early: the kernel's look at a filter takes the better part of a millisecond.
     prctl::set_no_new_privs().map_err(|os| watch("set no_new_privs", os))?;
-    filter::apply(&plan.weakened)?;
+    filter::apply(&plan.weakened, plan.limits.disk.is_some())?;
     builder.map_or(Ok(()), Builder::await_watcher)?;
 
     let processes = Some(plan.limits.pids.unwrap_or(job::DEFAULT_PROCESSES));
@@ -125,6 +132,7 @@ fn build_tree(
 ) -> Result<(Vec<std::path::PathBuf>, Option<OwnedFd>), Error> {
     let mut tree = Tree::mount(&plan.given)?;
     base::lay(&mut tree)?;
+    let master = base::add_devices(&mut tree, terminal)?;
     match sources {
         Some(sources) => {
             for (entry, sources) in plan.tree.iter().zip(sources) {
@@ -138,7 +146,6 @@ fn build_tree(
         }
     }
     tree.restrict_rest()?;
-    let master = base::add_devices(&mut tree, terminal)?;
     base::add_proc(&mut tree)?;
     Ok((tree.enter()?, master))
 }

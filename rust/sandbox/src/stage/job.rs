@@ -9,19 +9,16 @@ use std::process::ExitCode;
 
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, rlim_t, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, getpid, setpgid, tcsetpgrp};
 
-use super::landlock;
+use super::{landlock, limits};
 use crate::backend::Error;
 use crate::plan::{Plan, Protection};
 use crate::sys::{capabilities, fds, signals};
 
 /// Processes and threads, where the plan says nothing: enough for a parallel build, not for a fork bomb to hurt.
 pub(crate) const DEFAULT_PROCESSES: u64 = 8192;
-/// Programs that close every possible descriptor take minutes with a higher limit.
-const MOST_OPEN_FILES: u64 = 524_288;
 /// Where programs are looked up in an environment without PATH.
 const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 
@@ -50,7 +47,7 @@ pub(crate) fn exec(plan: &Plan, setting: &Setting) -> Result<ExitCode, Error> {
 
     chdir(&plan.working_directory)
         .map_err(|os| Error::WorkingDirectory { path: plan.working_directory.clone(), os: os.into() })?;
-    set_limits(setting)?;
+    limits::set(setting.open_files, setting.processes)?;
     lead_group(setting)?;
     let [stdin, stdout, stderr] = &setting.streams;
     dup2_stdin(stdin)
@@ -123,26 +120,6 @@ fn lead_group(setting: &Setting) -> Result<(), Error> {
         // SIGTTOU is blocked, as everything is until `signals::reset`.
         tcsetpgrp(terminal.as_fd(), getpid())
             .map_err(|os| Error::Terminal { step: "come to its foreground".to_owned(), os: os.into() })?;
-    }
-    Ok(())
-}
-
-fn set_limits(setting: &Setting) -> Result<(), Error> {
-    let (soft_files, hard_files) = setting.open_files;
-    let hard_files = hard_files.min(MOST_OPEN_FILES);
-    let mut limits: Vec<(&str, Resource, rlim_t, rlim_t)> = vec![
-        // A core file would hold what the job had in memory, and lie where the host's pattern says.
-        ("core files", Resource::RLIMIT_CORE, 0, 0),
-        ("open files", Resource::RLIMIT_NOFILE, soft_files.min(hard_files), hard_files),
-    ];
-    limits.extend(setting.processes.map(|most| ("processes", Resource::RLIMIT_NPROC, most, most)));
-    for (what, resource, soft, hard) in limits {
-        match setrlimit(resource, soft, hard) {
-            // The host's own limit is lower already.
-            Err(Errno::EPERM) if resource == Resource::RLIMIT_NPROC => {}
-            Err(os) => return Err(Error::Limit { what: what.to_owned(), os: os.into() }),
-            Ok(()) => {}
-        }
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ mod holders;
 mod init;
 pub(crate) mod job;
 mod landlock;
+pub(crate) mod limits;
 mod lookup;
 pub(crate) mod mounted;
 pub(crate) mod network;
@@ -88,6 +89,7 @@ fn run(channel: &Channel, proof: SingleThreaded) -> Result<ExitCode, Error> {
         .map_err(|fds| Error::Message(format!("{} descriptors instead of 4", fds.len())))?;
     let plan: crate::plan::Plan = read_plan(plan)?;
     let open_files = raise_open_files()?;
+    limits::turn_core_files_off()?;
     // The job is the first to go when memory runs out, not what else the user runs.
     let _ = std::fs::write("/proc/self/oom_score_adj", "300");
 

@@ -15,6 +15,8 @@ pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod signals;
 pub(crate) mod terminal;
+#[cfg(target_os = "linux")]
+pub(crate) mod uts;
 
 // What a job is to a system without namespaces: its processes. The tests run it on Linux too.
 #[cfg(any(target_os = "macos", test))]

@@ -144,7 +144,7 @@ for line in open('/proc/self/status'):
     if line.startswith(('SigBlk', 'SigIgn')): print(line.split()[1])
 print(resource.getrlimit(resource.RLIMIT_CORE))";
         // Python itself ignores SIGPIPE (13) and SIGXFSZ (25).
-        Jail::of(user).python(script).exits(0).prints("0000000000000000\n0000000001001000\n(0, 0)");
+        Jail::of(user).python(script).exits(0).prints("0000000000000000\n0000000001001000\n(1, 1)");
     }
 }
 

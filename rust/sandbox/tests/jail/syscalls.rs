@@ -67,6 +67,8 @@ packet, xdp, can = (17, 3), (44, 3), (29, 3)
 print({tried(*arguments) for arguments in (vsock, bluetooth, alg, netlink_audit, packet, xdp, can)})
 sctp, dccp, l2tp, udplite = (1, 132), (6, 33), (2, 115), (2, 136)
 print({tried(domain, *arguments) for domain in (2, 10) for arguments in (sctp, dccp, l2tp, udplite)})
+kinds = (4, 5, 6, 10, 0x80805)
+assert {tried(domain, kind, 0) for domain in (2, 10) for kind in kinds} == {'PermissionError'}
 print(tried(socket.AF_INET, socket.SOCK_RAW, 1))
 print({tried(domain, *arguments) for domain in (2, 10) for arguments in ((1, 6), (2, 17), (0x80801, 0))})
 ";

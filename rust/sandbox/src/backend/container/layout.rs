@@ -89,8 +89,8 @@ pub(super) const ENGINES_FILES: [&str; 5] =
     ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/passwd", "/etc/group"];
 /// Engines make these, and the places in them.
 const ENGINES_DIRECTORIES: [&str; 3] = ["/dev", "/proc", "/sys"];
-/// Of what every container has.
-const OWN_WRITABLE: [&str; 2] = ["/dev", "/proc"];
+/// Of what every container has. The message queues are a file system of their own for Landlock, whose path ends there.
+const OWN_WRITABLE: [&str; 3] = ["/dev", "/dev/mqueue", "/proc"];
 /// For what is the jail's own, in memory.
 const OWN_OPTIONS: &str = "size=64m,nr_inodes=64k";
 /// As many links as the kernel follows.

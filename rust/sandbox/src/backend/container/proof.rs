@@ -14,7 +14,6 @@ use super::place::Place;
 use super::program::Program;
 use crate::backend::{ContainerError, Error};
 use crate::relay::{Outlook, kernel};
-use crate::stage::base::DEVICES;
 use crate::stage::mounted::{self, Mounted, Part, part_at};
 use crate::wire::{NAMESPACES, read_plan};
 
@@ -169,6 +168,9 @@ fn is_expected(mount: &Mounted, hosts: &[Mounted], visible: &Visible) -> bool {
     let is_visible = |part: &Part| mount.device == part.device && mount.root.starts_with(&part.root);
     !is_of_host || is_engines || is_overlay || visible.parts.iter().any(is_visible)
 }
+
+/// What an engine without root's rights binds of the host's devices, since it cannot make them.
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
 /// An engine without root's rights cannot make devices and binds the host's; the null device also as a mask.
 fn is_harmless_device(mount: &Mounted, hosts: &[Mounted]) -> bool {

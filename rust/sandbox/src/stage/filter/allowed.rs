@@ -79,11 +79,8 @@ pub(super) const CALLS: &[libc::c_long] = &[
     libc::SYS_inotify_init1,
     libc::SYS_inotify_add_watch,
     libc::SYS_inotify_rm_watch,
-    libc::SYS_io_setup,
-    libc::SYS_io_destroy,
-    libc::SYS_io_submit,
-    libc::SYS_io_cancel,
-    libc::SYS_io_getevents,
+    // io_setup and its like are missing on purpose: the kernel counts asynchronous I/O for the whole machine
+    // (fs.aio-max-nr), so that one job could take all of it. Databases fall back to threads.
     // Waiting.
     libc::SYS_ppoll,
     libc::SYS_pselect6,
