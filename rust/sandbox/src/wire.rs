@@ -43,7 +43,8 @@ pub(crate) enum ToStage {
 pub(crate) enum FromStage {
     /// It is in its user namespace, whose ids are to be mapped.
     Unshared,
-    /// The process that is pid 1 inside, as the launcher's pid namespace numbers it.
+    /// The process that is pid 1 inside, as the launcher's pid namespace numbers it; carries a pidfd of it, by which
+    /// the launcher ends the jail however busy that process is.
     Init(i32),
     /// Sockets bound inside, as file descriptors in this order.
     Listeners {
@@ -72,7 +73,7 @@ pub(crate) enum FromStage {
 }
 
 /// How the command ended.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Exit {
     Code(u8),
     Signal(i32),
@@ -129,6 +130,17 @@ pub(crate) struct Bound {
 /// capabilities, and is never root there.
 pub(crate) const NAMESPACES: [&str; 5] = ["net", "mnt", "pid", "ipc", "uts"];
 
+/// What became of a message that was not to be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// The other end receives it.
+    Queued,
+    /// The other end has not received what was sent before; the message is not sent.
+    Full,
+    /// The other end is closed. What it has sent can still be received.
+    Gone,
+}
+
 /// One end of the conversation.
 #[derive(Debug)]
 pub(crate) struct Channel(OwnedFd);
@@ -153,7 +165,18 @@ impl Channel {
     /// Says something.
     pub(crate) fn send<M: Serialize>(&self, message: &M, fds: &[BorrowedFd<'_>]) -> Result<(), Error> {
         let bytes = postcard::to_stdvec(message).map_err(|error| Error::Message(error.to_string()))?;
-        fds::send(self.0.as_fd(), &bytes, fds).map_err(|errno| Error::Channel { os: errno.into() })
+        fds::send(self.0.as_fd(), &bytes, fds, true).map_err(|errno| Error::Channel { os: errno.into() })
+    }
+
+    /// Sends a message without descriptors, unless that would have to wait for the other end.
+    pub(crate) fn try_send<M: Serialize>(&self, message: &M) -> Result<Sent, Error> {
+        let bytes = postcard::to_stdvec(message).map_err(|error| Error::Message(error.to_string()))?;
+        match fds::send(self.0.as_fd(), &bytes, &[], false) {
+            Ok(()) => Ok(Sent::Queued),
+            Err(Errno::EAGAIN) => Ok(Sent::Full),
+            Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(Sent::Gone),
+            Err(errno) => Err(Error::Channel { os: errno.into() }),
+        }
     }
 
     /// Waits for the next message; `None` when the other end is gone.
@@ -246,6 +269,24 @@ mod tests {
         let mut file = seal_plan(&Plan::default()).unwrap();
         assert!(file.rewind().and_then(|()| file.write_all(b"x")).is_err());
         assert!(file.set_len(0).is_err());
+    }
+
+    #[test]
+    fn sending_to_an_end_that_receives_nothing_does_not_wait() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        let theirs = Channel::inherited(theirs);
+        let mut queued = 0;
+        while ours.try_send(&ToStage::Signal(15)).unwrap() == Sent::Queued {
+            queued += 1;
+            assert!(queued < 100_000, "the queue has no bound");
+        }
+        assert_eq!(ours.try_send(&ToStage::Kill).unwrap(), Sent::Full);
+        for _ in 0..queued {
+            assert!(matches!(theirs.receive().unwrap(), Some((ToStage::Signal(15), _))));
+        }
+        assert_eq!(ours.try_send(&ToStage::Kill).unwrap(), Sent::Queued);
+        drop(theirs);
+        assert_eq!(ours.try_send(&ToStage::Kill).unwrap(), Sent::Gone);
     }
 
     #[test]

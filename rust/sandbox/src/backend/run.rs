@@ -12,7 +12,7 @@ use crate::backend::{Ended, Error, Listeners, Prepared};
 use crate::sys::signals::Caught;
 use crate::terminal::outside::Outside;
 use crate::terminal::relay::Relay;
-use crate::wire::{Channel, Exit, FromStage, ToStage};
+use crate::wire::{Channel, Exit, FromStage, Sent, ToStage};
 
 /// Between the polite end of a job that has run out of time and the other one.
 const GRACE: Duration = Duration::from_secs(10);
@@ -27,6 +27,8 @@ pub(super) trait Stage {
     fn carrier(&self) -> Option<BorrowedFd<'_>>;
     /// What the stage says next; its failure or silent end is an error.
     fn next(&mut self) -> Result<(FromStage, Vec<OwnedFd>), Error>;
+    /// Ends the job now, without waiting for any process that the job could keep busy.
+    fn kill(&mut self) -> Result<(), Error>;
     /// Waits for what has to be over before the job is.
     fn finish(&mut self);
 }
@@ -64,11 +66,21 @@ fn run(waiting: Waiting<impl Stage>) -> Result<Ended, Error> {
     let signals = Caught::start().map_err(|os| watch("catch signals", os))?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let time = Time { deadline, is_up: false };
-    let mut watcher = Watcher { stage, signals, relay: None, exit: None, time, disk, lifeline, killed: None };
+    let mut watcher = Watcher {
+        stage,
+        signals,
+        relay: None,
+        exit: None,
+        time,
+        disk,
+        lifeline,
+        killed: None,
+        unsent: Vec::new(),
+    };
     if let Some(master) = watcher.stage.take_terminal() {
         watcher.join_terminals(master)?;
     }
-    watcher.tell(&ToStage::Release)?;
+    watcher.release()?;
     while !watcher.turn()? {}
     watcher.finish()
 }
@@ -84,6 +96,8 @@ struct Watcher<S> {
     lifeline: Option<OwnedFd>,
     /// Why we killed the job, if its time was not the reason.
     killed: Option<Ended>,
+    /// Signals for the job that the stage has not had space for, each once.
+    unsent: Vec<Signal>,
 }
 
 /// Where something can happen.
@@ -126,14 +140,20 @@ impl<S: Stage> Watcher<S> {
             self.lifeline = None;
             self.kill(Ended::CutOff)?;
         }
+        if stage.contains(PollFlags::POLLOUT) {
+            self.send_signals()?;
+        }
         // Without its carrier the stage ends: what it still says is read to the end.
-        if stage.is_empty() && carrier.is_empty() { Ok(false) } else { self.listen() }
+        let is_silent = stage.difference(PollFlags::POLLOUT).is_empty() && carrier.is_empty();
+        if is_silent { Ok(false) } else { self.listen() }
     }
 
     /// What there is on the stage's channel, of its carrier, among signals, at the keyboard, at the job's terminal, at the
     /// end of the lifeline.
     fn wait(&self) -> Result<[PollFlags; 6], Error> {
-        let mut wanted = vec![(Side::Stage, self.stage.channel().as_fd(), PollFlags::POLLIN)];
+        let mut on_channel = PollFlags::POLLIN;
+        on_channel.set(PollFlags::POLLOUT, !self.unsent.is_empty());
+        let mut wanted = vec![(Side::Stage, self.stage.channel().as_fd(), on_channel)];
         wanted.extend(self.stage.carrier().map(|fd| (Side::Carrier, fd, PollFlags::POLLIN)));
         if let Some(signals) = &self.signals {
             wanted.push((Side::Signals, signals.as_fd(), PollFlags::POLLIN));
@@ -218,7 +238,7 @@ impl<S: Stage> Watcher<S> {
     fn end_for_time(&mut self) -> Result<(), Error> {
         if self.time.is_up {
             self.time.deadline = None;
-            return self.tell(&ToStage::Kill);
+            return self.stage.kill();
         }
         self.time = Time { deadline: Instant::now().checked_add(GRACE), is_up: true };
         self.signal_job(Signal::SIGTERM)?;
@@ -228,16 +248,31 @@ impl<S: Stage> Watcher<S> {
 
     fn kill(&mut self, reason: Ended) -> Result<(), Error> {
         self.killed.get_or_insert(reason);
-        self.tell(&ToStage::Kill)
+        self.stage.kill()
     }
 
-    fn signal_job(&self, signal: Signal) -> Result<(), Error> {
-        self.tell(&ToStage::Signal(signal as i32))
+    /// Sends the job a signal, or notes it until the stage has received what was sent before.
+    fn signal_job(&mut self, signal: Signal) -> Result<(), Error> {
+        // As in the kernel, a signal that is pending already is not sent once more.
+        if !self.unsent.contains(&signal) {
+            self.unsent.push(signal);
+        }
+        self.send_signals()
     }
 
-    fn tell(&self, message: &ToStage) -> Result<(), Error> {
-        match self.stage.channel().send(message, &[]) {
-            // It has ended, perhaps before it was released; its last words are still to be read.
+    fn send_signals(&mut self) -> Result<(), Error> {
+        while let Some(signal) = self.unsent.first() {
+            if self.stage.channel().try_send(&ToStage::Signal(*signal as i32))? == Sent::Full {
+                break;
+            }
+            self.unsent.remove(0);
+        }
+        Ok(())
+    }
+
+    fn release(&self) -> Result<(), Error> {
+        match self.stage.channel().send(&ToStage::Release, &[]) {
+            // It has ended before it was released; its last words are still to be read.
             Err(Error::Channel { os }) if os.0 == Errno::EPIPE as i32 || os.0 == Errno::ECONNRESET as i32 => {
                 Ok(())
             }

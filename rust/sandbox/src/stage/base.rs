@@ -86,7 +86,9 @@ pub(crate) fn add_devices(tree: &mut Tree, terminal: bool) -> Result<Option<Owne
     let tty = dev.join("tty");
     if !terminal {
         // A socket: to open it fails with ENXIO, as it does on a host for who has no terminal.
-        let made = tree.directory(dev).map(|dev| mknodat(&dev, "tty", SFlag::S_IFSOCK, Mode::S_IRUSR, 0))?;
+        let made = tree
+            .directory(dev)
+            .map(|dev| mknodat(&dev, "tty", SFlag::S_IFSOCK, Mode::from_bits_truncate(0o666), 0))?;
         return made.map(|()| None).map_err(|os| Error::Device { path: tty, os: os.into() });
     }
     let mounted = tree.open(&pts).map_err(failed)?;

@@ -158,8 +158,10 @@ impl Watcher {
 
     /// Acts on what was reported. `mounts_changed` says that the mount table did.
     pub(crate) fn act(&mut self, mounts_changed: bool) -> Result<(), Error> {
+        /// Reads of one turn. A job may make names without end; what is left is read in the next turn.
+        const MOST_READS: usize = 64;
         let mut counts = mounts_changed;
-        loop {
+        for _ in 0..MOST_READS {
             match self.inotify.read_events() {
                 Ok(events) => {
                     counts |= events.iter().any(|event| {

@@ -176,19 +176,23 @@ pub(crate) fn adopt_terminal(
 }
 
 fn watch_over(channel: &Channel, children: &SignalFd, command: Pid) -> Result<ExitCode, Error> {
+    let mut reaped = Reaped::All;
     loop {
         let mut events = [
             PollFd::new(children.as_fd(), PollFlags::POLLIN),
             PollFd::new(channel.as_fd(), PollFlags::POLLIN),
         ];
-        match poll(&mut events, PollTimeout::NONE) {
+        let wait = if reaped == Reaped::Some { PollTimeout::ZERO } else { PollTimeout::NONE };
+        match poll(&mut events, wait) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(os) => return Err(watch("poll", os)),
         }
         let [ended, told] = events.map(|event| event.revents().is_some_and(|flags| !flags.is_empty()));
-        if ended {
-            while let Ok(Some(_)) = children.read_signal() {}
-            if let Some(exit) = reap(channel, command)? {
+        if ended || reaped == Reaped::Some {
+            // Once: the signal is pending again as soon as another child ends.
+            let _ = children.read_signal();
+            reaped = reap(channel, command)?;
+            if let Reaped::Command(exit) = reaped {
                 channel.send(&FromStage::Exited(exit), &[])?;
                 return Ok(ExitCode::SUCCESS);
             }
@@ -204,23 +208,39 @@ fn watch_over(channel: &Channel, children: &SignalFd, command: Pid) -> Result<Ex
     }
 }
 
-/// Reaps who has ended; how the command did, if it is among them.
-fn reap(channel: &Channel, command: Pid) -> Result<Option<Exit>, Error> {
-    loop {
+/// What a turn of reaping came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reaped {
+    /// Every process that had ended.
+    All,
+    /// As many as one turn may take; there may be more.
+    Some,
+    /// The command, which ended so.
+    Command(Exit),
+}
+
+/// Reaps processes that have ended. A job can end processes faster than they are reaped: a turn takes few of them, so
+/// that the launcher is heard in between.
+fn reap(channel: &Channel, command: Pid) -> Result<Reaped, Error> {
+    const MOST: usize = 64;
+    for _ in 0..MOST {
         match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED)) {
-            Ok(WaitStatus::Exited(pid, code)) if pid == command => return Ok(Some(Exit::Code(code as u8))),
+            Ok(WaitStatus::Exited(pid, code)) if pid == command => {
+                return Ok(Reaped::Command(Exit::Code(code as u8)));
+            }
             Ok(WaitStatus::Signaled(pid, signal, _)) if pid == command => {
-                return Ok(Some(Exit::Signal(signal as i32)));
+                return Ok(Reaped::Command(Exit::Signal(signal as i32)));
             }
             Ok(WaitStatus::Stopped(pid, signal)) if pid == command => {
                 channel.send(&FromStage::Stopped(signal as i32), &[])?;
             }
-            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(None),
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(Reaped::All),
             // An orphan of the job, or a signal that nix cannot name.
             Ok(_) | Err(Errno::EINTR | Errno::EINVAL) => {}
             Err(os) => return Err(watch("wait", os)),
         }
     }
+    Ok(Reaped::Some)
 }
 
 fn pass_on(command: Pid, number: i32) {

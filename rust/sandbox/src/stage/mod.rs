@@ -118,10 +118,11 @@ fn run(channel: &Channel, proof: SingleThreaded) -> Result<ExitCode, Error> {
             let waiting = meeting.map(|meeting| meeting.waiting(&plan));
             // Held open, the job's pipes would not end with it.
             drop((plan, sources, stdin, stdout, stderr));
-            channel.send(&FromStage::Init(init.as_raw()), &[])?;
-            let guarded = waiting
-                .map_or(Ok(None), Waiting::watch)
-                .and_then(|mut watcher| guard(channel, init, watcher.as_mut()));
+            let guarded = pidfd_open(init).map_err(|os| watch("open a pidfd", os)).and_then(|ended| {
+                channel.send(&FromStage::Init(init.as_raw()), &[ended.as_fd()])?;
+                let mut watcher = waiting.map_or(Ok(None), Waiting::watch)?;
+                guard(channel, init, &ended, watcher.as_mut())
+            });
             if guarded.is_err() {
                 // Nothing of the job is left when the launcher hears of it.
                 let _ = kill(init, Signal::SIGKILL);
@@ -135,8 +136,12 @@ fn run(channel: &Channel, proof: SingleThreaded) -> Result<ExitCode, Error> {
 }
 
 /// Waits for init's end, and brings it about when the launcher is gone. Meanwhile protected files stay protected.
-fn guard(channel: &Channel, init: Pid, mut watcher: Option<&mut Watcher>) -> Result<(), Error> {
-    let ended = pidfd_open(init).map_err(|os| watch("open a pidfd", os))?;
+fn guard(
+    channel: &Channel,
+    init: Pid,
+    ended: &OwnedFd,
+    mut watcher: Option<&mut Watcher>,
+) -> Result<(), Error> {
     loop {
         // Init is the one who reads: of the channel only its end counts here.
         let mut events = vec![

@@ -11,14 +11,20 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, 
 /// How many file descriptors one message may carry; the kernel's own bound is 253.
 pub(crate) const FDS_PER_MESSAGE: usize = 200;
 
-/// Sends one message with file descriptors.
-pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> nix::Result<()> {
+/// Sends one message with file descriptors. Without `wait` it fails with EAGAIN while the peer's queue is full.
+pub(crate) fn send(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    fds: &[BorrowedFd<'_>],
+    wait: bool,
+) -> nix::Result<()> {
+    let mut flags = MsgFlags::MSG_NOSIGNAL;
+    flags.set(MsgFlags::MSG_DONTWAIT, !wait);
     let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&raw)];
     let control: &[ControlMessage<'_>] = if raw.is_empty() { &[] } else { &rights };
     loop {
-        match sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None)
-        {
+        match sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, flags, None) {
             Err(Errno::EINTR) => {}
             other => return other.map(drop),
         }

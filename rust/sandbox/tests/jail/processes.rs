@@ -89,6 +89,49 @@ fn a_job_ends_with_what_it_may_not_be_without() {
 }
 
 #[test]
+fn a_job_ends_though_its_init_does_nothing() {
+    for user in users() {
+        let directory = user.directory();
+        let pipe = directory.path().join("lifeline");
+        mkfifo(&pipe, Mode::from_bits_truncate(0o644)).unwrap();
+        let jail = Jail::of(user).word(format!("lifeline:{}", pipe.display()));
+        let mut command = jail.command(["sh", "-c", "trap '' TERM USR1; echo started; exec sleep 1000"]);
+        let mut launcher = command.stdout(Stdio::piped()).spawn().unwrap();
+        let other_end = File::options().write(true).open(&pipe).unwrap();
+        let mut stdout = BufReader::new(launcher.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        assert_eq!(line, "started\n");
+        // A job that makes and ends processes without end keeps its init from everything else; so does this.
+        let pid = Pid::from_raw(launcher.id() as i32);
+        let init = only_child(only_child(pid));
+        kill(init, Signal::SIGSTOP).unwrap();
+        // More than the channel to init holds.
+        for _ in 0..1000 {
+            kill(pid, Signal::SIGUSR1).unwrap();
+            kill(pid, Signal::SIGWINCH).unwrap();
+        }
+        drop(other_end);
+        ends(stdout.get_mut());
+        assert_eq!(launcher.wait().unwrap().code(), Some(125), "{user:?}");
+    }
+}
+
+/// The child of a process that has one: the launcher's is the outer stage, whose is init.
+fn only_child(parent: Pid) -> Pid {
+    let line = format!("PPid:\t{parent}\n");
+    let children: Vec<i32> = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok())
+        .filter(|pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| status.contains(&line))
+        })
+        .collect();
+    let [child] = *children else { panic!("{parent} has the children {children:?}") };
+    Pid::from_raw(child)
+}
+
+#[test]
 fn a_signal_to_the_launcher_reaches_the_job() {
     for user in users() {
         for (signal, name) in [(Signal::SIGTERM, "TERM"), (Signal::SIGINT, "INT"), (Signal::SIGUSR1, "USR1")]

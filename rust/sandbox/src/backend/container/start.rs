@@ -33,7 +33,7 @@ use crate::relay;
 use crate::stage::job::DEFAULT_PROCESSES;
 use crate::sys::fds;
 use crate::sys::process::pidfd_open;
-use crate::wire::{Channel, FromStage, Furnishing, Identity, ToStage, seal_plan};
+use crate::wire::{Channel, FromStage, Furnishing, Identity, Sent, ToStage, seal_plan};
 
 /// How long the engine may take to remove a container that has ended.
 const REMOVAL: u16 = 20_000;
@@ -196,6 +196,15 @@ impl Stage for Carried {
                 Err(self.lost())
             }
         }
+    }
+
+    fn kill(&mut self) -> Result<(), Error> {
+        // The container's processes are the engine's. Its pid 1 looks at the channel whatever the job does; the end of
+        // what we send is the same request.
+        if self.channel.try_send(&ToStage::Kill)? == Sent::Full {
+            let _ = shutdown(self.channel.as_fd().as_raw_fd(), Shutdown::Write);
+        }
+        Ok(())
     }
 
     fn finish(&mut self) {

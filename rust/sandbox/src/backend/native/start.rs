@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 use nix::sys::socket::{Shutdown, shutdown};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -19,12 +20,15 @@ use crate::backend::run::{self, Stage as _, Waiting};
 use crate::backend::{Error, Listeners};
 use crate::plan::Plan;
 use crate::stage;
+use crate::sys::process::pidfd_send_signal;
 use crate::wire::{Channel, FromStage, ToStage, seal_plan};
 
 /// A stage at work.
 pub(in crate::backend) struct Stage {
     channel: Channel,
     child: Child,
+    /// A pidfd of the jail's pid 1, once it is known.
+    init: Option<OwnedFd>,
     /// The job's terminal, which may come before it is asked for.
     early_terminal: Option<OwnedFd>,
     /// Whether systemd's program has still to become the stage.
@@ -84,7 +88,11 @@ pub(in crate::backend) fn start(
                 })?;
                 stage.channel.send(&ToStage::Mapped, &[])?;
             }
-            (FromStage::Init(number), _) => init = Some(Pid::from_raw(number)),
+            (FromStage::Init(number), fds) => {
+                let [process] = <[OwnedFd; 1]>::try_from(fds)
+                    .map_err(|_| Error::Message("a pid 1 without its descriptor".to_owned()))?;
+                (init, stage.init) = (Some(Pid::from_raw(number)), Some(process));
+            }
             (FromStage::Listeners { tcp, udp }, fds) => add(&mut listeners, &tcp, &udp, fds)?,
             (FromStage::Ready, _) => ready = true,
             (FromStage::Terminal, fds) => stage.early_terminal = fds.into_iter().next(),
@@ -138,6 +146,15 @@ impl run::Stage for Stage {
                     self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
                 Err(if self.awaits_scope { Error::Scope { how } } else { Error::StageEnded { how } })
             }
+        }
+    }
+
+    fn kill(&mut self) -> Result<(), Error> {
+        let Some(init) = &self.init else { return Ok(()) };
+        match pidfd_send_signal(init.as_fd(), Signal::SIGKILL) {
+            // It has ended, and the stage says so.
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(os) => Err(Error::Watch { step: "kill the job".to_owned(), os: os.into() }),
         }
     }
 
@@ -211,6 +228,7 @@ fn spawn(scope: Option<&Scope>) -> Result<Stage, Error> {
     Ok(Stage {
         channel,
         child,
+        init: None,
         early_terminal: None,
         awaits_scope: scope.is_some(),
         is_over: false,
