@@ -53,7 +53,11 @@ build_tests() {
 # A file outside the package's sources is absent in a Nix build: include_str! of one fails there, and here by this.
 sources_are_packaged() {
   local test program directory outside
-  mapfile -t packaged < <(tr '\n' ' ' <nix/package.nix | grep -o 'fileset.unions \[[^]]*\]' | grep -o '\.\./rust/[^ ]*' | sed "s#^\.\.#$PWD#")
+  # The files that the expression lists, and the members of the workspace, which it takes from Cargo.toml.
+  mapfile -t packaged < <(
+    tr '\n' ' ' <nix/package.nix | grep -o 'fileset.unions [( ]*\[[^]]*\]' | grep -o '\.\./rust/[^ ]*' | sed "s#^\.\.#$PWD#"
+    sed -n 's/^members = \[\(.*\)\]/\1/p' rust/Cargo.toml | tr ',' '\n' | tr -d ' "' | sed "s#^#$PWD/rust/#"
+  )
   [ "${#packaged[@]}" -gt 0 ] || { echo "failed: nix/package.nix names no sources"; exit 1; }
   for directory in "${packaged[@]}"; do source_binds+=(--ro-bind "$directory" "$directory"); done
   for test in "${tests[@]}"; do
