@@ -32,7 +32,13 @@ let
       isOutput =
         package.outputSpecified or (builtins.length steps > 1 && package.outputName or "" == last);
     in
-    if isOutput then package else package.bin or package.out or package;
+    # A set of packages would be built as all of them.
+    if package.type or "" != "derivation" then
+      throw "${name} is not a package"
+    else if isOutput then
+      package
+    else
+      package.bin or package.out or package;
 
   # What throws (a package that was removed, one that is broken) says why itself: no more is asked of it.
   throws = value: !(builtins.tryEval value).success;
