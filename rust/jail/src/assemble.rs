@@ -63,7 +63,11 @@ pub(crate) struct Parts<'a> {
 /// Everything that a backend needs to know.
 pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Result<Plan, Failure> {
     let environment = environment(spec, &parts, operator)?;
+    let given = parts.guard.given(parts.workspace);
     let mut tree = parts.programs.entries;
+    // Programs of the workspace or of a bound directory come with it.
+    let comes_with = |path: &Path| given.iter().any(|given| path != given && path.starts_with(given));
+    tree.retain(|entry| !comes_with(entry.target()));
     tree.extend(parts.closure.entries(&tree, operator).map_err(Failure::no_jail)?);
     tree.extend(etc::entries(parts.ids.uid, parts.ids.gid, USER, HOME, HOSTNAME));
     tree.extend(parts.own);
@@ -88,7 +92,7 @@ pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Re
         hostname: HOSTNAME.to_owned(),
         tree,
         absent,
-        given: parts.guard.given(parts.workspace),
+        given,
         durable: parts.guard.durable(parts.workspace),
         network: Network::Own,
         listen: listen(parts.policy, parts.reach),

@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::operator::Operator;
 use crate::pod::{JOB_USER, PROGRAM, PROXY_USER, SHARED, SPEC};
 use crate::resolve;
-use crate::resolve::closure::{Store, target};
+use crate::resolve::closure::Store;
 use crate::resolve::host::{self, is_static};
 use crate::run;
 use crate::spec::{Home, JailSpec};
@@ -150,7 +150,7 @@ fn job_image(
 ) -> Result<Written, Failure> {
     let store = Store::of(operator);
     let (closure, rest): (Vec<Entry>, Vec<Entry>) =
-        plan.tree.iter().cloned().partition(|entry| store.path_of(target(entry)).is_some());
+        plan.tree.iter().cloned().partition(|entry| store.path_of(entry.target()).is_some());
     let rest: Vec<Entry> =
         rest.into_iter().chain([directory(SHARED), directory(WORKSPACE), directory("/tmp")]).collect();
     let mut layers = Vec::new();

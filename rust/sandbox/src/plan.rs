@@ -1,7 +1,7 @@
 //! What a jail looks like, as plain data.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -122,6 +122,19 @@ pub enum Entry {
         /// Whether it belongs to the job.
         writable: bool,
     },
+}
+
+impl Entry {
+    /// Returns its path in the jail.
+    pub fn target(&self) -> &Path {
+        match self {
+            Entry::Bind { target, .. }
+            | Entry::Overlay { target, .. }
+            | Entry::File { target, .. }
+            | Entry::Symlink { target, .. }
+            | Entry::Directory { target, .. } => target,
+        }
+    }
 }
 
 /// Whether the job may write.

@@ -205,7 +205,7 @@ impl Closure {
 
     /// `/bin/sh` and `/usr/bin/env`, which scripts and system(3) name by their paths, unless they are there.
     fn usual_programs(&self, tree: &[Entry]) -> Vec<Entry> {
-        let has = |path: &str| tree.iter().any(|entry| target(entry) == Path::new(path));
+        let has = |path: &str| tree.iter().any(|entry| entry.target() == Path::new(path));
         let is_merged = tree
             .iter()
             .any(|entry| matches!(entry, Entry::Symlink { target, .. } if target == Path::new("/bin")));
@@ -286,17 +286,6 @@ fn entry(path: &Path, real_store: &Path) -> io::Result<Entry> {
     } else {
         Entry::Bind { source, target, access: Access::ReadOnly }
     })
-}
-
-/// Where it is in the jail.
-pub(crate) fn target(entry: &Entry) -> &Path {
-    match entry {
-        Entry::Bind { target, .. }
-        | Entry::Overlay { target, .. }
-        | Entry::File { target, .. }
-        | Entry::Symlink { target, .. }
-        | Entry::Directory { target, .. } => target,
-    }
 }
 
 fn is_program(path: &Path) -> bool {

@@ -139,21 +139,21 @@ impl Guard {
             }
         }
         entries.extend(self.protections(workspace));
-        entries.sort_by_key(|entry| target(entry).components().count());
+        entries.sort_by_key(|entry| entry.target().components().count());
         entries
     }
 
     /// Mounts of [`Guard::entries`] that must last when the host replaces what they lie on.
     pub(crate) fn durable(&self, workspace: Option<&Workspace>) -> Vec<PathBuf> {
         let mut durable: Vec<PathBuf> =
-            self.protections(workspace).iter().map(|entry| target(entry).to_owned()).collect();
+            self.protections(workspace).iter().map(|entry| entry.target().to_owned()).collect();
         durable.sort_by_key(|target| target.components().count());
         durable
     }
 
     /// Directories of the host in which no place is made for a mount.
     pub(crate) fn given(&self, workspace: Option<&Workspace>) -> Vec<PathBuf> {
-        let binds = self.binds.iter().map(|entry| target(entry).to_owned());
+        let binds = self.binds.iter().map(|entry| entry.target().to_owned());
         binds.chain(workspace.map(|workspace| workspace.path.clone())).collect()
     }
 
@@ -204,7 +204,7 @@ impl Guard {
     }
 
     fn protections(&self, workspace: Option<&Workspace>) -> Vec<Entry> {
-        let mut over: Vec<PathBuf> = self.binds.iter().map(|bind| target(bind).to_owned()).collect();
+        let mut over: Vec<PathBuf> = self.binds.iter().map(|bind| bind.target().to_owned()).collect();
         over.extend(workspace.map(|workspace| workspace.path.clone()));
         let (mut pins, mut read_only) = (BTreeMap::new(), BTreeMap::new());
         for root in &self.roots {
@@ -384,7 +384,7 @@ fn check_places(workspace: Option<&Workspace>, binds: &[Entry]) -> Result<(), Wo
         .collect();
     around.extend(workspace.map(|workspace| (workspace.path.as_path(), workspace.path.as_path())));
     for bind in binds {
-        let target = target(bind);
+        let target = bind.target();
         let above = around.iter().filter(|(_, above)| target != *above && target.starts_with(above));
         let Some((source, above)) = above.max_by_key(|(_, above)| above.components().count()) else {
             continue;
@@ -411,16 +411,6 @@ fn settings_of_git(operator: &Operator) -> Vec<PathBuf> {
         None => vec![operator.config_home().join("git/config"), operator.home.join(".gitconfig")],
     };
     std::iter::once(system).chain(own).filter(|file| file.is_absolute()).collect()
-}
-
-fn target(entry: &Entry) -> &Path {
-    match entry {
-        Entry::Bind { target, .. }
-        | Entry::Overlay { target, .. }
-        | Entry::File { target, .. }
-        | Entry::Symlink { target, .. }
-        | Entry::Directory { target, .. } => target,
-    }
 }
 
 fn join(source: &Path, path: &Path) -> PathBuf {

@@ -359,6 +359,26 @@ fn repositories_in_the_repository_and_behind_links_are_protected_too() {
 }
 
 #[test]
+fn programs_of_the_workspace_and_of_a_bound_directory_run() {
+    let tools = tempfile::tempdir().unwrap();
+    let tool = |directory: &Path, says: &str| {
+        fs::create_dir_all(directory).unwrap();
+        let path = directory.join("tool");
+        fs::write(&path, format!("#!/bin/sh\necho {says}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path.display().to_string()
+    };
+    let jail = Jail::new();
+    let own = tool(&jail.project().join("node_modules/.bin"), "workspace");
+    let bound = tool(&tools.path().join("bin"), "bound");
+    let jail = jail
+        .host(&own)
+        .host(&bound)
+        .options(["--ro-bind".to_owned(), tools.path().canonicalize().unwrap().display().to_string()]);
+    jail.script(&format!("{own}; {bound}")).succeeds().prints_only("workspace\nbound\n");
+}
+
+#[test]
 fn binds_below_the_workspace_lie_over_it() {
     let jail = Jail::new()
         .file("data/mine", "original\n")
