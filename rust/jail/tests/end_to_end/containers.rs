@@ -134,7 +134,7 @@ fn a_place_that_is_missing_on_the_host_is_not_made_as_root() {
         "--ro-bind".to_owned(),
         format!("{}:/data/absent", inner.display()),
     ]);
-    jail.script("true").exits(125).says("absent").says("make it first");
+    jail.script("true").exits(125).says("absent").says("create it");
     assert!(!outer.join("absent").exists());
     fs::create_dir(outer.join("absent")).unwrap();
     jail.script("ls -d /data/absent").succeeds();

@@ -111,7 +111,7 @@ fn killing_the_launcher_ends_everything() {
     running.signal(Signal::SIGKILL);
     gone(&processes);
     // What an engine's launcher could not tidy up any more, the next command does.
-    jail.itself(["schema"]).succeeds();
+    jail.itself(["ps"]).succeeds();
     // The way to the user's systemd is the test's own.
     let runtime = jail.place().join("runtime");
     let mut left = files(&runtime);

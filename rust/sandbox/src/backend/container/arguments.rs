@@ -112,7 +112,8 @@ fn limits(words: &mut Words, plan: &Plan, kind: Kind) {
     if let Ok((soft, hard)) = files {
         words.pair("--ulimit", format!("nofile={soft}:{hard}"));
     }
-    words.add(["--ulimit", "core=0:0"]);
+    // At 0 a core handler of the host would run all the same (core(5)).
+    words.add(["--ulimit", "core=1:1"]);
     if kind == Kind::Podman {
         // Its own default is more than a container without privileges may set.
         words.pair("--ulimit", format!("nproc={DEFAULT_PROCESSES}:{DEFAULT_PROCESSES}"));
