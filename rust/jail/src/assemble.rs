@@ -40,7 +40,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) closure: Closure,
     /// The directory the job works in.
     pub(crate) workspace: Option<&'a Workspace>,
-    /// What the job may write of the host's, the binds among it.
+    /// The host's directories in the jail, with the files in them that are read-only.
     pub(crate) guard: &'a Guard,
     /// Where changes to an overlay workspace go.
     pub(crate) layer: PathBuf,
@@ -219,7 +219,7 @@ pub(crate) fn add_git(
     Ok(())
 }
 
-/// What the operator binds, looked up.
+/// Resolves the operator's binds to real paths of the host.
 pub(crate) fn binds(
     spec: &JailSpec,
     workspace: Option<&Workspace>,

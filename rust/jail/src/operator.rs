@@ -43,7 +43,7 @@ impl Operator {
             .ok_or(OperatorError::Home)?;
         let uid = nix::unistd::geteuid().as_raw();
         let operator = Operator { environment, directory, home, uid, writable: Vec::new() };
-        // What the workspace would be, until it is known.
+        // The default workspace, as long as the real one is not known.
         let here = operator.directory.clone();
         let holds_home = operator.home.starts_with(&here);
         Ok(operator.with_writable((!holds_home).then_some(here)))

@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     };
     let learn = arguments.learn.as_ref().map(|file| Place::find(&operator.path(file), workspace.as_ref()));
     let learn = learn.transpose().map_err(cannot_learn)?;
-    // Quietly nobody would be told: then it is left for the next time.
+    // `--quiet` prints no report of an earlier job: the next start without it does.
     let owed = if arguments.quiet { Vec::new() } else { unreported::collect(operator) };
     unreported::tell(&owed);
     let binds = assemble::binds(&spec, workspace.as_ref(), operator)?;

@@ -1,4 +1,4 @@
-//! Reports that a launcher owes: what was there before a job, kept from its start until its changes are told.
+//! Reports of jobs whose launcher died: the state before each job, stored from its start until its changes are reported.
 //!
 //! A launcher that is killed, or interrupted while it looks, tells nothing. So the next `jail run`, `jail ps` or `jail
 //! stop` compares for it. The files are `unreported/ID.json` in the operator's state directory, which no job can write.
@@ -13,15 +13,15 @@ use crate::operator::Operator;
 use crate::run::tell_changed_in;
 use crate::workspace::Baseline;
 
-/// More are not told at once; the others are told the next time.
+/// Maximum number of reports printed by one command; the next command prints the others.
 const MOST: usize = 32;
 const LARGEST: u64 = 64 << 20;
 
-/// What an earlier job has changed, and nobody has told.
+/// Changes of an earlier job that were not reported.
 pub(crate) struct Owed {
     /// The job's id.
     pub(crate) id: String,
-    /// What it was compared with.
+    /// The state before that job.
     pub(crate) baseline: Baseline,
     /// The files that run later and are not what they were.
     pub(crate) changed: Vec<PathBuf>,

@@ -190,7 +190,7 @@ fn a_login_that_a_killed_launcher_has_written_is_put_in_place() {
     drop(place.live.take_turn().unwrap());
     assert!(!left.exists());
     assert_eq!(parts(&place.live.read().unwrap()), parts(&old));
-    // Killed after that: trailing blanks are what is left of the room.
+    // Killed after that: the rest of the reserved space is trailing blanks.
     let new = LOGIN.replace("the-access", "another-access").replace("the-refresh", "another-refresh");
     let leave = |text: &str| {
         std::fs::write(&left, text).unwrap();

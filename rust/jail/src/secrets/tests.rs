@@ -36,7 +36,7 @@ fn error(sources: &[&str], context: &Context) -> String {
     read_texts(sources, context).unwrap_err().to_string()
 }
 
-/// A pipe that nobody writes to: `read line <PIPE` in a shell never returns.
+/// Returns a pipe without a writer: `read line <PIPE` in a shell never returns.
 fn fifo(folder: &Path) -> PathBuf {
     let path = folder.join("never");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR).unwrap();

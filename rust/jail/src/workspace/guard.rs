@@ -1,4 +1,4 @@
-//! What the job may write of the host's, and what of it is read-only, because the host obeys it later.
+//! The host's files that the job may write, and those among them that are read-only because the host obeys them later.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

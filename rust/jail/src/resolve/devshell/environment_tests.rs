@@ -51,7 +51,7 @@ mod on_the_host {
         let hook = closure.hook.unwrap();
         assert_eq!(hook.bash, PathBuf::from(BASH).join("bin/bash"));
         assert!(!closure.environment.contains_key("shellHook"));
-        // What is in the jail's `/etc/nix-jail/hook`, run by this host's bash.
+        // Runs the contents of the jail's `/etc/nix-jail/hook` with this host's bash.
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &hook.script).unwrap();
         let command = ["sh", "-c", "echo \"$FROM_HOOK: $1 $TMPDIR\"", "sh", "a  b"];
