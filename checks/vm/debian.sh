@@ -23,11 +23,10 @@ main() {
   trap 'rm -rf "$work"' EXIT
   [ -e "$image/root.img" ] || make_image "$image" || exit $?
   lay_disk "$@"
-  boot "$image"
-  # A guest that says why it ends is the one to blame; an emulator that breaks down in silence is not under test.
-  if ! has_come_to_its_end && [ "$ended" != 124 ] && [ -z "$(complaints)" ]; then
-    echo "the emulator ended in the middle of the scenarios (exit code $ended), and the guest says nothing of it; once more:"
-    boot "$image"
+  boot "$image" multi
+  if ! has_come_to_its_end && [ "$ended" != 124 ] && emulator_is_to_blame; then
+    echo "the emulator failed in the middle of the scenarios (exit code $ended; $(complaints | head -n 1)); once more, with one thread:"
+    boot "$image" single
   fi
   judge
 }
@@ -84,9 +83,10 @@ lay_disk() {
   PATH=$PATH:/usr/sbin:/sbin mkfs.ext4 -q -d "$disk" "$disk.img"
 }
 
+# boot IMAGE THREAD: with a thread for each processor (multi), or one for all of them (single).
 # The kernel's console goes to the first serial port, the results to the second. Nothing is written to the image.
 boot() {
-  local accel=tcg,thread=multi limit=${JAIL_VM_SECONDS:-2400}
+  local accel=tcg,thread=$2 limit=${JAIL_VM_SECONDS:-2400}
   ended=0
   [ "${JAIL_VM_ACCEL:-tcg}" = tcg ] || accel=$JAIL_VM_ACCEL
   timeout --kill-after=5 "$limit" qemu-system-x86_64 -accel "$accel" -cpu max -smp 2 -m 1536 -nodefaults -display none -no-reboot \
@@ -105,6 +105,12 @@ boot() {
 
 has_come_to_its_end() {
   grep -q '^END$' "$work/lines"
+}
+
+# A guest that says why it ended is to blame, with one exception: emulated processors that run in parallel can execute an
+# instruction while another one patches it, which a kernel takes for a stray breakpoint (`Oops: int3`).
+emulator_is_to_blame() {
+  [ -z "$(complaints)" ] || complaints | head -n 1 | grep -q 'Oops: int3'
 }
 
 # What the guest's kernel and systemd say of an end that is none of the scenarios'.
