@@ -363,7 +363,7 @@ in
       timeout = optional span "Wall-clock time." "2h";
       disk =
         optional bytes
-          "By how much the free space of the disks that the job writes to may shrink while it runs, whoever takes it."
+          "By how much the free space of the disks that the job writes to may shrink while it runs, whoever takes it; it may make a file for every 4096 bytes of that."
           "20G";
       io =
         optional bytes

@@ -11,7 +11,7 @@ use std::time::Duration;
 use policy::{Action, Policy, Rule};
 use proxy::ca::JobCa;
 use proxy::config::{Config, Limits, Listeners, Mode, Trust, Upstream};
-use sandbox::backend::{Backend, Ended, Reach};
+use sandbox::backend::{Backend, Ended, Exhausted, Reach};
 use sandbox::plan::Entry;
 use secrecy::SecretString;
 use serde::Serialize;
@@ -450,15 +450,19 @@ pub(crate) fn listeners(bound: sandbox::backend::Listeners, reach: &Reach) -> Li
 
 /// What the job's end is to who waits for it. An end that nothing else shows is said.
 pub(crate) fn conclude(ended: Ended) -> u8 {
-    if ended == Ended::DiskUsedUp {
-        tell(
+    match ended {
+        Ended::DiskUsedUp(Exhausted::Space) => tell(
             "the job was ended: its disk has less free space by more than limits.disk; see what it wrote, or give it more",
-        );
+        ),
+        Ended::DiskUsedUp(Exhausted::Inodes) => tell(
+            "the job was ended: its disk has fewer free inodes by more than limits.disk allows (one per 4096 bytes, and a quarter of the free ones at most); see which files it made, or give it more",
+        ),
+        _ => {}
     }
     match ended {
         Ended::Code(code) => code,
         Ended::Signal(signal) => u8::try_from(signal).map_or(u8::MAX, |signal| signal.saturating_add(128)),
-        Ended::TimedOut | Ended::DiskUsedUp => USED_UP,
+        Ended::TimedOut | Ended::DiskUsedUp(_) => USED_UP,
         Ended::CutOff => NO_JAIL,
     }
 }

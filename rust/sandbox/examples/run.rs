@@ -121,7 +121,7 @@ mod imp {
                     ExitCode::from(code)
                 }
                 Ok((Ended::Signal(signal), _)) => ExitCode::from(128 + signal as u8),
-                Ok((Ended::TimedOut | Ended::DiskUsedUp, _)) => ExitCode::from(124),
+                Ok((Ended::TimedOut | Ended::DiskUsedUp(_), _)) => ExitCode::from(124),
                 Ok((Ended::CutOff, _)) => ExitCode::from(125),
                 Err(error) => {
                     let _ = writeln!(std::io::stderr(), "jail: {error}");

@@ -167,6 +167,7 @@ pub struct Limits {
     /// Wall-clock time; the job gets SIGTERM, and SIGKILL ten seconds later.
     pub timeout: Option<Duration>,
     /// Bytes by which the free space of a file system that the job writes to may shrink while it runs, whoever it is
-    /// that writes; looked at once a second. The job gets SIGKILL.
+    /// that writes. Free inodes count, too: one for every 4096 bytes, and a quarter of them at most. The nearer the limit,
+    /// the more often this is looked at, between once a second and 500 times. The job gets SIGKILL.
     pub disk: Option<u64>,
 }

@@ -80,6 +80,58 @@ fn a_job_that_fills_the_disk_is_ended() {
 }
 
 #[test]
+fn a_job_on_a_small_disk_leaves_most_of_it() {
+    // The limit is a tenth of the disk; what a job takes until it is ended must not be all of it.
+    let Some(disk) = SmallDisk::mount("size=400m,nr_inodes=40000,mode=0777") else {
+        println!("skipped: mounting a small disk needs root");
+        return;
+    };
+    let jail = Jail::new().from(disk.path()).options(["--disk", "40M"]);
+    let before = disk.free();
+    jail.script("exec head -c 400M /dev/zero >big").exits(124).says("free space");
+    let after = disk.free();
+    assert!(after.0 > 100 << 20 && after.0 < before.0 - (40 << 20), "{before:?}, {after:?}");
+    fs::remove_file(disk.path().join("big")).unwrap();
+    let many = "i=0; while :; do : >$i; i=$((i + 1)); done";
+    jail.script(many).exits(124).says("inodes");
+    let after = disk.free();
+    assert!(after.1 > 10_000 && after.1 < before.1 - 9_000, "{before:?}, {after:?}");
+}
+
+/// A tmpfs in this test's own directory. Only root can mount one where the launcher sees it.
+struct SmallDisk {
+    directory: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    fn mount(options: &str) -> Option<SmallDisk> {
+        let directory = tempfile::Builder::new().prefix("jail-disk-").tempdir().unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "none"])
+            .arg(directory.path())
+            .output();
+        mounted.is_ok_and(|mounted| mounted.status.success()).then_some(SmallDisk { directory })
+    }
+
+    fn path(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
+    /// Free bytes and free inodes.
+    fn free(&self) -> (u64, u64) {
+        let system = nix::sys::statvfs::statvfs(self.path()).unwrap();
+        (system.blocks_available() * system.fragment_size(), system.files_available())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = std::process::Command::new("umount").arg("-l").arg(self.path()).status();
+        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
+    }
+}
+
+#[test]
 fn a_job_that_stops_who_watches_over_it_is_ended_all_the_same() {
     let jail = Jail::new().options(["--timeout", "1s"]);
     // Refused, or of no use.

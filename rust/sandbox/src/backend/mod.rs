@@ -86,10 +86,19 @@ pub enum Ended {
     Signal(i32),
     /// Its wall-clock time ran out.
     TimedOut,
-    /// The free space of a disk shrank by more than it might.
-    DiskUsedUp,
+    /// It took more of a disk than its limit.
+    DiskUsedUp(Exhausted),
     /// What it may not be without was gone.
     CutOff,
+}
+
+/// What of a disk a job used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exhausted {
+    /// Free space.
+    Space,
+    /// Free inodes: the file system can hold only so many files.
+    Inodes,
 }
 
 /// One thing that a host offers to a backend, or does not.

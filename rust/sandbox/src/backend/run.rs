@@ -132,9 +132,9 @@ impl<S: Stage> Watcher<S> {
         if self.time.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
             self.end_for_time()?;
         }
-        if self.disk.as_mut().is_some_and(Disk::is_used_up) {
+        if let Some(exhausted) = self.disk.as_mut().and_then(Disk::exhausted) {
             self.disk = None;
-            self.kill(Ended::DiskUsedUp)?;
+            self.kill(Ended::DiskUsedUp(exhausted))?;
         }
         if !lifeline.is_empty() {
             self.lifeline = None;

@@ -125,8 +125,11 @@ const IOCTL_TYPE: u64 = 0xff00;
 /// Requests of these types that every file system answers: sharing the data of files that are open already
 /// (FICLONE, FICLONERANGE, FIDEDUPERANGE).
 const REFLINK_IOCTLS: [u64; 3] = [0x4004_9409, 0x4020_940d, 0xc018_9436];
-/// Requests that reserve space in a file, as fallocate(2) does (FS_IOC_RESVSP, FS_IOC_RESVSP64, FS_IOC_ZERO_RANGE).
-const RESERVING_IOCTLS: [u64; 3] = [0x4030_5828, 0x4030_582a, 0x4030_5839];
+/// Requests that reserve space in a file, as fallocate(2) does (FS_IOC_RESVSP, FS_IOC_RESVSP64, FS_IOC_ZERO_RANGE; on XFS
+/// before Linux 5.17 also XFS_IOC_ALLOCSP, _FREESP, _ALLOCSP64, _FREESP64), and FS_IOC_FSSETXATTR, by which the next byte
+/// written to a file of XFS reserves gigabytes (an extent size hint).
+const RESERVING_IOCTLS: [u64; 8] =
+    [0x4030_5828, 0x4030_582a, 0x4030_5839, 0x4030_580a, 0x4030_580b, 0x4030_5824, 0x4030_5825, 0x401c_5820];
 
 /// The kinds of sockets over IP, without their flags. Another kind makes the kernel load the protocol that has it
 /// (SEQPACKET: SCTP; DCCP), as an explicit protocol does.

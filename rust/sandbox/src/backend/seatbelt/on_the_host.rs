@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::Seatbelt;
-use crate::backend::{Backend, Ended, Error, Reach};
+use crate::backend::{Backend, Ended, Error, Exhausted, Reach};
 use crate::plan::{Access, Entry, Limits, Plan};
 
 /// Refuses what no profile allows (itself) as the real one does, and records the profile.
@@ -159,7 +159,7 @@ fn what_takes_more_than_its_limit_is_ended() {
     let mut plan = mac.plan("head -c 60000000 /dev/urandom >>$OUT; sleep 60");
     plan.limits =
         Limits { disk: Some(20_000_000), timeout: Some(Duration::from_secs(50)), ..Limits::default() };
-    assert_eq!(mac.run(&plan).unwrap(), Ended::DiskUsedUp);
+    assert_eq!(mac.run(&plan).unwrap(), Ended::DiskUsedUp(Exhausted::Space));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use super::jail::Waiting;
 use super::watchdog::{Family, Verdict, judge};
 use crate::backend::disk::Disk;
-use crate::backend::{Ended, Error};
+use crate::backend::{Ended, Error, Exhausted};
 use crate::plan::Limits;
 use crate::sys::launch::{self, Before, Limit};
 use crate::sys::signals::Caught;
@@ -147,7 +147,7 @@ enum State {
     Runs,
     Rests,
     OutOfTime,
-    DiskUsedUp,
+    DiskUsedUp(Exhausted),
 }
 
 impl Job {
@@ -169,11 +169,11 @@ impl Job {
         if self.next_look <= Instant::now() {
             self.next_look = Instant::now() + LOOK;
             self.look();
-            if self.disk.as_mut().is_some_and(Disk::is_used_up) {
-                (self.disk, self.deadline) = (None, None);
-                self.state = State::DiskUsedUp;
-                self.kill_all();
-            }
+        }
+        if let Some(exhausted) = self.disk.as_mut().and_then(Disk::exhausted) {
+            (self.disk, self.deadline) = (None, None);
+            self.state = State::DiskUsedUp(exhausted);
+            self.kill_all();
         }
         Ok(!end.is_empty())
     }
@@ -187,7 +187,8 @@ impl Job {
             wanted.extend(relay.job().map(|(fd, flags)| (3, fd, flags)));
         }
         let mut events: Vec<_> = wanted.iter().map(|(_, fd, flags)| PollFd::new(*fd, *flags)).collect();
-        let until = self.deadline.map_or(self.next_look, |deadline| deadline.min(self.next_look));
+        let other = [self.deadline, self.disk.as_ref().map(Disk::next)];
+        let until = other.into_iter().flatten().fold(self.next_look, Instant::min);
         let left = until.saturating_duration_since(Instant::now());
         // Rounded up, so that the deadline has passed when the wait is over.
         let left = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
@@ -305,7 +306,7 @@ impl Job {
         }
         Ok(match (self.state, status.code(), status.signal()) {
             (State::OutOfTime, _, _) => Ended::TimedOut,
-            (State::DiskUsedUp, _, _) => Ended::DiskUsedUp,
+            (State::DiskUsedUp(exhausted), _, _) => Ended::DiskUsedUp(exhausted),
             (_, Some(code), _) => Ended::Code(u8::try_from(code).unwrap_or(u8::MAX)),
             (_, None, signal) => Ended::Signal(signal.unwrap_or(Signal::SIGKILL as i32)),
         })
