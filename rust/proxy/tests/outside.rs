@@ -165,6 +165,8 @@ async fn a_request_with_effects_is_not_sent_twice() {
     assert!(ask("GET").await.starts_with("HTTP/1.1 200 "));
     assert!(ask("GET").await.starts_with("HTTP/1.1 200 "), "what changes nothing is tried again");
     assert_eq!(server.connections(), 3);
+    assert!(ask("PUT").await.starts_with("HTTP/1.1 200 "), "what may be done twice is tried again");
+    assert_eq!(server.connections(), 4);
 }
 
 #[tokio::test]

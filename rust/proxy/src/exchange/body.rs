@@ -101,10 +101,14 @@ impl RequestBody {
         self.inner.take()
     }
 
-    /// The same body once more, if there is nothing in it.
-    pub(crate) fn again(&self) -> Option<RequestBody> {
-        let is_empty = self.inner.is_none() && self.held.is_none() && self.known.is_empty();
-        is_empty.then(|| RequestBody::new(None, self.vault.clone()))
+    /// Returns true if there is nothing in it and nothing to check at its end.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inner.is_none() && self.held.is_none() && self.known.is_empty() && self.chunks.is_none()
+    }
+
+    /// A body without anything in it.
+    pub(crate) fn empty(&self) -> RequestBody {
+        RequestBody::new(None, self.vault.clone())
     }
 
     pub(super) fn unread(&self) -> Unread {

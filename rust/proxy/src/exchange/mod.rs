@@ -17,6 +17,8 @@ pub(crate) use body::{AnswerBody, RequestBody, UnderWay};
 pub(crate) use copy::Room;
 pub(crate) use record::Record;
 
+pub(crate) use crate::redact::BoxError;
+
 use std::sync::Arc;
 use std::time::Instant;
 

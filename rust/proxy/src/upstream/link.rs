@@ -9,7 +9,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::exchange::RequestBody;
+use super::replay::SentBody;
 
 /// Windows of the size of a fast path's bandwidth times delay; the defaults (64 KiB) hold a download back.
 const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
@@ -18,8 +18,8 @@ const PING: Duration = Duration::from_secs(20);
 
 /// The sending side; the connection itself runs in a task of its own.
 pub(super) enum Link {
-    Http1(http1::SendRequest<RequestBody>),
-    Http2(http2::SendRequest<RequestBody>),
+    Http1(http1::SendRequest<SentBody>),
+    Http2(http2::SendRequest<SentBody>),
 }
 
 /// What became of a request.
@@ -27,9 +27,28 @@ pub(super) enum Sent {
     /// The head of its answer came.
     Answered(Response<Incoming>),
     /// Nothing of it left.
-    Returned(Box<Request<RequestBody>>, hyper::Error),
+    Returned(Box<Request<SentBody>>, hyper::Error),
+    /// The server says that it has not processed the request, and that the connection goes on (RFC 9113, section 8.7).
+    Refused(hyper::Error),
+    /// The server says that it has not processed the request, and that the connection ends (RFC 9113, section 6.8).
+    GoneAway(hyper::Error),
     /// Some of it may have left.
     Broken(hyper::Error),
+}
+
+impl Sent {
+    fn failed(error: hyper::Error) -> Sent {
+        let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+        let Some(cause) = cause.filter(|cause| cause.is_remote()) else { return Sent::Broken(error) };
+        if cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM) {
+            Sent::Refused(error)
+        } else if cause.is_go_away() {
+            // h2 gives this error to streams above the last one that the server names; the others go on.
+            Sent::GoneAway(error)
+        } else {
+            Sent::Broken(error)
+        }
+    }
 }
 
 /// What one HTTP/1 connection may hold of an answer that the job does not read; hyper's own limit is six times that.
@@ -111,7 +130,7 @@ impl Link {
         }
     }
 
-    pub(super) async fn send(&mut self, request: Request<RequestBody>) -> Sent {
+    pub(super) async fn send(&mut self, request: Request<SentBody>) -> Sent {
         let sent = match self {
             Link::Http1(sender) => sender.try_send_request(request).await,
             Link::Http2(sender) => sender.try_send_request(request).await,
@@ -120,7 +139,7 @@ impl Link {
             Ok(response) => Sent::Answered(response),
             Err(mut error) => match error.take_message() {
                 Some(request) => Sent::Returned(Box::new(request), error.into_error()),
-                None => Sent::Broken(error.into_error()),
+                None => Sent::failed(error.into_error()),
             },
         }
     }

@@ -6,6 +6,7 @@ mod guard;
 mod link;
 mod pool;
 mod proxy;
+mod replay;
 mod route;
 mod trust;
 
@@ -32,6 +33,10 @@ use crate::exchange::RequestBody;
 use dial::{Dialer, Way};
 use link::{Link, Sent};
 use pool::{Key, Pool, Pooled, Start};
+use replay::{Replay, ReplayBudget, SentBody};
+
+/// How often one request is sent at most.
+const ATTEMPTS: usize = 4;
 
 /// The outside, as one job reaches it.
 pub(crate) struct Upstream {
@@ -40,6 +45,7 @@ pub(crate) struct Upstream {
     policy: Arc<Policy>,
     /// One place per connection.
     places: Arc<Semaphore>,
+    replays: Arc<ReplayBudget>,
     patience: Duration,
 }
 
@@ -105,43 +111,67 @@ impl Upstream {
             pool: Pool::default(),
             policy,
             places: Arc::new(places),
+            replays: Arc::default(),
             patience: limits.dial,
         })
     }
 
     /// Sends a request and waits for the head of the answer.
+    ///
+    /// It is sent again if the server has not processed it: nothing of it left, or the server says so. A request that may be
+    /// sent twice (RFC 9110, section 9.2.2) is also sent again if a connection that was used before breaks: the server may
+    /// have closed it while the request was on its way.
     pub(crate) async fn send(
         &self,
         guard: &Guard<'_>,
-        mut outgoing: Outgoing,
+        outgoing: Outgoing,
     ) -> Result<(Response<Incoming>, SocketAddr), UpstreamError> {
         let authority = guard.request.authority;
-        let key = Key { protocol: outgoing.protocol, authority: authority.clone() };
-        // A pooled connection may have been closed by the server while the request was on its way: then a fresh one
-        // is tried, once, and only if the server cannot have acted on the request.
-        let mut pooled = if key.protocol.is_websocket() { None } else { self.pool.take(&key, guard) };
+        let Outgoing { method, target, headers, body, protocol } = outgoing;
+        let key = Key { protocol, authority: authority.clone() };
+        let is_idempotent = method.is_idempotent();
+        let replay = Replay::new(body, &self.replays);
+        let mut head = Head { method, target, headers };
+        let mut pooled = if protocol.is_websocket() { None } else { self.pool.take(&key, guard) };
+        let mut attempt = 1;
         loop {
-            let reused = pooled.is_some();
+            let is_reused = pooled.is_some();
             let mut connection = match pooled.take() {
                 Some(connection) => connection,
                 None => self.connect(&key, guard).await?,
             };
-            let spare = if reused { spare(&outgoing) } else { None };
-            let request = write_request(authority, &connection.link, outgoing);
-            match connection.link.send(request).await {
+            let may_repeat =
+                attempt < ATTEMPTS && (connection.link.is_http2() || (is_reused && is_idempotent));
+            let spare = may_repeat.then(|| head.clone());
+            let body = replay.body(may_repeat);
+            let request = write_request(authority, &connection.link, head, protocol, body);
+            let (error, again) = match connection.link.send(request).await {
                 Sent::Answered(response) => {
+                    replay.stop_keeping();
                     let address = connection.address;
-                    if !key.protocol.is_websocket() {
+                    if !protocol.is_websocket() {
                         self.pool.give_back(key, connection);
                     }
                     return Ok((response, address));
                 }
-                Sent::Returned(request, _) if reused => outgoing = read_request(*request, key.protocol),
-                Sent::Returned(_, error) | Sent::Broken(error) => match spare {
-                    Some(spare) => outgoing = spare,
-                    None => return Err(UpstreamError::Closed(authority.clone(), error)),
-                },
+                Sent::Returned(request, error) => {
+                    (error, Some(read_head(*request)).filter(|_| attempt < ATTEMPTS))
+                }
+                Sent::Refused(error) => {
+                    pooled = Some(connection);
+                    (error, spare)
+                }
+                Sent::GoneAway(error) => {
+                    self.pool.retire_shared(&key);
+                    (error, spare)
+                }
+                Sent::Broken(error) => (error, spare.filter(|_| is_reused && is_idempotent)),
+            };
+            match again.filter(|_| replay.is_whole()) {
+                Some(again) => head = again,
+                None => return Err(UpstreamError::Closed(authority.clone(), error)),
             }
+            attempt += 1;
         }
     }
 
@@ -247,23 +277,25 @@ impl Protocol {
     }
 }
 
-/// A copy of a request that may be sent twice: it has no body and changes nothing.
-fn spare(outgoing: &Outgoing) -> Option<Outgoing> {
-    if !outgoing.method.is_safe() {
-        return None;
-    }
-    Some(Outgoing {
-        method: outgoing.method.clone(),
-        target: outgoing.target.clone(),
-        headers: outgoing.headers.clone(),
-        body: outgoing.body.again()?,
-        protocol: outgoing.protocol,
-    })
+/// What a request says before its body.
+#[derive(Clone)]
+struct Head {
+    method: Method,
+    /// Path and query.
+    target: Uri,
+    /// Without `Host`.
+    headers: HeaderMap,
 }
 
 /// Writes the head as the connection's version wants it.
-fn write_request(authority: &Authority, link: &Link, outgoing: Outgoing) -> Request<RequestBody> {
-    let Outgoing { method, target, mut headers, body, protocol } = outgoing;
+fn write_request(
+    authority: &Authority,
+    link: &Link,
+    head: Head,
+    protocol: Protocol,
+    body: SentBody,
+) -> Request<SentBody> {
+    let Head { method, target, mut headers } = head;
     let host = host_text(authority, protocol.tls());
     let mut request = Request::new(body);
     *request.method_mut() = method;
@@ -299,14 +331,14 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Takes back a request that was not sent.
-fn read_request(request: Request<RequestBody>, protocol: Protocol) -> Outgoing {
-    let (head, body) = request.into_parts();
+/// Takes back the head of a request that was not sent.
+fn read_head(request: Request<SentBody>) -> Head {
+    let (head, _) = request.into_parts();
     let mut headers = head.headers;
     headers.remove(HOST);
     headers.remove(CONNECTION);
     let target = head.uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
-    Outgoing { method: head.method, target, headers, body, protocol }
+    Head { method: head.method, target, headers }
 }
 
 /// The authority as it is written in `Host` and `:authority`, without a port that says nothing.

@@ -124,6 +124,13 @@ impl Pool {
         }
     }
 
+    /// Forgets the connection that requests share: its server takes no more of them. Those on it go on.
+    pub(super) fn retire_shared(&self, key: &Key) {
+        if let Some(server) = lock(&self.servers).get_mut(key) {
+            server.shared = None;
+        }
+    }
+
     /// Decides about a connection ahead of the first request, and announces it.
     pub(super) fn start_ahead(&self, key: &Key) -> Start {
         let now = Instant::now();
