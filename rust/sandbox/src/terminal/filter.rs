@@ -1,10 +1,11 @@
-//! What of a job's output may act on the user's terminal.
+//! Filters a job's output: only sequences of a list reach the user's terminal.
 //!
 //! Colours, cursor, titles, links and the like pass. What makes a terminal *do* something beyond its window, or makes
 //! it *type* text of the job's choosing as if the user had (CVE-2003-0063 and its many successors), does not: the
 //! clipboard (OSC 52), reports of title, window and settings, media copy, the answerback, and every string for
-//! programs in between (tmux, screen, kitty's file transfer). Strings and sequences are held until they are whole, so
-//! that no border between two writes hides one.
+//! programs in between (tmux, screen, kitty's file transfer). What the list does not name is dropped. Characters,
+//! strings and sequences are held until they are whole, so that no border between two writes hides one; what passes is
+//! valid UTF-8, so that no terminal sees the beginning of a sequence where this filter sees a part of a character.
 
 mod sequence;
 
@@ -21,22 +22,23 @@ const LONGEST_CONTROL: usize = 256;
 /// Titles and links fit; a picture in an OSC does not, and is dropped.
 const LONGEST_STRING: usize = 16 * 1024;
 
-/// Holds what is not whole yet.
+/// Stands for bytes that are no character, as in every decoder of UTF-8.
+const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
+
+/// The state of the filter between two writes, with what is not whole yet.
 #[derive(Debug, Default)]
 pub(crate) struct Filter {
     state: State,
-    /// The sequence under way, with its introducer.
+    /// The sequence under way with its introducer, or the bytes of a character so far.
     held: Vec<u8>,
-    /// Bytes still to come of a character of several bytes.
-    continuation: u8,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
     #[default]
     Ground,
-    /// After the first byte of a two-byte control character (U+0080 to U+009F begin with 0xC2).
-    Control2,
+    /// In a character of several bytes.
+    Character,
     /// After ESC.
     Escape,
     /// After ESC [.
@@ -62,15 +64,7 @@ impl Filter {
     fn take(&mut self, byte: u8, output: &mut Vec<u8>) {
         match self.state {
             State::Ground => self.ground(byte, output),
-            State::Control2 => {
-                self.state = State::Ground;
-                // U+0080 to U+009F are the one-character forms of ESC [ and its like; no program needs them.
-                if (0xa0..=0xbf).contains(&byte) {
-                    output.extend([0xc2, byte]);
-                } else if !(0x80..=0x9f).contains(&byte) {
-                    self.ground(byte, output);
-                }
-            }
+            State::Character => self.character(byte, output),
             State::Escape => self.escape(byte, output),
             State::Control => self.control(byte, output),
             State::String | State::Overlong => match byte {
@@ -107,28 +101,42 @@ impl Filter {
     }
 
     fn ground(&mut self, byte: u8, output: &mut Vec<u8>) {
-        if self.continuation > 0 && (0x80..=0xbf).contains(&byte) {
-            self.continuation -= 1;
-            output.push(byte);
-            return;
-        }
-        self.continuation = 0;
         match byte {
             ESCAPE => self.begin_escape(),
             ENQUIRY => {}
-            0xc2 => self.state = State::Control2,
-            0xc3..=0xdf => self.continue_with(1, byte, output),
-            0xe0..=0xef => self.continue_with(2, byte, output),
-            0xf0..=0xf4 => self.continue_with(3, byte, output),
             // A lone byte of this range is a control character to a terminal that does not speak UTF-8.
             0x80..=0x9f => {}
+            0xc2..=0xf4 => self.hold(byte, State::Character),
+            0xa0..=0xff => output.extend(REPLACEMENT),
             _ => output.push(byte),
         }
     }
 
-    fn continue_with(&mut self, bytes: u8, byte: u8, output: &mut Vec<u8>) {
-        self.continuation = bytes;
-        output.push(byte);
+    fn character(&mut self, byte: u8, output: &mut Vec<u8>) {
+        self.held.push(byte);
+        match str::from_utf8(&self.held) {
+            Ok(character) => {
+                // U+0080 to U+009F are the one-character forms of ESC [ and its like; no program needs them.
+                if !character.starts_with(char::is_control) {
+                    output.append(&mut self.held);
+                }
+                self.reset();
+            }
+            Err(error) if error.error_len().is_none() => {}
+            Err(_) => {
+                self.reset();
+                output.extend(REPLACEMENT);
+                self.ground(byte, output);
+            }
+        }
+    }
+
+    /// Ends a picture that the job has left open: what comes next would be a part of it.
+    pub(crate) fn finish(&mut self, output: &mut Vec<u8>) {
+        if self.state == State::Picture {
+            output.extend(b"\x1b\\");
+        }
+        self.reset();
     }
 
     fn begin_escape(&mut self) {

@@ -1,8 +1,8 @@
 //! What a job leaves in force on the user's terminal: another screen, a scroll region, attributes, modes.
 
-/// Modes that are switched off: keys of applications, reversed video, reports of the mouse and of the focus, bracketed
-/// paste, and updates that wait for their end.
-const MODES_OFF: &[u8] = b"\x1b[?1;5;9;1000;1001;1002;1003;1004;1005;1006;1015;1016;2004;2026l";
+/// Modes that are switched off: keys of applications, reversed video, reports of the mouse, of the focus, of the colour
+/// scheme and of the size, bracketed paste, and updates that wait for their end.
+const MODES_OFF: &[u8] = b"\x1b[?1;5;9;1000;1002;1003;1004;1005;1006;1015;1016;2004;2026;2031;2048l";
 /// The private modes that show the alternate screen.
 const ALTERNATE: [&[u8]; 3] = [b"47", b"1047", b"1049"];
 
@@ -15,6 +15,8 @@ pub(crate) struct Left {
     is_recoloured: bool,
     /// The alternate screen is shown.
     is_alternate: bool,
+    /// Keys are reported in another form (kitty's, xterm's).
+    has_other_keys: bool,
 }
 
 impl Left {
@@ -28,6 +30,8 @@ impl Left {
         let recolours =
             |window: &[u8]| matches!(window, [ESCAPE, b']', b'4' | b'5', b';'] | [ESCAPE, b']', b'1', _]);
         self.is_recoloured |= output.windows(4).any(recolours);
+        let reports_keys = |window: &[u8]| matches!(window, [ESCAPE, b'[', b'>' | b'=', b'0'..=b'9']);
+        self.has_other_keys |= output.windows(4).any(reports_keys);
         let mut rest = output;
         while let Some(start) = rest.iter().position(|byte| *byte == b'?') {
             let before = rest.get(..start).unwrap_or_default();
@@ -62,6 +66,9 @@ impl Left {
         // Attributes, character sets, insertion, line wrap, the cursor, the keypad.
         reset.extend(b"\x1b[0m\x1b(B\x0f\x1b[4l\x1b[?7;25h\x1b>");
         reset.extend(MODES_OFF);
+        if self.has_other_keys {
+            reset.extend(b"\x1b[=0u\x1b[>4m");
+        }
         if self.is_recoloured {
             reset.extend(b"\x1b]104\x07\x1b]110\x07\x1b]111\x07\x1b]112\x07");
         }
@@ -99,6 +106,14 @@ mod tests {
     fn colours_of_the_terminal_are_taken_back() {
         assert!(reset_after(&[b"\x1b]11;#000000\x07"]).contains("\x1b]111\x07"));
         assert!(!reset_after(&[b"\x1b]0;title\x07"]).contains("\x1b]111"));
+    }
+
+    #[test]
+    fn keys_are_reported_as_usual_again() {
+        for set in [&b"\x1b[>1u"[..], b"\x1b[=5;1u", b"\x1b[>4;2m"] {
+            assert!(reset_after(&[set]).ends_with("\x1b[=0u\x1b[>4m"), "{set:?}");
+        }
+        assert!(!reset_after(&[b"\x1b[?2004h"]).contains("u"));
     }
 
     #[test]

@@ -106,8 +106,10 @@ impl Relay {
     /// to be seen.
     pub(crate) fn finish(mut self) {
         while !self.mute && self.show() {}
-        let reset = self.left.reset();
-        self.write_out(&reset);
+        let mut last = Vec::new();
+        self.filter.finish(&mut last);
+        last.extend(self.left.reset());
+        self.write_out(&last);
     }
 
     fn read_keyboard(&mut self) {
