@@ -51,10 +51,15 @@ impl Operator {
 
     /// The same operator, when jobs can write `directories` beside their persistent homes.
     pub(crate) fn with_writable(&self, directories: impl IntoIterator<Item = PathBuf>) -> Operator {
-        let homes = self.state().join("homes");
-        let all = directories.into_iter().chain([homes]);
-        let writable = all.map(|path| path.canonicalize().unwrap_or(path)).collect();
+        let places = directories.into_iter().map(|path| path.canonicalize().unwrap_or(path));
+        let writable = places.chain([self.homes()]).collect();
         Operator { writable, ..self.clone() }
+    }
+
+    /// The directory of the persistent homes, without links.
+    pub(crate) fn homes(&self) -> PathBuf {
+        let homes = self.state().join("homes");
+        homes.canonicalize().unwrap_or(homes)
     }
 
     /// A variable's value.

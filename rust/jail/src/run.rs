@@ -73,6 +73,9 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     let backend = backend::choose(spec.backend, arguments.container_relay, workspace.as_ref(), operator)?;
     let reach = backend.reach();
     let programs = host::programs(&spec.programs, operator).map_err(Failure::no_jail)?;
+    if !arguments.quiet {
+        tell_left_out(&programs, &guard);
+    }
     let closure = resolve::closure(&spec, &arguments.store, workspace.as_ref(), operator)?;
     check_command(&command, &programs, &closure)?;
     // Secrets are read before anything of the jail exists: a missing one means that there is no job.
@@ -159,6 +162,13 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     ended?;
     learnt?;
     Ok(ExitCode::from(code))
+}
+
+/// Says what of the host's programs is not in the jail, unless it is there as a bind.
+pub(crate) fn tell_left_out(programs: &HostTree, guard: &Guard) {
+    let is_bound = |path: &Path| guard.sources().any(|source| path.starts_with(source));
+    let left_out = programs.left_out.iter().filter(|left| !is_bound(&left.path));
+    left_out.for_each(|left| tell(&left.message));
 }
 
 /// Keeps a learnt policy that cannot be written where the operator wanted it: the job may have taken hours.
@@ -314,7 +324,7 @@ fn workspace(
 
 /// The operator, with the directories that jobs can write: the workspace in every mode, since an earlier job may have
 /// had another one, and the sources of writable binds.
-fn with_writable(operator: &Operator, spec: &JailSpec, workspace: Option<&Workspace>) -> Operator {
+pub(crate) fn with_writable(operator: &Operator, spec: &JailSpec, workspace: Option<&Workspace>) -> Operator {
     let binds = spec.binds.iter().filter(|bind| bind.writable).map(|bind| operator.path(&bind.source));
     operator.with_writable(workspace.map(|workspace| workspace.path.clone()).into_iter().chain(binds))
 }

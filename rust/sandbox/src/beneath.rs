@@ -149,6 +149,17 @@ pub struct Followed {
     pub path: PathBuf,
     /// What is there; never a link.
     pub metadata: Metadata,
+    /// The links that were followed, in order.
+    pub links: Vec<Link>,
+}
+
+/// A symbolic link on the way to a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Where it lies: relative to the root of the tree, without links before it.
+    pub path: PathBuf,
+    /// What it contains.
+    pub target: PathBuf,
 }
 
 impl Tree {
@@ -212,7 +223,12 @@ impl Tree {
         let names = self.names(&resolved.found, path, budget)?;
         let fd = self.descriptor(&resolved.found, path)?;
         let mut entries = Vec::with_capacity(names.len());
-        for name in names {
+        for (name, kind) in names {
+            if let Some(kind) = kind {
+                entries.push((name, kind));
+                continue;
+            }
+            // A file system that does not say what its entries are.
             budget.check_time(|| self.path.join(path))?;
             // A file that was removed meanwhile is no entry.
             if let Some(metadata) = self.entry_metadata(fd, &path.join(&name), &name)? {
@@ -223,10 +239,23 @@ impl Tree {
     }
 
     /// Follows the symbolic links of `path` as long as they stay beneath the root: an absolute target counts if it
-    /// begins with the root's path. A link that leads elsewhere is an error whether its target exists or not.
+    /// begins with the root's path. A link that leads elsewhere is an error whether its target exists or not. In a
+    /// tree of the whole host (`/`) no link leads elsewhere.
     pub fn follow(&self, path: &Path) -> Result<Option<Followed>, BeneathError> {
-        let found = self.find(path, Links::FollowBeneath(&self.path))?;
-        Ok(found.map(|resolved| Followed { metadata: resolved.found.metadata(), path: resolved.path }))
+        let links = match self.path == Path::new("/") {
+            true => Links::FollowInRoot,
+            false => Links::FollowBeneath(&self.path),
+        };
+        let relative = self.relative(path)?;
+        match resolve::follow(self.root.as_fd(), relative, links) {
+            Ok(resolved) => Ok(Some(Followed {
+                metadata: resolved.found.metadata(),
+                path: resolved.path,
+                links: resolved.links,
+            })),
+            Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+            Err(errno) => Err(self.error(relative, errno)),
+        }
     }
 
     /// Calls `visit` for everything below the directory at `path`, parents first, sorted by name; symbolic links are
@@ -242,15 +271,19 @@ impl Tree {
     }
 
     fn find(&self, path: &Path, links: Links<'_>) -> Result<Option<Resolved>, BeneathError> {
-        // An absolute path is one of the host: it has to lie in the tree.
-        let path = match path.is_absolute() {
-            true => path.strip_prefix(&self.path).map_err(|_| self.error(path, Errno::EXDEV))?,
-            false => path,
-        };
+        let path = self.relative(path)?;
         match resolve(self.root.as_fd(), path, links) {
             Ok(resolved) => Ok(Some(resolved)),
             Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
             Err(errno) => Err(self.error(path, errno)),
+        }
+    }
+
+    /// An absolute path is one of the host: it has to lie in the tree.
+    fn relative<'a>(&self, path: &'a Path) -> Result<&'a Path, BeneathError> {
+        match path.is_absolute() {
+            true => path.strip_prefix(&self.path).map_err(|_| self.error(path, Errno::EXDEV)),
+            false => Ok(path),
         }
     }
 
@@ -280,8 +313,13 @@ impl Tree {
         resolve::reopen_file(fd).map(File::from).map_err(|errno| self.error(path, errno))
     }
 
-    /// Returns the names in an open directory, sorted.
-    fn names(&self, found: &Found, path: &Path, budget: &mut Budget) -> Result<Vec<OsString>, BeneathError> {
+    /// Returns the names in an open directory, sorted, with what they are where the file system says so.
+    fn names(
+        &self,
+        found: &Found,
+        path: &Path,
+        budget: &mut Budget,
+    ) -> Result<Vec<(OsString, Option<Kind>)>, BeneathError> {
         if found.metadata().kind != Kind::Directory {
             return Err(BeneathError::NotADirectory { path: self.path.join(path) });
         }
@@ -298,10 +336,10 @@ impl Tree {
             let name = resolve::name_of(entry.file_name());
             if name != "." && name != ".." {
                 budget.take_entry(|| self.path.join(path))?;
-                names.push(name);
+                names.push((name, entry.file_type().map(resolve::kind_of)));
             }
         }
-        names.sort();
+        names.sort_by(|one, other| one.0.cmp(&other.0));
         Ok(names)
     }
 
@@ -336,9 +374,10 @@ pub struct RealPath {
 impl RealPath {
     /// Follows the links of an absolute path of the host.
     pub fn of(path: &Path) -> io::Result<RealPath> {
-        let resolved = resolve::from_root(path)?;
         let root = Path::new("/");
-        let links = resolved.links.iter().map(|link| root.join(link)).collect();
+        let opened = resolve::open_root(root)?;
+        let resolved = resolve::follow(opened.as_fd(), path, Links::FollowInRoot)?;
+        let links = resolved.links.iter().map(|link| root.join(&link.path)).collect();
         Ok(RealPath { path: root.join(resolved.path), links })
     }
 

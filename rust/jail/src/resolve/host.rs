@@ -1,5 +1,6 @@
 //! Programs of the host: each with the libraries, interpreter and data it needs to run, and nothing else.
 
+mod choice;
 mod companions;
 mod elf;
 mod libraries;
@@ -13,12 +14,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use sandbox::beneath::{BeneathError, Budget, Kind, Limits};
 use sandbox::plan::Entry;
 
 use crate::operator::Operator;
+use choice::{Chooser, Role};
 use libraries::{Loader, Request};
-use tree::Tree;
+use tree::{Located, Tree};
 
 /// What the host's programs need in the jail.
 #[derive(Debug, Default)]
@@ -32,6 +36,8 @@ pub(crate) struct HostTree {
     pub(crate) environment: Vec<(OsString, OsString)>,
     /// Whether a Java runtime is among them.
     pub(crate) java: bool,
+    /// What was left out, and why: a job may have led to it.
+    pub(crate) left_out: Vec<LeftOut>,
     /// The names of the programs that were asked for, or came with them.
     names: BTreeSet<OsString>,
 }
@@ -41,6 +47,15 @@ impl HostTree {
     pub(crate) fn has_program(&self, name: &Path) -> bool {
         self.names.contains(name.as_os_str())
     }
+}
+
+/// A file or directory that belongs to a program and is not in the jail.
+#[derive(Debug)]
+pub(crate) struct LeftOut {
+    /// Its path without links.
+    pub(crate) path: PathBuf,
+    /// What to print.
+    pub(crate) message: String,
 }
 
 /// Why a program cannot be put into a jail.
@@ -89,6 +104,16 @@ pub(crate) enum ResolveError {
         library: String,
         /// The directories.
         looked: String,
+    },
+    /// A job may have written the link, header or first line that leads to it.
+    #[error("{real} is not put into the jail: {path} leads to it, which a job may have written, and it is neither a \
+             public part of the system nor what it is taken for; name it with --host or --ro-bind, or remove what leads \
+             to it", path = .path.display(), real = .real.display())]
+    JobChosen {
+        /// The path that was looked up.
+        path: PathBuf,
+        /// The path without links.
+        real: PathBuf,
     },
     /// A directory that holds far more than a program.
     #[error("{path} is never put into a jail as a whole; name a program or a directory below it", path = .path.display())]
@@ -235,7 +260,7 @@ pub(crate) fn is_static(file: &File) -> io::Result<bool> {
 /// A name is a program on the operator's `PATH` or a path; `NAME?` is left out where the host has none; `@shell` is
 /// a shell and the usual small tools.
 pub(crate) fn programs(names: &[String], operator: &Operator) -> Result<HostTree, ResolveError> {
-    let mut host = Host::new(operator);
+    let mut host = Host::new(names, operator)?;
     for name in names {
         if let Some((_, members)) = SETS.iter().find(|(set, _)| set == name) {
             for member in *members {
@@ -256,11 +281,14 @@ pub(crate) fn programs(names: &[String], operator: &Operator) -> Result<HostTree
 /// The tree while it is collected.
 struct Host<'a> {
     operator: &'a Operator,
+    /// What the operator named.
+    asked: &'a [String],
     tree: Tree,
     loader: Loader,
     path: Vec<PathBuf>,
     environment: Vec<(OsString, OsString)>,
     java: bool,
+    left_out: Vec<LeftOut>,
     names: BTreeSet<OsString>,
     /// Files that were looked at; device and inode, because git is a hundred names for one file.
     seen: HashSet<(u64, u64)>,
@@ -268,6 +296,9 @@ struct Host<'a> {
     scanned: HashSet<PathBuf>,
     /// Packages whose dependencies were followed.
     packages: HashSet<PathBuf>,
+    /// How many more entries of directories are looked at, and until when.
+    entries_left: usize,
+    deadline: Instant,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -280,24 +311,33 @@ enum Presence {
 const MAX_INTERPRETERS: usize = 5;
 /// A directory with more entries than this is bound without looking for libraries that its files need.
 const MAX_SCANNED: usize = 50_000;
+/// The same for all directories together: a job can make any number of packages.
+const MAX_SCANNED_IN_ALL: usize = 400_000;
+const MAX_SCANNING_TIME: Duration = Duration::from_secs(20);
+/// As many things that were left out are named.
+const MAX_LEFT_OUT: usize = 16;
 
 /// Directories of packages from which no program loads libraries: half of what there is to look through.
 const UNLOADED: &[&str] = &["__pycache__", "test", "tests", ".git"];
 
 impl<'a> Host<'a> {
-    fn new(operator: &'a Operator) -> Host<'a> {
-        Host {
+    fn new(asked: &'a [String], operator: &'a Operator) -> Result<Host<'a>, ResolveError> {
+        Ok(Host {
             operator,
-            tree: Tree::new(operator.home.clone()),
+            asked,
+            tree: Tree::new(operator)?,
             loader: Loader::of_host(),
             path: Vec::new(),
             environment: Vec::new(),
             java: false,
+            left_out: Vec::new(),
             names: BTreeSet::new(),
             seen: HashSet::new(),
             scanned: HashSet::new(),
             packages: HashSet::new(),
-        }
+            entries_left: MAX_SCANNED_IN_ALL,
+            deadline: Instant::now() + MAX_SCANNING_TIME,
+        })
     }
 
     fn finish(self) -> HostTree {
@@ -306,16 +346,17 @@ impl<'a> Host<'a> {
             path: self.path,
             environment: self.environment,
             java: self.java,
+            left_out: self.left_out,
             names: self.names,
         }
     }
 
     /// Adds a program by name or path.
     fn program(&mut self, name: &str, presence: Presence) -> Result<(), ResolveError> {
-        match lookup::find(name, self.operator) {
+        match lookup::find(name, self.operator, &mut self.tree) {
             Ok(path) => {
                 self.callable(&path);
-                self.executable(&path, 0)
+                self.executable(&path, &Chooser::Operator, 0)
             }
             Err(ResolveError::NotFound { .. }) if presence == Presence::Optional => Ok(()),
             Err(error) => Err(error),
@@ -333,35 +374,57 @@ impl<'a> Host<'a> {
     }
 
     /// Adds an executable file, what it needs to start, and what it opens later.
-    fn executable(&mut self, path: &Path, depth: usize) -> Result<(), ResolveError> {
-        let real = self.tree.add(path)?;
-        lookup::genuine(path, &real)?;
-        let file = open(&real)?;
-        if self.is_new(&file, &real)? {
-            match interpreter_line(&file).map_err(|error| unreadable(&real, error))? {
-                Some(line) if depth < MAX_INTERPRETERS => self.interpreters(&line, &real, depth)?,
-                Some(_) => return Err(ResolveError::NotExecutable { path: real }),
-                None => self.objects(&file, &real)?,
+    fn executable(&mut self, path: &Path, chooser: &Chooser, depth: usize) -> Result<(), ResolveError> {
+        let located = self.tree.locate(path, chooser)?;
+        let mut located = located.ok_or_else(|| unreadable(path, io::ErrorKind::NotFound.into()))?;
+        lookup::genuine(path, &located.path)?;
+        if !located.is_program() {
+            return Err(ResolveError::NotExecutable { path: located.path });
+        }
+        if let Err(error) = self.tree.admit(&located, Role::Program) {
+            if !self.is_named(&located.path) {
+                return Err(error);
+            }
+            located.chooser = Chooser::Operator;
+        }
+        self.tree.insert(&located)?;
+        let file = self.tree.open(&located.path)?;
+        if self.is_new(&file, &located.path)? {
+            match interpreter_line(&file).map_err(|error| unreadable(&located.path, error))? {
+                Some(line) if depth < MAX_INTERPRETERS => self.interpreters(&line, &located, depth)?,
+                Some(_) => return Err(ResolveError::NotExecutable { path: located.path }),
+                None => self.objects(&file, &located)?,
             }
         }
         // By every name it is called by: what `node` needs and what `npm` needs differ, the file may not.
-        packages::add(self, &real)?;
-        companions::add(self, path, &real)
+        packages::add(self, &located)?;
+        companions::add(self, &located, chooser)
+    }
+
+    /// Returns true if the operator has named this program, too.
+    fn is_named(&mut self, real: &Path) -> bool {
+        self.asked.iter().any(|name| {
+            let name = name.strip_suffix('?').unwrap_or(name);
+            let found = lookup::find(name, self.operator, &mut self.tree).ok();
+            let found = found.and_then(|path| self.tree.locate(&path, &Chooser::Operator).ok().flatten());
+            found.is_some_and(|found| found.path == real && found.chooser == Chooser::Operator)
+        })
     }
 
     /// Adds what a script's first line names.
-    fn interpreters(&mut self, line: &[String], script: &Path, depth: usize) -> Result<(), ResolveError> {
+    fn interpreters(&mut self, line: &[String], script: &Located, depth: usize) -> Result<(), ResolveError> {
+        let writer = self.tree.writer(script);
         for program in lookup::interpreters(line) {
-            match lookup::find(&program, self.operator) {
+            match lookup::find(&program, self.operator, &mut self.tree) {
                 Ok(path) => {
                     // What `env` starts is looked up inside again.
                     if !program.contains('/') {
                         self.callable(&path);
                     }
-                    self.executable(&path, depth + 1)?;
+                    self.executable(&path, &writer, depth + 1)?;
                 }
                 Err(ResolveError::NotFound { name, looked }) => {
-                    let looked = format!("{looked}; {} names it in its first line", script.display());
+                    let looked = format!("{looked}; {} names it in its first line", script.path.display());
                     return Err(ResolveError::NotFound { name, looked });
                 }
                 Err(error) => return Err(error),
@@ -371,45 +434,97 @@ impl<'a> Host<'a> {
     }
 
     /// Adds the loader and libraries of a program or library.
-    fn objects(&mut self, file: &File, real: &Path) -> Result<(), ResolveError> {
+    fn objects(&mut self, file: &File, located: &Located) -> Result<(), ResolveError> {
+        let real = &located.path;
         let Some(object) = elf::read(file).map_err(|error| unreadable(real, error))? else { return Ok(()) };
-        let closure = self.loader.closure(&Request { path: real, object: &object })?;
+        let request = Request { path: real, object: &object, writer: self.tree.writer(located) };
+        let closure = self.loader.closure(&request, &mut self.tree)?;
         for library in closure.libraries {
-            let real = self.tree.add(&library)?;
-            companions::of_library(self, &library, &real)?;
+            self.tree.insert(&library)?;
+            companions::of_library(self, &library)?;
         }
         for file in closure.configuration {
-            self.tree.add(&file)?;
+            self.tree.add(&file, &Chooser::Operator, Role::Data)?;
         }
         Ok(())
     }
 
+    /// Adds a file or directory if the host has it and `chooser` may choose it.
+    fn offer(&mut self, path: &Path, chooser: &Chooser, role: Role) -> Result<Option<Located>, ResolveError> {
+        let added = self.tree.locate(path, chooser).and_then(|located| {
+            let Some(located) = located else { return Ok(None) };
+            self.tree.admit(&located, role)?;
+            self.tree.insert(&located)?;
+            Ok(Some(located))
+        });
+        match added {
+            // What a job has made of its own files is no reason for not starting.
+            Err(error)
+                if matches!(error, ResolveError::JobChosen { .. }) || *chooser != Chooser::Operator =>
+            {
+                self.leave_out(&error);
+                Ok(None)
+            }
+            added => added,
+        }
+    }
+
+    /// Keeps what is not put into the jail for the operator to know.
+    fn leave_out(&mut self, error: &ResolveError) {
+        let path = match error {
+            ResolveError::JobChosen { real, .. } => real,
+            ResolveError::Unreadable { path, .. } | ResolveError::TooBroad { path } => path,
+            _ => return,
+        };
+        let is_known = self.left_out.iter().any(|left| left.path == *path);
+        if !is_known && self.left_out.len() < MAX_LEFT_OUT {
+            self.left_out.push(LeftOut { path: path.clone(), message: error.to_string() });
+        }
+    }
+
+    /// Returns true until so much was looked through that a job must have made it.
+    fn may_look_further(&mut self) -> bool {
+        self.entries_left = self.entries_left.saturating_sub(1);
+        self.entries_left > 0 && Instant::now() < self.deadline
+    }
+
     /// Adds a directory and what the files in it need: the libraries of the modules, the targets of the links.
-    fn directory(&mut self, path: &Path) -> Result<(), ResolveError> {
-        let real = self.tree.add(path)?;
-        let mut pending = vec![real.clone()];
+    fn directory(&mut self, located: &Located) -> Result<(), ResolveError> {
+        self.tree.insert(located)?;
+        let mut pending = vec![located.path.clone()];
         let mut left = MAX_SCANNED;
         while let Some(directory) = pending.pop() {
             if !self.scanned.insert(directory.clone()) {
                 continue;
             }
-            let entries = std::fs::read_dir(&directory).map_err(|error| unreadable(&directory, error))?;
-            for entry in entries {
-                let entry = entry.map_err(|error| unreadable(&directory, error))?;
-                let kind = entry.file_type().map_err(|error| unreadable(&entry.path(), error))?;
-                left -= 1;
-                if left == 0 {
-                    tracing::debug!(directory = %real.display(), "too large to look through");
+            let entries = left.min(self.entries_left);
+            let time = self.deadline.saturating_duration_since(Instant::now());
+            let mut budget = Budget::new(Limits { entries, depth: 0, time });
+            let entries = match self.tree.list(&directory, &mut budget) {
+                Ok(entries) => entries,
+                Err(error @ BeneathError::Budget { .. }) => {
+                    tracing::debug!(directory = %located.path.display(), %error, "not looked through");
                     return Ok(());
                 }
-                if kind.is_dir() {
-                    if !UNLOADED.iter().any(|name| entry.file_name() == *name) {
-                        pending.push(entry.path());
+                Err(error) => {
+                    let error = unreadable(&directory, io::Error::other(error.to_string()));
+                    if self.tree.writer(located) == Chooser::Operator {
+                        return Err(error);
                     }
-                } else if kind.is_symlink() {
-                    self.target(&entry.path(), &real)?;
-                } else if elf::is_likely(&entry.file_name()) {
-                    self.module(&entry.path());
+                    self.leave_out(&error);
+                    continue;
+                }
+            };
+            left -= entries.len();
+            self.entries_left -= entries.len();
+            for (name, kind) in entries {
+                let path = directory.join(&name);
+                match kind {
+                    Kind::Directory if UNLOADED.iter().any(|unloaded| name == *unloaded) => {}
+                    Kind::Directory => pending.push(path),
+                    Kind::Link => self.target(&path, located)?,
+                    Kind::File if elf::is_likely(&name) => self.module(&path, &located.chooser),
+                    Kind::File | Kind::Special => {}
                 }
             }
         }
@@ -417,28 +532,31 @@ impl<'a> Host<'a> {
     }
 
     /// Adds what a link in a bound directory points to, if that is a part of the system outside of the directory.
-    fn target(&mut self, link: &Path, directory: &Path) -> Result<(), ResolveError> {
-        let Ok(target) = link.canonicalize() else { return Ok(()) };
-        if target.starts_with(directory) || !tree::is_system(&target) {
+    fn target(&mut self, link: &Path, directory: &Located) -> Result<(), ResolveError> {
+        let Ok(Some(target)) = self.tree.locate(link, &directory.chooser) else { return Ok(()) };
+        let is_outside = !target.path.starts_with(&directory.path) && tree::is_system(&target.path);
+        if !is_outside || self.tree.admit(&target, Role::Data).is_err() {
             return Ok(());
         }
-        if target.is_dir() {
+        if target.is_directory() {
             // A directory of links to whole system directories is not an order to bind those.
-            if self.tree.check(&target).is_ok() {
-                self.tree.walk(link)?;
+            if self.tree.check(&target.path).is_ok() {
                 self.directory(&target)?;
             }
-        } else {
-            self.tree.add(link)?;
-            self.module(&target);
+        } else if target.is_file() {
+            self.tree.insert(&target)?;
+            self.module(&target.path, &target.chooser);
         }
         Ok(())
     }
 
     /// Adds what a file of a bound directory needs. One plug-in that cannot be loaded is no reason for not starting.
-    fn module(&mut self, path: &Path) {
-        let added = open(path)
-            .and_then(|file| if self.is_new(&file, path)? { self.objects(&file, path) } else { Ok(()) });
+    fn module(&mut self, path: &Path, chooser: &Chooser) {
+        let added = self.tree.locate(path, chooser).and_then(|located| {
+            let Some(located) = located.filter(Located::is_file) else { return Ok(()) };
+            let file = self.tree.open(&located.path)?;
+            if self.is_new(&file, path)? { self.objects(&file, &located) } else { Ok(()) }
+        });
         if let Err(error) = added {
             tracing::debug!(%error, "left out");
         }
@@ -448,10 +566,6 @@ impl<'a> Host<'a> {
         let metadata = file.metadata().map_err(|error| unreadable(path, error))?;
         Ok(self.seen.insert((metadata.dev(), metadata.ino())))
     }
-}
-
-fn open(path: &Path) -> Result<File, ResolveError> {
-    File::open(path).map_err(|error| unreadable(path, error))
 }
 
 fn unreadable(path: &Path, error: io::Error) -> ResolveError {

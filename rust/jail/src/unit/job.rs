@@ -18,7 +18,7 @@ use crate::cli::StoreArgs;
 use crate::failure::Failure;
 use crate::job;
 use crate::resolve::{self, host};
-use crate::run::{check_command, conclude, own_files, tell, tell_changed};
+use crate::run::{self, check_command, conclude, own_files, tell, tell_changed};
 use crate::spec::{Home, JailSpec};
 use crate::workspace::{Guard, Workspace};
 
@@ -34,10 +34,12 @@ pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
         .map(|directory| Workspace::open(&directory, spec.workspace_mode, &spec.protect, false, &operator))
         .transpose()
         .map_err(Failure::no_jail)?;
+    let operator = run::with_writable(&operator, &spec, workspace.as_ref());
     let binds = assemble::binds(&spec, workspace.as_ref(), &operator)?;
     let guard = Guard::new(workspace.as_ref(), binds, &operator).map_err(Failure::no_jail)?;
     guard.notices().iter().for_each(|notice| tell(notice));
     let programs = host::programs(&spec.programs, &operator).map_err(Failure::no_jail)?;
+    run::tell_left_out(&programs, &guard);
     let closure = resolve::closure(&spec, &StoreArgs::default(), workspace.as_ref(), &operator)?;
     let command: Vec<_> = spec.command.iter().map(Into::into).collect();
     check_command(&command, &programs, &closure)?;

@@ -151,6 +151,15 @@ impl Guard {
         durable
     }
 
+    /// The host's directories and files that the job has, workspace and binds.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &Path> {
+        let binds = self.binds.iter().filter_map(|bind| match bind {
+            Entry::Bind { source, .. } => Some(source.as_path()),
+            _ => None,
+        });
+        self.roots.iter().map(|root| root.source.as_path()).chain(binds)
+    }
+
     /// Directories of the host in which no place is made for a mount.
     pub(crate) fn given(&self, workspace: Option<&Workspace>) -> Vec<PathBuf> {
         let binds = self.binds.iter().map(|entry| entry.target().to_owned());

@@ -31,7 +31,7 @@ impl Budget {
     }
 
     /// Takes one entry; an error once none is left or the time is over.
-    pub(super) fn take_entry(&mut self, path: impl Fn() -> PathBuf) -> Result<(), BeneathError> {
+    pub fn take_entry(&mut self, path: impl Fn() -> PathBuf) -> Result<(), BeneathError> {
         match self.entries.checked_sub(1) {
             Some(entries) => self.entries = entries,
             None => return Err(BeneathError::Budget { path: path(), exceeded: Exceeded::Entries }),
@@ -40,7 +40,7 @@ impl Budget {
     }
 
     /// An error once the time is over.
-    pub(super) fn check_time(&self, path: impl Fn() -> PathBuf) -> Result<(), BeneathError> {
+    pub fn check_time(&self, path: impl Fn() -> PathBuf) -> Result<(), BeneathError> {
         if Instant::now() < self.deadline {
             return Ok(());
         }

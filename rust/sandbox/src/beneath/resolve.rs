@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 
-use super::Kind;
+use super::{Kind, Link};
 
 /// As many symbolic links as the kernel follows in one path.
 const MAX_LINKS: usize = 40;
@@ -50,8 +50,8 @@ pub(crate) struct Resolved {
     pub(crate) found: Found,
     /// The path relative to the root, without links that were followed.
     pub(crate) path: PathBuf,
-    /// Where the links that were followed lie, relative to the root.
-    pub(super) links: Vec<PathBuf>,
+    /// The links that were followed, in order; their paths are relative to the root.
+    pub(super) links: Vec<Link>,
 }
 
 /// Opens what lies at `path` below `root`.
@@ -66,10 +66,19 @@ pub(crate) fn resolve(root: BorrowedFd<'_>, path: &Path, links: Links<'_>) -> ni
     step_by_step(root, path, links)
 }
 
-/// Follows all links of an absolute path of the host.
-pub(super) fn from_root(path: &Path) -> nix::Result<Resolved> {
-    let root = open_root(Path::new("/"))?;
-    step_by_step(root.as_fd(), path, Links::FollowInRoot)
+/// Follows all links of `path` and says which: step by step, unless the kernel finds that there is none.
+pub(super) fn follow(root: BorrowedFd<'_>, path: &Path, links: Links<'_>) -> nix::Result<Resolved> {
+    let is_plain = !path.components().any(|component| component == Component::ParentDir);
+    #[cfg(target_os = "linux")]
+    if is_plain
+        && let Some(result) = kernel::resolve(root, path, Links::Refuse)
+        && !matches!(result, Err(Errno::ELOOP))
+    {
+        return result;
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = is_plain;
+    step_by_step(root, path, links)
 }
 
 /// Opens the root of a tree.
@@ -93,6 +102,16 @@ pub(super) fn kind(stat: &FileStat) -> Kind {
         SFlag::S_IFDIR => Kind::Directory,
         SFlag::S_IFLNK => Kind::Link,
         _ => Kind::Special,
+    }
+}
+
+pub(super) fn kind_of(entry: nix::dir::Type) -> Kind {
+    use nix::dir::Type;
+    match entry {
+        Type::File => Kind::File,
+        Type::Directory => Kind::Directory,
+        Type::Symlink => Kind::Link,
+        Type::Fifo | Type::CharacterDevice | Type::BlockDevice | Type::Socket => Kind::Special,
     }
 }
 
@@ -129,7 +148,7 @@ fn step_by_step(root: BorrowedFd<'_>, path: &Path, links: Links<'_>) -> nix::Res
     // The directories from the root to here: `..` goes back to the one before, whatever was renamed meanwhile.
     let mut way: Vec<(OsString, Found)> = Vec::new();
     let mut left = names(path);
-    let mut followed: Vec<PathBuf> = Vec::new();
+    let mut followed: Vec<Link> = Vec::new();
     while let Some(name) = left.pop_front() {
         let here = match way.last() {
             Some((_, found)) => directory(found)?,
@@ -149,7 +168,8 @@ fn step_by_step(root: BorrowedFd<'_>, path: &Path, links: Links<'_>) -> nix::Res
             way.push((name, next));
             continue;
         };
-        followed.push(way.iter().map(|(name, _)| name).chain([&name]).collect());
+        let place = way.iter().map(|(name, _)| name).chain([&name]).collect();
+        followed.push(Link { path: place, target: PathBuf::from(&target) });
         let is_end = left.is_empty();
         match links {
             Links::RefuseOnTheWay if is_end => {

@@ -33,7 +33,7 @@ pub enum Visit {
 struct Level {
     path: PathBuf,
     found: Found,
-    names: vec::IntoIter<OsString>,
+    names: vec::IntoIter<(OsString, Option<Kind>)>,
 }
 
 pub(super) fn walk(
@@ -46,7 +46,7 @@ pub(super) fn walk(
     let names = tree.names(&resolved.found, path, budget)?.into_iter();
     let mut way = vec![Level { path: resolved.path, found: resolved.found, names }];
     while let Some(level) = way.last_mut() {
-        let Some(name) = level.names.next() else {
+        let Some((name, _)) = level.names.next() else {
             way.pop();
             continue;
         };

@@ -25,11 +25,16 @@ pub(super) struct Object {
     pub(super) runpath: Option<Vec<String>>,
     /// For which processor it is, with the word's size.
     pub(super) machine: (u16, bool),
+    /// Executable, shared object, or something else (`e_type`).
+    kind: u16,
 }
 
 /// More than any linker writes; a damaged file must not make us allocate.
 const MAX_TABLE: u64 = 1 << 20;
 const MAX_STRING: usize = 4096;
+/// More libraries than any program names, and more directories.
+const MAX_NEEDED: usize = 1024;
+const MAX_DIRECTORIES: usize = 256;
 
 /// Reads the headers; `None` if this is no ELF file.
 pub(super) fn read(file: &File) -> io::Result<Option<Object>> {
@@ -50,6 +55,7 @@ pub(super) fn read(file: &File) -> io::Result<Option<Object>> {
         rpath: Vec::new(),
         runpath: None,
         machine: (header.e_machine, header.class == Class::ELF64),
+        kind: header.e_type,
     };
     if let Some(segment) = segments.iter().find(|segment| segment.p_type == abi::PT_INTERP) {
         object.interpreter = Some(PathBuf::from(string(file, segment.p_offset)?));
@@ -62,6 +68,16 @@ pub(super) fn read(file: &File) -> io::Result<Option<Object>> {
 }
 
 impl Object {
+    /// Returns true if the kernel could start it. A core file, which holds what a program had in memory, is none.
+    pub(super) fn is_program(&self) -> bool {
+        matches!(self.kind, abi::ET_EXEC | abi::ET_DYN)
+    }
+
+    /// Returns true if a loader could load it.
+    pub(super) fn is_shared(&self) -> bool {
+        self.kind == abi::ET_DYN
+    }
+
     fn dynamic(
         &mut self,
         file: &File,
@@ -78,16 +94,34 @@ impl Object {
         };
         let segment = segments.iter().find(holds).ok_or_else(|| damaged("its string table is nowhere"))?;
         let start = segment.p_offset.saturating_add(address - segment.p_vaddr);
+        let named = entries.iter().filter(|entry| entry.d_tag == abi::DT_NEEDED).count();
+        if named > MAX_NEEDED {
+            return Err(damaged("it needs too many libraries"));
+        }
         for entry in &entries {
             let text = || string(file, start.saturating_add(entry.d_val()));
             match entry.d_tag {
                 abi::DT_NEEDED => self.needed.push(text()?),
-                abi::DT_RPATH => self.rpath = text()?.split(':').map(str::to_owned).collect(),
-                abi::DT_RUNPATH => self.runpath = Some(text()?.split(':').map(str::to_owned).collect()),
+                abi::DT_RPATH => self.rpath = directories(&text()?),
+                abi::DT_RUNPATH => self.runpath = Some(directories(&text()?)),
                 _ => {}
             }
         }
         Ok(())
+    }
+}
+
+fn directories(text: &str) -> Vec<String> {
+    text.split(':').take(MAX_DIRECTORIES).map(str::to_owned).collect()
+}
+
+/// Returns true if programs for this processor run on this host.
+pub(super) fn runs_here(machine: u16) -> bool {
+    match std::env::consts::ARCH {
+        "x86_64" => matches!(machine, abi::EM_X86_64 | abi::EM_386),
+        "aarch64" => matches!(machine, abi::EM_AARCH64 | abi::EM_ARM),
+        "riscv64" => machine == abi::EM_RISCV,
+        _ => false,
     }
 }
 

@@ -1,11 +1,13 @@
 //! Where the dynamic loader would find each library, glibc's and musl's.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use super::elf::{self, Object};
+use super::choice::{Chooser, Role};
+use super::elf::Object;
+use super::tree::{Located, Tree};
 use super::{ResolveError, unreadable};
 
 /// The loader's settings on this host.
@@ -22,13 +24,15 @@ pub(super) struct Request<'a> {
     pub(super) path: &'a Path,
     /// What it says.
     pub(super) object: &'a Object,
+    /// Who wrote that.
+    pub(super) writer: Chooser,
 }
 
 /// What it needs.
 #[derive(Default)]
 pub(super) struct Closure {
     /// Loader and libraries, by the paths by which they are opened.
-    pub(super) libraries: Vec<PathBuf>,
+    pub(super) libraries: Vec<Located>,
     /// Files without which the loader would not find one of them.
     pub(super) configuration: Vec<PathBuf>,
 }
@@ -36,6 +40,11 @@ pub(super) struct Closure {
 /// glibc's cache: what makes the loader look in the configured directories.
 const CACHE: &str = "/etc/ld.so.cache";
 const CONFIGURATION: &str = "/etc/ld.so.conf";
+
+/// How many files are looked for on behalf of one program; a job's program may name any number.
+const MAX_LOOKUPS: usize = 100_000;
+/// As many directories as libraries inherit from what loads them.
+const MAX_DIRECTORIES: usize = 256;
 
 /// glibc opens these by name when a program looks up a host or ends a thread.
 const OPENED_LATER: &[&str] = &["libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2", "libgcc_s.so.1"];
@@ -48,39 +57,49 @@ impl Loader {
     }
 
     /// Everything that is loaded with a program, breadth first as the loader does it.
-    pub(super) fn closure(&mut self, request: &Request<'_>) -> Result<Closure, ResolveError> {
+    pub(super) fn closure(
+        &mut self,
+        request: &Request<'_>,
+        tree: &mut Tree,
+    ) -> Result<Closure, ResolveError> {
         let mut closure = Closure::default();
         let machine = request.object.machine;
         let interpreter = request.object.interpreter.clone();
         if let Some(interpreter) = &interpreter {
-            if !interpreter.exists() {
+            let Some(found) = self.interpreter(interpreter, request, tree)? else {
                 let looked = interpreter.parent().map(|path| path.display().to_string()).unwrap_or_default();
                 let library = interpreter.display().to_string();
                 return Err(ResolveError::NoLibrary { program: request.path.to_owned(), library, looked });
-            }
-            closure.libraries.push(interpreter.clone());
+            };
+            closure.libraries.push(found);
         }
         let system = System::of(interpreter.as_deref(), machine.1, &self.configured);
         let mut loaded: HashSet<String> = interpreter.iter().filter_map(|path| file_name(path)).collect();
-        let mut pending = VecDeque::from([Needs::of(request.path, request.object, &[])]);
+        let first = Needs::of(request.path, request.object, &[], request.writer.clone());
+        let mut pending = VecDeque::from([first]);
+        let mut left = MAX_LOOKUPS;
         while let Some(needs) = pending.pop_front() {
             for name in &needs.names {
                 if !loaded.insert(name.clone()) {
                     continue;
                 }
-                let Some((path, object)) = self.find(name, &needs, &system, machine)? else {
+                left = left.checked_sub(needs.directories.len() + system.directories.len()).ok_or_else(
+                    || unreadable(request.path, io::Error::other("it needs too many libraries")),
+                )?;
+                let Some((found, object)) = self.find(name, &needs, &system, machine, tree)? else {
                     return Err(needs.missing(name, &system));
                 };
+                let path = found.asked().to_owned();
                 if system.is_configured(&path) {
                     closure.configuration.extend(system.configuration.clone());
                 }
-                pending.push_back(Needs::of(&path, &object, &needs.rpath));
+                pending.push_back(Needs::of(&path, &object, &needs.rpath, tree.writer(&found)));
                 if name == "libc.so.6" {
                     let later = OPENED_LATER
                         .iter()
                         .map(|name| (*name).to_owned())
                         .filter(|name| !loaded.contains(name));
-                    let later = later.filter(|name| path.with_file_name(name).exists()).collect();
+                    let later = later.filter(|name| tree.exists(&path.with_file_name(name))).collect();
                     let own = needs.rpath.clone();
                     let nearby = path.parent().map(Path::to_owned).into_iter().collect();
                     pending.push_back(Needs {
@@ -88,12 +107,27 @@ impl Loader {
                         program: path.clone(),
                         directories: nearby,
                         rpath: own,
+                        chooser: found.chooser.clone(),
                     });
                 }
-                closure.libraries.push(path);
+                closure.libraries.push(found);
             }
         }
         Ok(closure)
+    }
+
+    /// The program that loads another one. What is no ELF file for this processor loads nothing: a key, say.
+    fn interpreter(
+        &mut self,
+        path: &Path,
+        request: &Request<'_>,
+        tree: &mut Tree,
+    ) -> Result<Option<Located>, ResolveError> {
+        let found = if path.is_absolute() { tree.locate(path, &request.writer)? } else { None };
+        let Some(found) = found else { return Ok(None) };
+        tree.admit(&found, Role::Loader)?;
+        let object = self.object(&found, tree)?;
+        Ok(object.filter(|it| it.is_program() && it.machine == request.object.machine).map(|_| found))
     }
 
     /// The first file of that name for the right processor.
@@ -103,32 +137,60 @@ impl Loader {
         needs: &Needs,
         system: &System,
         machine: (u16, bool),
-    ) -> Result<Option<(PathBuf, Rc<Object>)>, ResolveError> {
-        if name.contains('/') {
-            let path = expand(name, &needs.program).into_iter().next().unwrap_or_default();
-            return Ok(self.object(&path)?.map(|object| (path, object)));
-        }
-        for directory in needs.directories.iter().chain(&system.directories) {
-            let path = directory.join(name);
-            if let Some(object) = self.object(&path)?.filter(|object| object.machine == machine) {
-                return Ok(Some((path, object)));
+        tree: &mut Tree,
+    ) -> Result<Option<(Located, Rc<Object>)>, ResolveError> {
+        let is_path = name.contains('/');
+        let paths: Vec<PathBuf> = match is_path {
+            true => expand(name, &needs.program).into_iter().take(1).collect(),
+            false => {
+                let directories = needs.directories.iter().chain(&system.directories);
+                directories.map(|directory| directory.join(name)).collect()
+            }
+        };
+        let mut refused = None;
+        for path in paths {
+            let found = self.library(&path, &needs.chooser, tree);
+            let (found, object) = match found {
+                Ok(Some(found)) => found,
+                Ok(None) => continue,
+                // The loader will not find it there in the jail, and goes on.
+                Err(error) if needs.chooser != Chooser::Operator => {
+                    refused = Some(error);
+                    continue;
+                }
+                Err(error @ ResolveError::JobChosen { .. }) => {
+                    refused = Some(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if is_path || object.machine == machine {
+                return Ok(Some((found, object)));
             }
         }
-        Ok(None)
+        refused.map_or(Ok(None), Err)
     }
 
-    fn object(&mut self, path: &Path) -> Result<Option<Rc<Object>>, ResolveError> {
-        if let Some(known) = self.objects.get(path) {
+    fn library(
+        &mut self,
+        path: &Path,
+        chooser: &Chooser,
+        tree: &mut Tree,
+    ) -> Result<Option<(Located, Rc<Object>)>, ResolveError> {
+        let Some(found) = tree.locate(path, chooser)? else { return Ok(None) };
+        let Some(object) = self.object(&found, tree)?.filter(|object| object.is_shared()) else {
+            return Ok(None);
+        };
+        tree.admit(&found, Role::Library)?;
+        Ok(Some((found, object)))
+    }
+
+    fn object(&mut self, found: &Located, tree: &Tree) -> Result<Option<Rc<Object>>, ResolveError> {
+        if let Some(known) = self.objects.get(&found.path) {
             return Ok(known.clone());
         }
-        let object = match File::open(path) {
-            Ok(file) => elf::read(&file).map_err(|error| unreadable(path, error))?.map(Rc::new),
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                return Err(unreadable(path, error));
-            }
-            Err(_) => None,
-        };
-        self.objects.insert(path.to_owned(), object.clone());
+        let object = tree.object(found)?.map(Rc::new);
+        self.objects.insert(found.path.clone(), object.clone());
         Ok(object)
     }
 }
@@ -140,19 +202,22 @@ struct Needs {
     directories: Vec<PathBuf>,
     /// The DT_RPATHs that its libraries inherit.
     rpath: Vec<PathBuf>,
+    /// Who chose all this.
+    chooser: Chooser,
 }
 
 impl Needs {
-    fn of(path: &Path, object: &Object, inherited: &[PathBuf]) -> Needs {
+    fn of(path: &Path, object: &Object, inherited: &[PathBuf], chooser: Chooser) -> Needs {
         let expand_all =
             |texts: &[String]| texts.iter().flat_map(|text| expand(text, path)).collect::<Vec<_>>();
         let own = expand_all(&object.rpath);
-        let rpath: Vec<PathBuf> = own.into_iter().chain(inherited.iter().cloned()).collect();
+        let all = own.into_iter().chain(inherited.iter().cloned());
+        let rpath: Vec<PathBuf> = all.take(MAX_DIRECTORIES).collect();
         let directories = match &object.runpath {
             Some(runpath) => expand_all(runpath),
             None => rpath.clone(),
         };
-        Needs { names: object.needed.clone(), program: path.to_owned(), directories, rpath }
+        Needs { names: object.needed.clone(), program: path.to_owned(), directories, rpath, chooser }
     }
 
     fn missing(&self, library: &str, system: &System) -> ResolveError {

@@ -1,26 +1,24 @@
 //! From a name to the program that the operator would start by it.
 
 use std::ffi::OsStr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::ResolveError;
+use super::choice::Chooser;
+use super::tree::{Located, Tree};
 use crate::operator::Operator;
 
 /// Finds the program `name`: a path, or a name on the operator's `PATH`.
-pub(super) fn find(name: &str, operator: &Operator) -> Result<PathBuf, ResolveError> {
+pub(super) fn find(name: &str, operator: &Operator, tree: &mut Tree) -> Result<PathBuf, ResolveError> {
     if name.contains('/') {
         let path = operator.path(Path::new(name));
-        return match path.metadata() {
-            Ok(metadata) if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 => Ok(path),
-            Ok(_) => Err(ResolveError::NotExecutable { path }),
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                Err(ResolveError::Unreadable { path, error })
-            }
-            Err(_) => Err(ResolveError::NotFound { name: name.to_owned(), looked: "that place".to_owned() }),
+        return match tree.locate(&path, &Chooser::Operator)? {
+            Some(found) if found.is_program() => Ok(path),
+            Some(_) => Err(ResolveError::NotExecutable { path }),
+            None => Err(ResolveError::NotFound { name: name.to_owned(), looked: "that place".to_owned() }),
         };
     }
-    on_path(name, &search_path(operator), operator)
+    on_path(name, &search_path(operator), operator, tree)
 }
 
 /// The absolute directories: a relative one would let the workspace say what `git` is.
@@ -29,16 +27,21 @@ fn search_path(operator: &Operator) -> Vec<PathBuf> {
     std::env::split_paths(path).filter(|directory| directory.is_absolute()).collect()
 }
 
-fn on_path(name: &str, directories: &[PathBuf], operator: &Operator) -> Result<PathBuf, ResolveError> {
+fn on_path(
+    name: &str,
+    directories: &[PathBuf],
+    operator: &Operator,
+    tree: &mut Tree,
+) -> Result<PathBuf, ResolveError> {
     for (position, directory) in directories.iter().enumerate() {
         let path = directory.join(name);
-        if !is_executable(&path) {
+        if !is_executable(&path, tree) {
             continue;
         }
-        return match version_manager(&path) {
-            Some(manager) => match manager.choice(&path, name, operator)? {
+        return match version_manager(&path, tree) {
+            Some(manager) => match manager.choice(&path, name, operator, tree)? {
                 Choice::Program(path) => Ok(path),
-                Choice::System => on_path(name, &directories[position + 1..], operator),
+                Choice::System => on_path(name, &directories[position + 1..], operator, tree),
             },
             None => Ok(path),
         };
@@ -47,8 +50,10 @@ fn on_path(name: &str, directories: &[PathBuf], operator: &Operator) -> Result<P
     Err(ResolveError::NotFound { name: name.to_owned(), looked: looked.join(", ") })
 }
 
-fn is_executable(path: &Path) -> bool {
-    path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+/// A directory that cannot be searched is passed over, as shells do it.
+fn is_executable(path: &Path, tree: &mut Tree) -> bool {
+    let found = tree.locate(path, &Chooser::Operator).ok().flatten();
+    found.as_ref().is_some_and(Located::is_program)
 }
 
 /// One of the tools that put a script in front of every version of a language.
@@ -72,28 +77,40 @@ const VERSION_MANAGERS: &[(&str, &str)] = &[
     ("goenv", ".go-version"),
 ];
 
-fn version_manager(path: &Path) -> Option<VersionManager> {
+/// More than any file that names versions holds.
+const MAX_VERSIONS: u64 = 4096;
+
+fn version_manager(path: &Path, tree: &mut Tree) -> Option<VersionManager> {
     let root = path.parent().filter(|directory| directory.ends_with("shims"))?.parent()?;
     let (name, file) = VERSION_MANAGERS.iter().find(|(name, _)| {
-        root.join("libexec").join(name).exists() || root.file_name() == Some(OsStr::new(&format!(".{name}")))
+        tree.exists(&root.join("libexec").join(name))
+            || root.file_name() == Some(OsStr::new(&format!(".{name}")))
     })?;
     Some(VersionManager { root: root.to_owned(), name, file })
 }
 
 impl VersionManager {
     /// What the stand-in would choose: by variable, by a file in this directory or above, or by default.
-    fn choice(&self, path: &Path, program: &str, operator: &Operator) -> Result<Choice, ResolveError> {
+    fn choice(
+        &self,
+        path: &Path,
+        program: &str,
+        operator: &Operator,
+        tree: &mut Tree,
+    ) -> Result<Choice, ResolveError> {
         let variable = operator.variable(&format!("{}_VERSION", self.name.to_uppercase()));
         let variable =
             variable.map(|value| value.to_string_lossy().into_owned()).filter(|value| !value.is_empty());
-        let in_directory = || {
-            operator
-                .directory
-                .ancestors()
-                .find_map(|above| std::fs::read_to_string(above.join(self.file)).ok())
+        // A job may have made any of these files: what is no file, or lies behind a link of its own, names nothing.
+        let above = operator.directory.ancestors().map(|above| above.join(self.file));
+        let mut files = above.chain([self.root.join("version")]);
+        let in_file = || {
+            files.find_map(|file| {
+                let text = tree.read(&file, &Chooser::Operator, MAX_VERSIONS)?;
+                String::from_utf8(text).ok()
+            })
         };
-        let default = || std::fs::read_to_string(self.root.join("version")).ok();
-        let text = variable.or_else(in_directory).or_else(default).unwrap_or_else(|| "system".to_owned());
+        let text = variable.or_else(in_file).unwrap_or_else(|| "system".to_owned());
         for version in text.split([':', '\n', ' ']).map(str::trim).filter(|version| !version.is_empty()) {
             if version == "system" {
                 return Ok(Choice::System);
@@ -101,7 +118,7 @@ impl VersionManager {
             // The file may be the workspace's: a version is a name, never a path out of the manager's directory.
             let is_name = !version.contains('/') && version != "..";
             let path = self.root.join("versions").join(version).join("bin").join(program);
-            if is_name && is_executable(&path) {
+            if is_name && is_executable(&path, tree) {
                 return Ok(Choice::Program(path));
             }
         }

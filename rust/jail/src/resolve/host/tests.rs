@@ -14,12 +14,18 @@ struct Fixture {
     folder: tempfile::TempDir,
     path: Vec<PathBuf>,
     variables: HashMap<OsString, OsString>,
+    /// Directories that jobs can write.
+    writable: Vec<PathBuf>,
 }
 
 impl Fixture {
     fn new() -> Fixture {
-        let fixture =
-            Fixture { folder: tempfile::tempdir().unwrap(), path: Vec::new(), variables: HashMap::new() };
+        let fixture = Fixture {
+            folder: tempfile::tempdir().unwrap(),
+            path: Vec::new(),
+            variables: HashMap::new(),
+            writable: Vec::new(),
+        };
         let bin = fixture.at("bin");
         std::fs::create_dir(&bin).unwrap();
         Fixture { path: vec![bin, "/usr/bin".into(), "/bin".into()], ..fixture }
@@ -46,7 +52,40 @@ impl Fixture {
     fn operator(&self) -> Operator {
         let mut environment = self.variables.clone();
         environment.insert("PATH".into(), std::env::join_paths(&self.path).unwrap());
-        Operator { environment, directory: self.at(""), home: self.at(""), uid: 1234, writable: Vec::new() }
+        let (directory, home) = (self.directory(), self.at(""));
+        let uid = nix::unistd::geteuid().as_raw();
+        let operator = Operator { environment, directory, home, uid, writable: Vec::new() };
+        operator.with_writable(self.writable.iter().cloned())
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.writable.first().cloned().unwrap_or_else(|| self.at(""))
+    }
+
+    /// One with a workspace in the home, in which an earlier job has written.
+    fn with_workspace() -> Fixture {
+        let mut fixture = Fixture::new();
+        std::fs::create_dir(fixture.at("work")).unwrap();
+        fixture.writable = vec![fixture.at("work")];
+        fixture
+    }
+
+    /// A file that only the operator can read.
+    fn private(&self, path: &str) -> PathBuf {
+        let path = self.write(path, "private\n");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    }
+
+    /// A program of this machine.
+    fn object(&self, path: &str) -> PathBuf {
+        let path = self.write(path, "");
+        std::fs::write(&path, std::fs::read("/bin/sh").unwrap()).unwrap();
+        path
+    }
+
+    fn fifo(&self, path: &str) {
+        nix::unistd::mkfifo(&self.at(path), nix::sys::stat::Mode::S_IRWXU).unwrap();
     }
 
     fn resolve(&self, names: &[&str]) -> Result<HostTree, ResolveError> {
@@ -293,4 +332,156 @@ fn the_shell_has_its_tools_and_not_the_rest_of_the_system() {
     let all = targets.len();
     targets.dedup();
     assert_eq!(targets.len(), all);
+}
+
+fn left_out(tree: &HostTree) -> Vec<&Path> {
+    tree.left_out.iter().map(|left| left.path.as_path()).collect()
+}
+
+fn is_refused(result: &Result<HostTree, ResolveError>, real: &Path) -> bool {
+    matches!(result, Err(ResolveError::JobChosen { real: refused, .. }) if refused == real)
+}
+
+#[test]
+fn links_of_a_job_lead_to_nothing_private() {
+    let fixture = Fixture::with_workspace();
+    let key = fixture.private("keys/id");
+    fixture.write("work/.venv/pyvenv.cfg", "home = /usr/bin\n");
+    fixture.object("work/.venv/bin/python3");
+    fixture.link("work/.venv/lib", "../../keys");
+    let tree = fixture.resolve(&["./.venv/bin/python3"]).unwrap();
+    assert!(!has(&tree, &key));
+    assert_eq!(left_out(&tree), [fixture.at("keys")]);
+
+    fixture.write(
+        "work/node_modules/tool/package.json",
+        r#"{"name":"tool","dependencies":{"dep":"1","own":"1"}}"#,
+    );
+    fixture.write("work/node_modules/tool/cli", "#!/bin/sh\n");
+    fixture.link("work/node_modules/.bin/tool", "../tool/cli");
+    fixture.link("work/node_modules/dep", "../../keys");
+    fixture.link("work/node_modules/own", ".pnpm/own@1/node_modules/own");
+    let own = fixture.write("work/node_modules/.pnpm/own@1/node_modules/own/package.json", "{}");
+    let tree = fixture.resolve(&["./node_modules/.bin/tool"]).unwrap();
+    assert!(!has(&tree, &key) && has(&tree, &own));
+    assert_eq!(left_out(&tree), [fixture.at("keys")]);
+}
+
+#[test]
+fn a_program_that_a_job_has_chosen_is_public_or_an_executable_of_this_machine() {
+    let fixture = Fixture::with_workspace();
+    let script = fixture.write("own/deploy", "#!/bin/sh\nTOKEN=private\n");
+    let program = fixture.object("own/program");
+    fixture.link("work/script", "../own/deploy");
+    fixture.link("work/program", "../own/program");
+    fixture.link("work/system", "/bin/sh");
+    assert!(is_refused(&fixture.resolve(&["./script"]), &script));
+    assert!(has(&fixture.resolve(&["./program"]).unwrap(), &program));
+    assert!(has(&fixture.resolve(&["./system"]).unwrap(), Path::new("/bin/sh")));
+    // What the operator names is the operator's choice, whoever else names it.
+    assert!(has(&fixture.resolve(&["./script", script.to_str().unwrap()]).unwrap(), &script));
+}
+
+#[test]
+fn the_first_line_of_a_job_s_script_brings_no_script_of_the_operator_s() {
+    let fixture = Fixture::with_workspace();
+    let script = fixture.write("bin/deploy", "#!/bin/sh\nTOKEN=private\n");
+    fixture.write("work/tool", "#!/usr/bin/env deploy\n");
+    assert!(is_refused(&fixture.resolve(&["./tool"]), &script));
+    assert!(has(&fixture.resolve(&["./tool", "deploy"]).unwrap(), &script));
+    let key = fixture.private("keys/id");
+    fixture.write("work/tool", &format!("#!{}\n", key.display()));
+    assert!(!fixture.resolve(&["./tool"]).is_ok_and(|tree| has(&tree, &key)));
+}
+
+#[test]
+fn a_python_of_the_operator_s_comes_with_its_library_and_nothing_around_it() {
+    let fixture = Fixture::with_workspace();
+    let python = fixture.object("share/uv/python/cpython/bin/python3.12");
+    let library = "share/uv/python/cpython/lib/python3.12";
+    let module = fixture.write(&format!("{library}/os.py"), "");
+    fixture.write("work/.venv/pyvenv.cfg", "");
+    fixture.link("work/.venv/bin/python", python.to_str().unwrap());
+    let tree = fixture.resolve(&["./.venv/bin/python"]).unwrap();
+    assert!(has(&tree, &python) && has(&tree, &module) && left_out(&tree).is_empty());
+
+    // The same without a standard library: a project that is laid out like one.
+    let python = fixture.object("project/bin/python3.12");
+    let secret = fixture.write("project/lib/python3.12/secret", "");
+    fixture.write("project/package.json", r#"{"name":"project"}"#);
+    std::fs::remove_file(fixture.at("work/.venv/bin/python")).unwrap();
+    fixture.link("work/.venv/bin/python", python.to_str().unwrap());
+    let tree = fixture.resolve(&["./.venv/bin/python"]).unwrap();
+    assert!(has(&tree, &python) && !has(&tree, &secret) && !has(&tree, &fixture.at("project/package.json")));
+}
+
+#[test]
+fn the_loader_that_a_job_s_program_names_is_a_loader() {
+    let fixture = Fixture::with_workspace();
+    let key = fixture.private("k");
+    let mut program = std::fs::read("/bin/sh").unwrap();
+    let name = b"/lib64/ld-linux-x86-64.so.2\0";
+    let position = program.windows(name.len()).position(|window| window == name);
+    let (Some(position), true) = (position, key.as_os_str().len() < name.len()) else {
+        crate::skip::report(
+            "/bin/sh of this host has another loader, or the temporary directory has a long name",
+        );
+        return;
+    };
+    let path = fixture.write("work/tool", "");
+    // The last one is public and not a program.
+    for loader in [key.to_str().unwrap(), "/etc/shadow", "/dev/zero", "/usr/share", "/etc/passwd", "relative"]
+    {
+        program[position..position + name.len()].fill(0);
+        program[position..position + loader.len()].copy_from_slice(loader.as_bytes());
+        std::fs::write(&path, &program).unwrap();
+        match fixture.resolve(&["./tool"]) {
+            Err(ResolveError::JobChosen { .. } | ResolveError::NoLibrary { .. }) => {}
+            other => panic!("{loader}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn special_files_and_links_of_a_job_are_not_read() {
+    let fixture = Fixture::with_workspace();
+    fixture.write("work/node_modules/tool/cli", "#!/bin/sh\n");
+    let manifest = fixture.at("work/node_modules/tool/package.json");
+    let sibling = fixture.write("secret", "");
+    // The directory above the workspace is a package of the operator's.
+    fixture.write("package.json", r#"{"name":"monorepo"}"#);
+    fixture.fifo("work/library.so");
+    fixture.fifo("work/.python-version");
+    let shim = fixture.write(".pyenv/shims/tool3", "#!/bin/sh\n");
+    let chosen = fixture.write(".pyenv/versions/3.11/bin/tool3", "#!/bin/sh\n");
+    fixture.write(".pyenv/version", "3.11\n");
+    let mut fixture = fixture;
+    fixture.path.insert(0, shim.parent().unwrap().to_owned());
+    for target in ["fifo", "/dev/zero", "/etc/passwd", "../../../package.json"] {
+        match target {
+            "fifo" => fixture.fifo("work/node_modules/tool/package.json"),
+            target => symlink(target, &manifest).unwrap(),
+        }
+        let tree = fixture.resolve(&["./node_modules/tool/cli", "tool3"]).unwrap();
+        assert!(!has(&tree, &sibling) && has(&tree, &chosen), "{target}");
+        std::fs::remove_file(&manifest).unwrap();
+    }
+    // A version file that leads elsewhere names nothing.
+    std::fs::remove_file(fixture.at("work/.python-version")).unwrap();
+    fixture.write("elsewhere", "../../evil\n");
+    fixture.link("work/.python-version", "../elsewhere");
+    assert!(has(&fixture.resolve(&["tool3"]).unwrap(), &chosen));
+}
+
+#[test]
+fn one_job_s_link_leads_to_no_other_job_s_home() {
+    let fixture = Fixture::with_workspace();
+    let homes = ".local/state/nix-jail/homes";
+    let other = fixture.object(&format!("{homes}/other/tool"));
+    let own = fixture.object(&format!("{homes}/own/lib/tool"));
+    fixture.link("work/tool", other.to_str().unwrap());
+    fixture.link(&format!("{homes}/own/bin/tool"), "../lib/tool");
+    assert!(is_refused(&fixture.resolve(&["./tool"]), &other));
+    let named = fixture.at(&format!("{homes}/own/bin/tool"));
+    assert!(has(&fixture.resolve(&[named.to_str().unwrap()]).unwrap(), &own));
 }

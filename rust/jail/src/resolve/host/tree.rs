@@ -1,22 +1,33 @@
 //! Paths as the kernel walks them: every link on the way is kept, the file at the end is bound.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
+use sandbox::beneath::{self, BeneathError, Budget, Kind, Metadata};
 use sandbox::plan::{Access, Entry};
 
+use super::choice::{Chooser, Places, Role};
+use super::elf::{self, Object};
 use super::{ResolveError, unreadable};
+use crate::operator::Operator;
 
-/// The files and links collected so far.
+/// The host's files, and those of them that were collected so far.
 pub(super) struct Tree {
+    /// The whole host: what is looked at and opened is a regular file or directory, at a path without links.
+    root: beneath::Tree,
+    places: Places,
     home: PathBuf,
+    uid: u32,
     pieces: BTreeMap<PathBuf, Piece>,
-    /// What was added, and where it really is: each of a hundred programs adds the C library.
-    added: HashMap<PathBuf, PathBuf>,
-    /// What was found on the way; a library's directory is asked for once.
-    known: HashMap<PathBuf, Kind>,
+    /// The paths by which they were asked for.
+    inserted: HashSet<PathBuf>,
+    /// Paths that were looked up: each of a hundred programs needs the C library.
+    known: HashMap<PathBuf, Option<Found>>,
+    /// Directories, and whether everybody may pass through them.
+    public: HashMap<PathBuf, bool>,
 }
 
 enum Piece {
@@ -25,82 +36,279 @@ enum Piece {
     Directory,
 }
 
+/// The result of a lookup, whoever chose the path.
 #[derive(Clone)]
-enum Kind {
-    Link(PathBuf),
-    File,
-    Directory,
+struct Found {
+    path: PathBuf,
+    metadata: Metadata,
+    links: Vec<beneath::Link>,
 }
 
-/// As many as the kernel follows.
-const MAX_LINKS: usize = 40;
+/// A file or directory of the host, and who chose it.
+#[derive(Clone, Debug)]
+pub(super) struct Located {
+    /// The path without links.
+    pub(super) path: PathBuf,
+    /// What is there.
+    pub(super) metadata: Metadata,
+    /// Who chose it: a job, if a link on the way lies where jobs can write.
+    pub(super) chooser: Chooser,
+    /// The path by which it was looked up.
+    asked: PathBuf,
+}
+
+impl Located {
+    pub(super) fn is_file(&self) -> bool {
+        self.metadata.kind == Kind::File
+    }
+
+    pub(super) fn is_directory(&self) -> bool {
+        self.metadata.kind == Kind::Directory
+    }
+
+    pub(super) fn is_program(&self) -> bool {
+        self.is_file() && self.metadata.mode & 0o111 != 0
+    }
+
+    /// Where in the jail's tree it is needed; the same as on the host.
+    pub(super) fn asked(&self) -> &Path {
+        &self.asked
+    }
+}
 
 impl Tree {
-    pub(super) fn new(home: PathBuf) -> Tree {
-        Tree { home, pieces: BTreeMap::new(), added: HashMap::new(), known: HashMap::new() }
+    pub(super) fn new(operator: &Operator) -> Result<Tree, ResolveError> {
+        let root = Path::new("/");
+        Ok(Tree {
+            root: beneath::Tree::open(root).map_err(|error| failed(root, error))?,
+            places: Places::of(operator),
+            home: operator.home.canonicalize().unwrap_or_else(|_| operator.home.clone()),
+            uid: operator.uid,
+            pieces: BTreeMap::new(),
+            inserted: HashSet::new(),
+            known: HashMap::new(),
+            public: HashMap::new(),
+        })
     }
 
-    /// Adds the file or directory at `path`; returns its real path.
-    pub(super) fn add(&mut self, path: &Path) -> Result<PathBuf, ResolveError> {
-        if let Some(real) = self.added.get(path) {
-            return Ok(real.clone());
+    /// Finds what lies at `path`, an absolute path that `chooser` has chosen. Nothing is added.
+    pub(super) fn locate(&mut self, path: &Path, chooser: &Chooser) -> Result<Option<Located>, ResolveError> {
+        if !self.known.contains_key(path) {
+            let found = self.look_up(path)?;
+            self.known.insert(path.to_owned(), found);
         }
-        let real = self.walk(path)?;
-        let piece = match self.known.get(&real) {
-            Some(Kind::File) => Piece::File,
-            _ => Piece::Directory,
+        let Some(Some(found)) = self.known.get(path) else { return Ok(None) };
+        let by_link = || found.links.iter().find_map(|link| self.places.of_path(&link.path));
+        let chooser = match chooser {
+            Chooser::Operator => by_link().map_or(Chooser::Operator, Chooser::Job),
+            job => job.clone(),
         };
-        if matches!(piece, Piece::Directory) {
-            self.check(&real)?;
-        }
-        self.pieces.insert(real.clone(), piece);
-        self.added.insert(path.to_owned(), real.clone());
-        Ok(real)
+        Ok(Some(Located {
+            path: found.path.clone(),
+            metadata: found.metadata,
+            chooser,
+            asked: path.to_owned(),
+        }))
     }
 
-    /// Adds the links on the way to `path`; returns the real path.
-    pub(super) fn walk(&mut self, path: &Path) -> Result<PathBuf, ResolveError> {
-        let failed = |error| unreadable(path, error);
-        let mut left: VecDeque<OsString> = parts(path);
-        let mut real = PathBuf::from("/");
-        let mut links = 0;
-        while let Some(part) = left.pop_front() {
-            if part == ".." {
-                real.pop();
-                continue;
-            }
-            let next = real.join(&part);
-            match self.kind(&next).map_err(failed)? {
-                Kind::Link(to) => {
-                    links += 1;
-                    if links > MAX_LINKS {
-                        return Err(failed(io::Error::other("too many symbolic links")));
-                    }
-                    if to.is_absolute() {
-                        real = PathBuf::from("/");
-                    }
-                    for part in parts(&to).into_iter().rev() {
-                        left.push_front(part);
-                    }
-                    self.pieces.entry(next).or_insert(Piece::Link(to));
-                }
-                Kind::File | Kind::Directory => real = next,
-            }
-        }
-        Ok(real)
-    }
-
-    fn kind(&mut self, path: &Path) -> io::Result<Kind> {
-        if let Some(kind) = self.known.get(path) {
-            return Ok(kind.clone());
-        }
-        let kind = match std::fs::symlink_metadata(path)?.file_type() {
-            kind if kind.is_symlink() => Kind::Link(std::fs::read_link(path)?),
-            kind if kind.is_dir() => Kind::Directory,
-            _ => Kind::File,
+    /// A directory is looked up once, with the links on the way to it; then one call finds a file in it.
+    fn look_up(&mut self, path: &Path) -> Result<Option<Found>, ResolveError> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return self.follow(path);
         };
-        self.known.insert(path.to_owned(), kind.clone());
-        Ok(kind)
+        if !self.known.contains_key(parent) {
+            let found = self.follow(parent)?;
+            self.known.insert(parent.to_owned(), found);
+        }
+        let Some(Some(directory)) = self.known.get(parent) else { return Ok(None) };
+        let mut links = directory.links.clone();
+        let Some(mut found) = self.follow(&directory.path.join(name))? else { return Ok(None) };
+        links.append(&mut found.links);
+        Ok(Some(Found { links, ..found }))
+    }
+
+    fn follow(&self, path: &Path) -> Result<Option<Found>, ResolveError> {
+        let root = Path::new("/");
+        let Some(found) = self.root.follow(path).map_err(|error| failed(path, error))? else {
+            return Ok(None);
+        };
+        let links = found.links.into_iter();
+        let links =
+            links.map(|link| beneath::Link { path: root.join(link.path), target: link.target }).collect();
+        Ok(Some(Found { path: root.join(found.path), metadata: found.metadata, links }))
+    }
+
+    /// Adds what lies at `path`, and the links on the way to it. Refuses what a job may not choose.
+    pub(super) fn add(
+        &mut self,
+        path: &Path,
+        chooser: &Chooser,
+        role: Role,
+    ) -> Result<Located, ResolveError> {
+        let found = self.locate(path, chooser)?;
+        let located = found.ok_or_else(|| unreadable(path, io::ErrorKind::NotFound.into()))?;
+        self.admit(&located, role)?;
+        self.insert(&located)?;
+        Ok(located)
+    }
+
+    /// Adds what was located and admitted.
+    pub(super) fn insert(&mut self, located: &Located) -> Result<(), ResolveError> {
+        if self.inserted.contains(&located.asked) {
+            return Ok(());
+        }
+        if !located.is_file() && !located.is_directory() {
+            let error = io::Error::other("it is neither a regular file nor a directory");
+            return Err(unreadable(&located.path, error));
+        }
+        if located.is_directory() {
+            self.check(&located.path)?;
+        }
+        self.insert_links(located);
+        let piece = if located.is_directory() { Piece::Directory } else { Piece::File };
+        self.pieces.insert(located.path.clone(), piece);
+        self.inserted.insert(located.asked.clone());
+        Ok(())
+    }
+
+    /// Adds the links on the way to what was located.
+    pub(super) fn insert_links(&mut self, located: &Located) {
+        let Some(Some(found)) = self.known.get(&located.asked) else { return };
+        for link in &found.links {
+            self.pieces.entry(link.path.clone()).or_insert_with(|| Piece::Link(link.target.clone()));
+        }
+    }
+
+    /// Refuses what a job may have chosen, unless it is the job's own, a public part of the system or, outside of
+    /// these, a program, library or Python installation.
+    pub(super) fn admit(&mut self, located: &Located, role: Role) -> Result<(), ResolveError> {
+        let Chooser::Job(place) = &located.chooser else { return Ok(()) };
+        let real = &located.path;
+        if self.places.is_given(real)
+            || self.places.of_path(real).as_ref() == Some(place)
+            || self.is_covered(real)
+            || self.is_public_part_of_system(located)
+        {
+            return Ok(());
+        }
+        // Never in another job's place: that is somebody's project or home.
+        let is_another_jobs = self.places.of_path(real).is_some();
+        if !is_another_jobs && self.is_what_it_is_taken_for(located, role)? {
+            return Ok(());
+        }
+        Err(ResolveError::JobChosen { path: located.asked.clone(), real: real.clone() })
+    }
+
+    fn is_public_part_of_system(&mut self, located: &Located) -> bool {
+        let real = &located.path;
+        if !is_system(real) || real.starts_with(&self.home) {
+            return false;
+        }
+        let mode = located.metadata.mode;
+        let is_readable = match located.metadata.kind {
+            Kind::File => mode & 0o004 != 0,
+            // What is in it may be private if it is the operator's; what is another user's, the kernel keeps.
+            Kind::Directory => {
+                let is_kept = self.uid == 0 || located.metadata.uid != self.uid;
+                mode & 0o005 == 0o005 && (is_kept || real.starts_with("/nix/store"))
+            }
+            Kind::Link | Kind::Special => false,
+        };
+        is_readable && real.ancestors().skip(1).all(|above| self.is_public_directory(above))
+    }
+
+    fn is_public_directory(&mut self, directory: &Path) -> bool {
+        if let Some(is_public) = self.public.get(directory) {
+            return *is_public;
+        }
+        let metadata = self.root.metadata(directory);
+        let is_public = metadata.is_ok_and(|found| found.is_some_and(|found| found.mode & 0o001 != 0));
+        self.public.insert(directory.to_owned(), is_public);
+        is_public
+    }
+
+    /// Whether a file of the operator's, outside of every place that jobs can write, can only be a tool.
+    fn is_what_it_is_taken_for(&mut self, located: &Located, role: Role) -> Result<bool, ResolveError> {
+        match role {
+            Role::Program => {
+                let object = if located.is_program() { self.object(located)? } else { None };
+                Ok(object.is_some_and(|object| object.is_program() && elf::runs_here(object.machine.0)))
+            }
+            // What is loaded was found to be a library for this processor before it came here.
+            Role::Library => Ok(self.object(located)?.is_some_and(|object| object.is_shared())),
+            Role::PythonLibrary => {
+                let start = self.root.metadata(&located.path.join("os.py"));
+                Ok(located.is_directory()
+                    && start.is_ok_and(|found| found.is_some_and(|it| it.kind == Kind::File)))
+            }
+            Role::Loader | Role::Data => Ok(false),
+        }
+    }
+
+    /// Reads the headers of an ELF file; `None` if it is something else.
+    pub(super) fn object(&self, located: &Located) -> Result<Option<Object>, ResolveError> {
+        if !located.is_file() {
+            return Ok(None);
+        }
+        let file = self.open(&located.path)?;
+        elf::read(&file).map_err(|error| unreadable(&located.path, error))
+    }
+
+    /// Opens the regular file at `real`, a path without links.
+    pub(super) fn open(&self, real: &Path) -> Result<File, ResolveError> {
+        let file = self.root.open_file(real).map_err(|error| failed(real, error))?;
+        file.ok_or_else(|| unreadable(real, io::ErrorKind::NotFound.into()))
+    }
+
+    /// Reads the file at `path`, `limit` bytes at most, if there is one that `chooser` may choose.
+    pub(super) fn read(&mut self, path: &Path, chooser: &Chooser, limit: u64) -> Option<Vec<u8>> {
+        let located = self.locate(path, chooser).ok().flatten().filter(Located::is_file)?;
+        self.admit(&located, Role::Data).ok()?;
+        self.root.read_file(&located.path, limit).ok().flatten()
+    }
+
+    /// Returns the names in the directory at `real`, a path without links.
+    pub(super) fn list(
+        &self,
+        real: &Path,
+        budget: &mut Budget,
+    ) -> Result<Vec<(OsString, Kind)>, BeneathError> {
+        if self.places.of_path(real).is_some() {
+            return self.root.list(real, budget).map(Option::unwrap_or_default);
+        }
+        // Nobody swaps a directory of the system, and there are thousands: the plain way takes half the calls.
+        let failed = |error| BeneathError::System { path: real.to_owned(), error };
+        let mut entries = Vec::new();
+        for entry in std::fs::read_dir(real).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            budget.take_entry(|| real.to_owned())?;
+            let kind = match entry.file_type().map_err(failed)? {
+                kind if kind.is_dir() => Kind::Directory,
+                kind if kind.is_symlink() => Kind::Link,
+                kind if kind.is_file() => Kind::File,
+                _ => Kind::Special,
+            };
+            entries.push((entry.file_name(), kind));
+        }
+        Ok(entries)
+    }
+
+    /// Returns true if there is a file or directory at `path`, a path of the operator's.
+    pub(super) fn exists(&mut self, path: &Path) -> bool {
+        matches!(self.locate(path, &Chooser::Operator), Ok(Some(_)))
+    }
+
+    /// Who chose what is written in the file at `real`: a job if it can write the file, else who chose the file.
+    pub(super) fn writer(&self, located: &Located) -> Chooser {
+        match (&located.chooser, self.places.of_path(&located.path)) {
+            (Chooser::Operator, Some(place)) => Chooser::Job(place),
+            (chooser, _) => chooser.clone(),
+        }
+    }
+
+    /// The place of jobs that holds a file, if one does.
+    pub(super) fn place(&self, real: &Path) -> Option<&Path> {
+        self.places.root_of(real)
     }
 
     /// Refuses directories that hold much more than one program's data.
@@ -128,6 +336,13 @@ impl Tree {
             }
         })
         .collect()
+    }
+}
+
+fn failed(path: &Path, error: BeneathError) -> ResolveError {
+    match error {
+        BeneathError::System { path, error } => unreadable(&path, error),
+        error => unreadable(path, io::Error::other(error.to_string())),
     }
 }
 
@@ -164,17 +379,8 @@ pub(super) fn is_system(real: &Path) -> bool {
         Some(top) if top == "etc" => name("/etc").is_some_and(|part| {
             ["alternatives", "java", "perl", "python"].iter().any(|known| part.starts_with(known))
         }),
-        Some(top) => ["usr", "opt", "lib", "lib64", "nix"].contains(&&*top),
+        Some(top) if top == "nix" => name("/nix/store").is_some(),
+        Some(top) => ["usr", "opt", "lib", "lib64", "bin", "sbin"].contains(&&*top),
         None => false,
     }
-}
-
-fn parts(path: &Path) -> VecDeque<OsString> {
-    path.components()
-        .filter_map(|component| match component {
-            Component::Normal(part) => Some(part.to_owned()),
-            Component::ParentDir => Some("..".into()),
-            _ => None,
-        })
-        .collect()
 }
