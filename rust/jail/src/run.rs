@@ -34,7 +34,7 @@ use crate::resolve::host::{self, HostTree};
 use crate::rules;
 use crate::spec::{self, BindSpec, Home, JailSpec};
 use crate::unreported;
-use crate::workspace::{self, Guard, Workspace};
+use crate::workspace::{self, Changes, Guard, Workspace};
 use crate::{etc, trust};
 
 /// How long requests under way may take to end after the job's command has ended.
@@ -137,13 +137,12 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     directory.remove_overlay_work();
 
     let code = ended.as_ref().map_or_else(|failure| failure.code, |ended| conclude(*ended));
-    let changed = guard.changed(operator);
+    let changes = guard.changes(operator);
     // Before anything that can fail: a job may have brought that about, to hide what it has made.
-    if ended.is_ok() || !changed.is_empty() {
+    if ended.is_ok() || !changes.is_empty() {
         let earlier = owed.iter().filter(|owed| owed.baseline.workspace() == guard.workspace());
-        let all: BTreeSet<&Path> =
-            changed.iter().chain(earlier.flat_map(|owed| &owed.changed)).map(PathBuf::as_path).collect();
-        report(&arguments, &directory, &recorder.summary(), code, &changed, &all, workspace.as_ref());
+        let all: Vec<&Changes> = [&changes].into_iter().chain(earlier.map(|owed| &owed.changes)).collect();
+        report(&arguments, &directory, &recorder.summary(), code, &changes, &all, workspace.as_ref());
     }
     unreported::settle(&directory.id, operator);
     record.ended = Some(job::now());
@@ -483,8 +482,8 @@ fn report(
     directory: &JobDirectory,
     summary: &Summary,
     code: u8,
-    changed: &[PathBuf],
-    all_changed: &BTreeSet<&Path>,
+    changes: &Changes,
+    all: &[&Changes],
     workspace: Option<&Workspace>,
 ) {
     #[derive(Serialize)]
@@ -496,9 +495,10 @@ fn report(
         #[serde(flatten)]
         summary: &'a Summary,
         changed_files_that_run_later: Vec<Cow<'a, str>>,
+        new_default_acls: Vec<Cow<'a, str>>,
     }
     if !arguments.quiet {
-        tell_changed(workspace, changed);
+        tell_changes(workspace, changes);
         if workspace.is_some_and(Workspace::is_overlay) {
             tell(&format!("changes to the workspace are in {}", directory.path("workspace").display()));
         }
@@ -507,12 +507,17 @@ fn report(
         }
     }
     if arguments.json {
+        let names = |paths: fn(&Changes) -> &Vec<PathBuf>| {
+            let paths: BTreeSet<&PathBuf> = all.iter().flat_map(|changes| paths(changes)).collect();
+            paths.into_iter().map(|path| path.to_string_lossy()).collect()
+        };
         let report = Report {
             job: &directory.id,
             audit: directory.audit(),
             code,
             summary,
-            changed_files_that_run_later: all_changed.iter().map(|path| path.to_string_lossy()).collect(),
+            changed_files_that_run_later: names(|changes| &changes.files),
+            new_default_acls: names(|changes| &changes.default_acls),
         };
         match serde_json::to_string(&report) {
             Ok(line) => crate::print_error_line(&log::harmless(&line)),
@@ -521,22 +526,33 @@ fn report(
     }
 }
 
-/// Says which files that run later the job has made or changed. Their names can be the job's, too.
-pub(crate) fn tell_changed(workspace: Option<&Workspace>, changed: &[PathBuf]) {
-    tell_changed_in(workspace.map(|workspace| workspace.path.as_path()), changed);
+/// Prints which files that run later the job has made or changed, and what else matters to the host later. Their names
+/// can be the job's, too.
+pub(crate) fn tell_changes(workspace: Option<&Workspace>, changes: &Changes) {
+    tell_changes_in(workspace.map(|workspace| workspace.path.as_path()), changes);
 }
 
 /// The same of a workspace by its path.
-pub(crate) fn tell_changed_in(workspace: Option<&Path>, changed: &[PathBuf]) {
+pub(crate) fn tell_changes_in(workspace: Option<&Path>, changes: &Changes) {
+    tell_each(
+        workspace,
+        &changes.files,
+        "was made or changed while the job ran and can run on this host later; look at it before you go on",
+    );
+    tell_each(
+        workspace,
+        &changes.default_acls,
+        "has got a default access control list while the job ran: files that you make in it later may be open to others; remove it with setfacl -R -k",
+    );
+}
+
+fn tell_each(workspace: Option<&Path>, paths: &[PathBuf], what: &str) {
     const SHOWN: usize = 64;
-    for path in changed.iter().take(SHOWN) {
+    for path in paths.iter().take(SHOWN) {
         let place = workspace.map_or_else(|| path.clone(), |workspace| workspace.join(path));
-        tell(&format!(
-            "{} was made or changed while the job ran and can run on this host later; look at it before you go on",
-            workspace::shown(&place)
-        ));
+        tell(&format!("{} {what}", workspace::shown(&place)));
     }
-    if let Some(more) = changed.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+    if let Some(more) = paths.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         tell(&format!(
             "{more} more such files were made or changed while the job ran; --json names all of them"
         ));

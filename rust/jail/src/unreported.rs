@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 use crate::job::JobDirectory;
 use crate::operator::Operator;
-use crate::run::tell_changed_in;
-use crate::workspace::Baseline;
+use crate::run::tell_changes_in;
+use crate::workspace::{Baseline, Changes};
 
 /// Maximum number of reports printed by one command; the next command prints the others.
 const MOST: usize = 32;
@@ -23,8 +23,8 @@ pub(crate) struct Owed {
     pub(crate) id: String,
     /// The state before that job.
     pub(crate) baseline: Baseline,
-    /// The files that run later and are not what they were.
-    pub(crate) changed: Vec<PathBuf>,
+    /// What is not as it was.
+    pub(crate) changes: Changes,
 }
 
 /// Keeps what a job is compared with until [`settle`].
@@ -54,8 +54,8 @@ pub(crate) fn collect(operator: &Operator) -> Vec<Owed> {
             continue;
         }
         if let Some(baseline) = read(&directory(operator).join(format!("{id}.json"))) {
-            let changed = baseline.changed(operator);
-            owed.push(Owed { id: id.clone(), baseline, changed });
+            let changes = baseline.changes(operator);
+            owed.push(Owed { id: id.clone(), baseline, changes });
         }
         settle(&id, operator);
     }
@@ -64,12 +64,12 @@ pub(crate) fn collect(operator: &Operator) -> Vec<Owed> {
 
 /// Tells what [`collect`] returns.
 pub(crate) fn tell(owed: &[Owed]) {
-    for owed in owed.iter().filter(|owed| !owed.changed.is_empty()) {
+    for owed in owed.iter().filter(|owed| !owed.changes.is_empty()) {
         crate::run::tell(&format!(
             "the launcher of {} ended before it could tell what that job changed:",
             owed.id
         ));
-        tell_changed_in(owed.baseline.workspace(), &owed.changed);
+        tell_changes_in(owed.baseline.workspace(), &owed.changes);
     }
 }
 

@@ -13,7 +13,7 @@ use sandbox::plan::{Access, Entry};
 
 use crate::operator::Operator;
 use crate::spec::{self, WorkspaceMode};
-pub(crate) use guard::{Baseline, Guard, shown};
+pub(crate) use guard::{Baseline, Changes, Guard, shown};
 
 /// Why a directory is not taken as a workspace.
 #[derive(Debug, thiserror::Error)]

@@ -10,6 +10,7 @@
 //! error, and the caller decides what it means: there is no job, or the report says so. It never means "absent", since
 //! a job can cause any other error (`chmod 0 .git`).
 
+mod attributes;
 mod budget;
 mod resolve;
 mod walk;
@@ -142,6 +143,36 @@ pub struct Metadata {
     pub changed: (i64, i64),
 }
 
+impl Metadata {
+    /// Returns true if the kernel gives who runs the file the id of its owner or its group.
+    pub fn is_set_id(&self) -> bool {
+        self.kind == Kind::File && self.mode & 0o6000 != 0
+    }
+}
+
+/// What [`Tree::inspect`] found in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// The entries, sorted by name.
+    pub entries: Vec<Listed>,
+    /// The default access control list: what the files made in the directory later get as their own. The format is the
+    /// kernel's.
+    pub default_acl: Option<Vec<u8>>,
+}
+
+/// One entry of a [`Listing`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The name in the directory.
+    pub name: OsString,
+    /// The kind of file; a symbolic link is itself.
+    pub kind: Kind,
+    /// What the kernel says about a regular file.
+    pub file: Option<Metadata>,
+    /// Whether it is a program with file capabilities. One about which the kernel does not answer counts as one.
+    pub has_capabilities: bool,
+}
+
 /// The file that [`Tree::follow`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Followed {
@@ -238,6 +269,36 @@ impl Tree {
         Ok(Some(entries))
     }
 
+    /// Returns what is in the directory at `path`, with everything that gives somebody rights: owners and modes of
+    /// regular files, their capabilities, and the default access control list.
+    pub fn inspect(&self, path: &Path, budget: &mut Budget) -> Result<Option<Listing>, BeneathError> {
+        let Some(resolved) = self.find(path, Links::Refuse)? else { return Ok(None) };
+        let (names, default_acl) = self.contents(&resolved.found, path, budget)?;
+        let fd = self.descriptor(&resolved.found, path)?;
+        let mut entries = Vec::with_capacity(names.len());
+        for (name, kind) in names {
+            if let Some(kind @ (Kind::Directory | Kind::Link | Kind::Special)) = kind {
+                entries.push(Listed { name, kind, file: None, has_capabilities: false });
+                continue;
+            }
+            budget.check_time(|| self.path.join(path))?;
+            // A file that was removed meanwhile is no entry.
+            if let Some(metadata) = self.entry_metadata(fd, &path.join(&name), &name)? {
+                entries.push(listed(fd, name, metadata));
+            }
+        }
+        Ok(Some(Listing { entries, default_acl }))
+    }
+
+    /// Returns what [`Tree::inspect`] says about one entry of a directory.
+    pub fn inspect_entry(&self, path: &Path) -> Result<Option<Listed>, BeneathError> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(None) };
+        let Some(resolved) = self.find(parent, Links::Refuse)? else { return Ok(None) };
+        let fd = self.descriptor(&resolved.found, parent)?;
+        let metadata = self.entry_metadata(fd, path, &name.to_owned())?;
+        Ok(metadata.map(|metadata| listed(fd, name.to_owned(), metadata)))
+    }
+
     /// Follows the symbolic links of `path` as long as they stay beneath the root: an absolute target counts if it
     /// begins with the root's path. A link that leads elsewhere is an error whether its target exists or not. In a
     /// tree of the whole host (`/`) no link leads elsewhere.
@@ -320,12 +381,19 @@ impl Tree {
         path: &Path,
         budget: &mut Budget,
     ) -> Result<Vec<(OsString, Option<Kind>)>, BeneathError> {
+        self.contents(found, path, budget).map(|(names, _)| names)
+    }
+
+    /// Returns the same, and the default access control list of the directory.
+    fn contents(&self, found: &Found, path: &Path, budget: &mut Budget) -> Result<Contents, BeneathError> {
         if found.metadata().kind != Kind::Directory {
             return Err(BeneathError::NotADirectory { path: self.path.join(path) });
         }
         let failed = |errno| self.error(path, errno);
         let fd = self.descriptor(found, path)?;
-        let mut directory = Dir::from_fd(resolve::reopen_directory(fd).map_err(failed)?).map_err(failed)?;
+        let opened = resolve::reopen_directory(fd).map_err(failed)?;
+        let default_acl = attributes::default_acl(opened.as_fd()).map_err(failed)?;
+        let mut directory = Dir::from_fd(opened).map_err(failed)?;
         let mut names = Vec::new();
         for entry in directory.iter() {
             let entry = match entry {
@@ -340,7 +408,7 @@ impl Tree {
             }
         }
         names.sort_by(|one, other| one.0.cmp(&other.0));
-        Ok(names)
+        Ok((names, default_acl))
     }
 
     fn entry_metadata(
@@ -391,6 +459,16 @@ impl Found {
     fn metadata(&self) -> Metadata {
         metadata(&self.stat)
     }
+}
+
+/// The names in a directory with what they are, and its default access control list.
+type Contents = (Vec<(OsString, Option<Kind>)>, Option<Vec<u8>>);
+
+fn listed(directory: BorrowedFd<'_>, name: OsString, metadata: Metadata) -> Listed {
+    let is_program = metadata.kind == Kind::File && metadata.mode & 0o111 != 0;
+    let has_capabilities = is_program && attributes::has_capabilities(directory, &name);
+    let file = (metadata.kind == Kind::File).then_some(metadata);
+    Listed { name, kind: metadata.kind, file, has_capabilities }
 }
 
 // The types differ between systems.

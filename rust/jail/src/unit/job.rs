@@ -18,7 +18,7 @@ use crate::cli::StoreArgs;
 use crate::failure::Failure;
 use crate::job;
 use crate::resolve::{self, host};
-use crate::run::{self, check_command, conclude, own_files, tell, tell_changed};
+use crate::run::{self, check_command, conclude, own_files, tell, tell_changes};
 use crate::spec::{Home, JailSpec};
 use crate::workspace::{Guard, Workspace};
 
@@ -77,7 +77,7 @@ pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
     started("running");
     let ended = prepared.run();
     // Also where the jail broke down: a job may have brought that about.
-    tell_changed(workspace.as_ref(), &guard.changed(&operator));
+    tell_changes(workspace.as_ref(), &guard.changes(&operator));
     match ended.map_err(Failure::no_jail)? {
         Ended::CutOff => Err(Failure::no_jail(format!(
             "the job was ended, as the jail's proxy is gone, which may say why: journalctl -u nix-jail-proxy@{name}"

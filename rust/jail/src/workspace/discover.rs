@@ -10,9 +10,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sandbox::beneath::{BeneathError, Budget, Kind, Limits, Metadata, Tree};
+use sandbox::beneath::{BeneathError, Budget, Kind, Limits, Listed, Listing, Metadata, Tree};
 
-use super::{git_config, runs_later};
+use super::{fingerprint, git_config, runs_later};
 
 /// What git runs, or takes the names of programs from, in a repository, and where it looks for the same elsewhere.
 /// gitrepository-layout(5), git-rebase(1): a rebase under way goes on with the commands in its directory.
@@ -44,6 +44,9 @@ const MOST_REPOSITORIES: usize = 2048;
 /// Files of settings that one look reads.
 const CONFIGS: usize = 1024;
 const LARGEST_POINTER: u64 = 64 << 10;
+/// Files with set-user-id or set-group-id bits or capabilities that are protected one by one; the directories of others
+/// are protected as a whole.
+const PRIVILEGED: usize = 256;
 
 /// What the operator's own settings lead git to, in every repository.
 #[derive(Clone, Debug, Default)]
@@ -65,12 +68,18 @@ pub(super) struct Found {
     pub(super) closed: BTreeSet<PathBuf>,
     /// Directories that were not looked through to the end, and why.
     pub(super) cut: BTreeMap<PathBuf, String>,
+    /// Files that give who runs them the rights of their owner, their group or of their own capabilities, and that the
+    /// job could write: those among `files` and `closed` that are protected for this reason.
+    pub(super) privileged: BTreeSet<PathBuf>,
+    /// Directories with a default access control list, and a hash of it.
+    pub(super) default_acls: BTreeMap<PathBuf, String>,
 }
 
 /// Looks through the tree. `is_workspace` says that its root is a work tree, with or without a repository.
 pub(super) fn look(tree: &Tree, is_workspace: bool, global: &Global) -> Found {
     let mut look = Look {
         tree,
+        owners: Owners::of(tree),
         global,
         budget: Budget::new(LIMITS),
         found: Found::default(),
@@ -95,6 +104,7 @@ pub(super) fn look(tree: &Tree, is_workspace: bool, global: &Global) -> Found {
 
 struct Look<'a> {
     tree: &'a Tree,
+    owners: Owners,
     global: &'a Global,
     budget: Budget,
     found: Found,
@@ -122,8 +132,9 @@ impl Look<'_> {
                     return;
                 }
             }
-            let entries = match self.tree.list(&directory, &mut self.budget) {
-                Ok(entries) => entries.unwrap_or_default(),
+            let Listing { entries, default_acl } = match self.tree.inspect(&directory, &mut self.budget) {
+                Ok(Some(listing)) => listing,
+                Ok(None) => continue,
                 Err(BeneathError::Budget { .. }) if is_late => return,
                 Err(BeneathError::Budget { exceeded, .. }) => {
                     self.found.cut.insert(PathBuf::new(), exceeded.to_string());
@@ -134,7 +145,15 @@ impl Look<'_> {
                     continue;
                 }
             };
-            let kind = |wanted: &str| entries.iter().find(|(name, _)| name == wanted).map(|(_, kind)| *kind);
+            if let Some(list) = default_acl {
+                self.found.default_acls.insert(directory.clone(), fingerprint::of_bytes(&list));
+            }
+            let owners = self.owners;
+            for entry in entries.iter().filter(|entry| owners.let_write(entry)) {
+                self.privileged(directory.join(&entry.name));
+            }
+            let kind =
+                |wanted: &str| entries.iter().find(|entry| entry.name == wanted).map(|entry| entry.kind);
             if [("HEAD", Kind::File), ("objects", Kind::Directory), ("refs", Kind::Directory)]
                 .into_iter()
                 .all(|(name, wanted)| kind(name).is_some_and(|kind| kind == wanted || kind == Kind::Link))
@@ -146,7 +165,7 @@ impl Look<'_> {
                 }
             }
             // On a file system without case, `.GIT` is `.git`.
-            for (name, kind) in entries {
+            for Listed { name, kind, .. } in entries {
                 let path = directory.join(&name);
                 if name.eq_ignore_ascii_case(".git") {
                     self.work_trees.insert(directory.clone());
@@ -157,6 +176,21 @@ impl Look<'_> {
                 }
             }
         }
+    }
+
+    /// Adds a file that gives who runs it somebody's rights. The kernel takes these away at write(2), but not at a write to
+    /// a shared mapping: whoever runs it later would run the job's bytes with them.
+    fn privileged(&mut self, path: PathBuf) {
+        if self.found.privileged.len() < PRIVILEGED {
+            self.found.files.insert(path.clone());
+        } else {
+            let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+            if directory.as_os_str().is_empty() {
+                self.found.files.insert(path.clone());
+            }
+            self.found.closed.insert(directory);
+        }
+        self.found.privileged.insert(path);
     }
 
     /// Adds what `.git` in a work tree is, or points to.
@@ -390,6 +424,38 @@ impl Look<'_> {
     fn close(&mut self, directory: &Path, error: &BeneathError) {
         self.found.cut.insert(directory.to_owned(), error.to_string());
         self.found.closed.insert(directory.to_owned());
+    }
+}
+
+/// Whose files the job can write.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Owners {
+    /// The user who starts the job.
+    operator: u32,
+    /// The owner of the tree, whose files are the job's when root starts it.
+    tree: Option<u32>,
+}
+
+impl Owners {
+    pub(super) fn of(tree: &Tree) -> Owners {
+        let root = tree.metadata(Path::new("")).ok().flatten();
+        Owners { operator: nix::unistd::geteuid().as_raw(), tree: root.map(|root| root.uid) }
+    }
+
+    /// Everybody who may be the owner of a file that the operator binds by itself.
+    pub(super) fn of_file(file: &Listed) -> Owners {
+        Owners { operator: nix::unistd::geteuid().as_raw(), tree: file.file.map(|file| file.uid) }
+    }
+
+    /// Returns true if the file has rights of its own and the job can write it with these rights left. To a set-user-id
+    /// file that nobody may write, the owner has to give another mode first, and there the kernel takes the bit away.
+    pub(super) fn let_write(&self, file: &Listed) -> bool {
+        let Some(metadata) = file.file else { return false };
+        let Metadata { mode, uid, .. } = metadata;
+        let is_owner = uid == self.operator || Some(uid) == self.tree;
+        let is_for_others = mode & 0o022 != 0;
+        let by_mode = metadata.is_set_id() && (is_owner && mode & 0o200 != 0 || is_for_others);
+        by_mode || file.has_capabilities && (is_owner || is_for_others)
     }
 }
 

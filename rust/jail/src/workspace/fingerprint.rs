@@ -43,6 +43,11 @@ impl Fingerprint {
     }
 }
 
+/// Returns a hash of some bytes.
+pub(super) fn of_bytes(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 fn of_directory(tree: &Tree, path: &Path) -> Result<Fingerprint, BeneathError> {
     let mut hash = Sha256::new();
     let mut failure = None;
@@ -79,5 +84,9 @@ fn add(hash: &mut Sha256, path: &Path, metadata: &Metadata) {
 }
 
 fn finish(hash: Sha256) -> Fingerprint {
-    Fingerprint::Known(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Fingerprint::Known(hex(&hash.finalize()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -9,7 +9,7 @@ use sandbox::beneath::{BeneathError, Budget, Kind, Limits, Tree};
 use sandbox::plan::{Access, Entry};
 use serde::{Deserialize, Serialize};
 
-use super::discover::{self, Found, Global};
+use super::discover::{self, Found, Global, Owners};
 use super::fingerprint::Fingerprint;
 use super::{Workspace, WorkspaceError, runs_later};
 use crate::operator::Operator;
@@ -24,6 +24,8 @@ pub(crate) struct Guard {
     binds: Vec<Entry>,
     /// What jails keep, where it lies in the workspace: changed by launchers, and by nobody else.
     records: Vec<PathBuf>,
+    /// Files that are read-only because who runs them gets somebody's rights.
+    privileged: Vec<PathBuf>,
     scope: Scope,
     before: Snapshot,
 }
@@ -47,6 +49,26 @@ pub(crate) struct Snapshot {
     /// What was not looked through to the end.
     #[serde(with = "pairs")]
     cut: BTreeMap<OsString, String>,
+    /// Directories with a default access control list, and a hash of it.
+    #[serde(with = "pairs", default)]
+    default_acls: BTreeMap<OsString, String>,
+}
+
+/// What is not as it was before a job, of what matters to the host later. Paths in the workspace are relative to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// Files that run later on the host.
+    pub(crate) files: Vec<PathBuf>,
+    /// Directories that have got a default access control list, by which files that the host makes there later may be
+    /// open to others.
+    pub(crate) default_acls: Vec<PathBuf>,
+}
+
+impl Changes {
+    /// Returns true if there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.default_acls.is_empty()
+    }
 }
 
 /// What is stored with a job's record, outside of the job's reach.
@@ -123,7 +145,8 @@ impl Guard {
             })
             .collect();
         let records = written.map(|workspace| workspace.records.clone()).unwrap_or_default();
-        Ok(Guard { roots, binds, records, scope, before: seen.snapshot() })
+        let privileged = seen.privileged();
+        Ok(Guard { roots, binds, records, privileged, scope, before: seen.snapshot() })
     }
 
     /// The workspace, the binds and what is protected in them as pieces of the jail's file tree, the shallower before
@@ -179,18 +202,28 @@ impl Guard {
             .collect()
     }
 
-    /// Sentences about what could not be looked into and is read-only as a whole, or not protected in detail.
+    /// Sentences about what could not be looked into and is read-only as a whole, or not protected in detail, and about
+    /// files that a job would expect to be able to write.
     pub(crate) fn notices(&self) -> Vec<String> {
-        let path = |path: &OsString| crate::log::harmless(&shown(Path::new(path)));
+        const MOST_NAMED: usize = 4;
+        let path = |path: &Path| crate::log::harmless(&shown(path));
         let cut = self.before.cut.iter();
-        cut.map(|(at, why)| {
-            format!(
-                "{} was not looked through for files that run later: {}; what was not seen is read-only or not protected",
-                path(at),
-                crate::log::harmless(&why.replace('\n', " "))
-            )
-        })
-        .collect()
+        let mut notices: Vec<String> = cut
+            .map(|(at, why)| {
+                format!(
+                    "{} was not looked through for files that run later: {}; what was not seen is read-only or not protected",
+                    path(Path::new(at)),
+                    crate::log::harmless(&why.replace('\n', " "))
+                )
+            })
+            .collect();
+        let why = "who runs it gets the rights of its owner, its group or its file capabilities (chmod ug-s or setcap -r makes it an ordinary file)";
+        let named = self.privileged.iter().take(MOST_NAMED);
+        notices.extend(named.map(|file| format!("{} is read-only for the job: {why}", path(file))));
+        if let Some(more) = self.privileged.len().checked_sub(MOST_NAMED).filter(|more| *more > 0) {
+            notices.push(format!("{more} more such files are read-only for the job"));
+        }
+        notices
     }
 
     /// What is to be stored before the job starts.
@@ -203,9 +236,9 @@ impl Guard {
         self.scope.workspace.as_ref().map(Path::new)
     }
 
-    /// The files that run later on the host and are not what they were before the job, as far as can be told.
-    pub(crate) fn changed(&self, operator: &Operator) -> Vec<PathBuf> {
-        self.baseline().changed(operator)
+    /// Compares what is there with what was there before the job.
+    pub(crate) fn changes(&self, operator: &Operator) -> Changes {
+        self.baseline().changes(operator)
     }
 
     fn is_protected_whole(&self, source: &Path) -> bool {
@@ -250,9 +283,8 @@ impl Guard {
 }
 
 impl Baseline {
-    /// The files that run later on the host and are not what they were, as far as can be told: those of the workspace
-    /// relative to it, then the others.
-    pub(crate) fn changed(&self, operator: &Operator) -> Vec<PathBuf> {
+    /// Compares what is there with what was there, as far as can be told.
+    pub(crate) fn changes(&self, operator: &Operator) -> Changes {
         let seen = self.scope.look(operator);
         let after = seen.snapshot();
         let mut changed = BTreeSet::new();
@@ -275,7 +307,22 @@ impl Baseline {
             Some(workspace) => path.strip_prefix(workspace).map(Path::to_owned).unwrap_or(path),
             None => path,
         };
-        changed.into_iter().map(relative).collect()
+        Changes {
+            files: changed.into_iter().map(relative).collect(),
+            default_acls: self.new_default_acls(&after).into_iter().map(relative).collect(),
+        }
+    }
+
+    /// Returns the directories with a default access control list that they neither had before nor inherited from the
+    /// directory around them.
+    fn new_default_acls(&self, after: &Snapshot) -> Vec<PathBuf> {
+        let is_new = |path: &OsString, list: &String| {
+            let inherited =
+                Path::new(path).parent().and_then(|around| after.default_acls.get(around.as_os_str()));
+            self.before.default_acls.get(path) != Some(list) && inherited != Some(list)
+        };
+        let new = after.default_acls.iter().filter(|(path, list)| is_new(path, list));
+        new.map(|(path, _)| PathBuf::from(path)).collect()
     }
 
     /// The workspace that it is about.
@@ -287,7 +334,8 @@ impl Baseline {
 /// What one look at everything in a scope found.
 struct Seen {
     trees: Vec<(Tree, Found, PathBuf)>,
-    /// Files of the host that are writable by themselves.
+    /// Files that are writable by themselves and give who runs them somebody's rights.
+    privileged: BTreeSet<PathBuf>,
     scope: Scope,
 }
 
@@ -295,8 +343,12 @@ impl Scope {
     fn look(&self, operator: &Operator) -> Seen {
         let global = discover::global(&settings_of_git(operator), &operator.home);
         let mut trees: Vec<(Tree, Found, PathBuf)> = Vec::new();
+        let mut privileged = BTreeSet::new();
         let sources = self.workspace.iter().chain(&self.others).map(PathBuf::from);
         for source in sources {
+            if source.is_file() && is_privileged(&source) {
+                privileged.insert(source.clone());
+            }
             // What lies in another directory is looked at with it.
             if trees.iter().any(|(_, _, other)| source.starts_with(other)) || !source.is_dir() {
                 continue;
@@ -309,7 +361,7 @@ impl Scope {
             }
             trees.push((tree, found, source));
         }
-        Seen { trees, scope: self.clone() }
+        Seen { trees, privileged, scope: self.clone() }
     }
 
     /// Looks at one file again.
@@ -327,7 +379,7 @@ impl Scope {
 impl Seen {
     /// Everything that is to be read-only where it exists, by absolute path.
     fn protected(&self) -> BTreeSet<PathBuf> {
-        let mut protected = BTreeSet::new();
+        let mut protected = self.privileged.clone();
         for (tree, found, source) in &self.trees {
             for path in found.files.iter().chain(&found.closed) {
                 protected.insert(source.join(nearest_visible(tree, path)));
@@ -339,6 +391,15 @@ impl Seen {
                 || self.scope.others.iter().any(|other| Path::new(other) == path)
         });
         protected
+    }
+
+    /// Every file that gives who runs it somebody's rights, by absolute path.
+    fn privileged(&self) -> Vec<PathBuf> {
+        let found = self
+            .trees
+            .iter()
+            .flat_map(|(_, found, source)| found.privileged.iter().map(|path| source.join(path)));
+        found.chain(self.privileged.iter().cloned()).collect()
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -357,9 +418,19 @@ impl Seen {
             }
             let cut = found.cut.iter();
             snapshot.cut.extend(cut.map(|(path, why)| (join(source, path).into(), why.clone())));
+            let acls = found.default_acls.iter();
+            snapshot.default_acls.extend(acls.map(|(path, list)| (join(source, path).into(), list.clone())));
         }
         snapshot
     }
+}
+
+/// Returns true if a file that the operator binds by itself gives who runs it somebody's rights.
+fn is_privileged(file: &Path) -> bool {
+    let (Some(parent), Some(name)) = (file.parent(), file.file_name()) else { return false };
+    let found = Tree::open(parent).and_then(|tree| tree.inspect_entry(Path::new(name)));
+    // What cannot be looked at may be one.
+    found.map_or(true, |found| found.is_some_and(|file| Owners::of_file(&file).let_write(&file)))
 }
 
 /// Whether it is a directory that git makes in every repository and hardly ever uses, and nothing is in it.

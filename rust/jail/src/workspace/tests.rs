@@ -34,7 +34,7 @@ impl Opened {
     }
 
     fn changed(&self) -> Vec<PathBuf> {
-        self.guard.changed(&self.operator)
+        self.guard.changes(&self.operator).files
     }
 
     fn is_read_only(&self, path: &Path) -> bool {
@@ -497,6 +497,91 @@ fn a_baseline_survives_its_launcher() {
     fs::remove_file(project.join(".git/config")).unwrap();
     let baseline: Baseline = serde_json::from_slice(&stored).unwrap();
     assert_eq!(baseline.workspace(), Some(project.as_path()));
-    let changed = baseline.changed(&opened.operator);
+    let changed = baseline.changes(&opened.operator).files;
     assert_eq!(changed, [Path::new(".git/config"), &odd.strip_prefix(&project).unwrap().join(".git/hooks")]);
+}
+
+#[test]
+fn programs_with_rights_of_their_own_are_read_only_if_the_job_could_write_them() {
+    use std::os::unix::fs::PermissionsExt;
+    let (home, project) = project();
+    fs::create_dir_all(project.join("node_modules/electron")).unwrap();
+    let modes = [("one", 0o4755), ("node_modules/electron/chrome-sandbox", 0o2755), ("locked", 0o4555)];
+    for (name, mode) in modes.into_iter().chain([("plain", 0o755)]) {
+        fs::write(project.join(name), "").unwrap();
+        fs::set_permissions(project.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    // The bit of a directory says whose group new files have.
+    fs::create_dir(project.join("shared")).unwrap();
+    fs::set_permissions(project.join("shared"), fs::Permissions::from_mode(0o2775)).unwrap();
+    let opened = open(home.path(), &project).unwrap();
+    for name in ["one", "node_modules/electron/chrome-sandbox"] {
+        assert!(opened.is_read_only(&project.join(name)), "{name}");
+        assert!(opened.guard.notices().iter().any(|notice| notice.contains(name)), "{name}");
+    }
+    for name in ["locked", "plain", "shared"] {
+        assert!(!opened.is_read_only(&project.join(name)), "{name}");
+    }
+    assert_eq!(opened.guard.notices().len(), 2);
+    fs::set_permissions(project.join("plain"), fs::Permissions::from_mode(0o4755)).unwrap();
+    assert_eq!(opened.changed(), [Path::new("plain")], "a new one is reported");
+
+    // So is one that is bound by itself.
+    let elsewhere = home.path().canonicalize().unwrap().join("tool");
+    fs::write(&elsewhere, "").unwrap();
+    fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o4755)).unwrap();
+    let (source, target) = (elsewhere.clone(), elsewhere.clone());
+    let bind = Entry::Bind { source, target, access: Access::ReadWrite };
+    let opened = open_as(operator(home.path()), &project, false, vec![bind]).unwrap();
+    assert!(opened.is_read_only(&elsewhere));
+}
+
+#[test]
+fn more_programs_with_rights_than_are_mounted_one_by_one_are_read_only_with_their_directory() {
+    use std::os::unix::fs::PermissionsExt;
+    let (home, project) = project();
+    let directory = project.join("many");
+    fs::create_dir(&directory).unwrap();
+    for number in 0..300 {
+        let file = directory.join(number.to_string());
+        fs::write(&file, "").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o4755)).unwrap();
+    }
+    assert!(open(home.path(), &project).unwrap().is_read_only(&directory));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_default_access_control_list_that_is_new_is_reported_where_it_begins() {
+    use rustix::fs::{XattrFlags, setxattr};
+    // Version 2, then tag, permissions and id of owner, group and others: each may do everything.
+    let list = |others: u8| {
+        let entry = |tag: u8, permissions: u8| [tag, 0, permissions, 0, 255, 255, 255, 255];
+        [vec![2, 0, 0, 0], [entry(1, 7), entry(4, 7), entry(32, others)].concat()].concat()
+    };
+    let set = |path: &Path, others: u8| {
+        setxattr(path, c"system.posix_acl_default", &list(others), XattrFlags::empty())
+    };
+    let (home, project) = project();
+    fs::create_dir_all(project.join("old/inner")).unwrap();
+    fs::create_dir_all(project.join("new")).unwrap();
+    if set(&project.join("old"), 5).is_err() {
+        println!("skipped: this file system has no access control lists");
+        return;
+    }
+    let opened = open(home.path(), &project).unwrap();
+    let stored = serde_json::to_vec(&opened.guard.baseline()).unwrap();
+    fs::create_dir(project.join("old/inherits")).unwrap();
+    set(&project.join("new"), 7).unwrap();
+    fs::create_dir(project.join("new/inherits")).unwrap();
+    set(&project.join("old/inner"), 7).unwrap();
+    let expected = ["new", "old/inner"].map(PathBuf::from);
+    assert_eq!(opened.guard.changes(&opened.operator).default_acls, expected);
+    let baseline: Baseline = serde_json::from_slice(&stored).unwrap();
+    assert_eq!(
+        baseline.changes(&opened.operator),
+        Changes { files: Vec::new(), default_acls: expected.into() }
+    );
+    set(&project.join("old"), 7).unwrap();
+    assert!(opened.guard.changes(&opened.operator).default_acls.contains(&PathBuf::from("old")));
 }

@@ -455,3 +455,34 @@ fn a_real_path_knows_the_links_that_it_was_reached_through() {
     assert!(real.depends_on(&root) && real.depends_on(&outside) && !real.depends_on(&root.join("a")));
     assert_eq!(RealPath::of(&root.join("missing")).unwrap_err().raw_os_error(), Some(Errno::ENOENT as i32));
 }
+
+#[test]
+fn a_listing_says_what_gives_somebody_rights() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    for (name, mode) in [("plain", 0o755), ("set-user", 0o4755), ("set-group", 0o2755)] {
+        fs::write(path(name), "").unwrap();
+        fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let tree = Tree::open(directory.path()).unwrap();
+    let listing = tree.inspect(Path::new(""), &mut plenty()).unwrap().unwrap();
+    let is_set_id: Vec<bool> =
+        listing.entries.iter().map(|entry| entry.file.is_some_and(|file| file.is_set_id())).collect();
+    assert_eq!(is_set_id, [false, true, true]);
+    assert!(listing.entries.iter().all(|entry| !entry.has_capabilities));
+    assert_eq!(listing.default_acl, None);
+    assert_eq!(tree.inspect_entry(Path::new("plain")).unwrap().as_ref(), listing.entries.first());
+    assert_eq!(tree.inspect_entry(Path::new("absent")).unwrap(), None);
+    #[cfg(target_os = "linux")]
+    {
+        // cap_net_raw+ep, version 2 of the attribute; only root may give it.
+        let capabilities = [[1, 0, 0, 2], [0, 32, 0, 0], [0; 4], [0; 4], [0; 4]].concat();
+        let flags = rustix::fs::XattrFlags::empty();
+        if rustix::fs::setxattr(path("plain"), c"security.capability", &capabilities, flags).is_ok() {
+            assert!(tree.inspect_entry(Path::new("plain")).unwrap().unwrap().has_capabilities);
+        } else {
+            println!("skipped: file capabilities need root and a file system that has them");
+        }
+    }
+}

@@ -439,3 +439,71 @@ fn a_protected_file_that_the_host_replaces_stays_protected() {
     // Who it was that changed it cannot be told.
     assert_eq!(ended.summary["changedFilesThatRunLater"], serde_json::json!([".git/config"]), "{ended}");
 }
+
+#[test]
+fn a_program_with_rights_of_its_own_never_holds_the_job_s_bytes() {
+    needs!("python3");
+    let jail = armed();
+    let set = |name: &str, mode: u32| {
+        let path = jail.project().join(name);
+        fs::write(&path, [0; 4096]).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    };
+    let (user, group, plain) = (set("user", 0o4755), set("group", 0o2755), set("plain", 0o755));
+    let capable = set("capable", 0o755);
+    // cap_net_raw+ep, version 2 of the attribute.
+    let capabilities = [[1, 0, 0, 2], [0, 32, 0, 0], [0; 4], [0; 4], [0; 4]].concat();
+    let flags = rustix::fs::XattrFlags::empty();
+    let has_capabilities =
+        rustix::fs::setxattr(&capable, c"security.capability", &capabilities, flags).is_ok();
+    let script = r#"
+import mmap
+def change(name):
+    with open(name, "r+b") as file, mmap.mmap(file.fileno(), 4096) as shared:
+        shared[0:1] = b"J"
+# The mount is read-only, and root's job is not the owner of what is.
+refused = {"EROFS": "refused", "EACCES": "refused"}
+for name in ("user", "group", "capable", "plain"):
+    fact(name, refused.get(tried(change, name), "ok"))
+fact("renamed", tried(os.rename, "user", "moved"))
+fact("set-user-id", tried(os.chmod, "plain", 0o4755))
+"#;
+    let ended = jail.run(program(script, &[]));
+    let refused = "refused";
+    observed(
+        &ended,
+        &[
+            ("user", refused),
+            ("group", refused),
+            ("capable", if has_capabilities { refused } else { "ok" }),
+            ("plain", "ok"),
+            ("renamed", "EBUSY"),
+            ("set-user-id", "EPERM"),
+        ],
+    );
+    let first = |path: &Path| fs::read(path).unwrap()[0];
+    assert_eq!([first(&user), first(&group), first(&plain)], [0, 0, b'J']);
+    assert_eq!(first(&capable), if has_capabilities { 0 } else { b'J' });
+    assert_eq!(fs::metadata(&user).unwrap().permissions().mode() & 0o7777, 0o4755);
+}
+
+#[test]
+fn a_default_access_control_list_of_the_job_s_is_reported() {
+    needs!("python3");
+    let script = r#"
+entry = lambda tag: bytes([tag, 0, 7, 0, 255, 255, 255, 255])
+acl = bytes([2, 0, 0, 0]) + entry(1) + entry(4) + entry(32)
+os.mkdir("open")
+fact("set", tried(os.setxattr, "open", "system.posix_acl_default", acl))
+"#;
+    let ended = armed().run(program(script, &[]));
+    let told = ended.succeeds().text();
+    if told.contains("EOPNOTSUPP") {
+        println!("skipped: this file system has no access control lists");
+        return;
+    }
+    observed(&ended, &[("set", "ok")]);
+    assert_eq!(ended.summary["newDefaultAcls"], serde_json::json!(["open"]), "{ended}");
+    ended.says("default access control list");
+}
