@@ -389,7 +389,7 @@ in
     upstream = {
       ca =
         listOf types.str
-          "PEM files on the host, whose certificates of upstream servers are trusted beside the system's."
+          "PEM files on the host, or directories of such files, whose certificates (of authorities or of single servers) are trusted beside the system's."
           [
             "/etc/ssl/company.pem"
           ];

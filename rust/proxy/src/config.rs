@@ -180,12 +180,16 @@ pub struct Limits {
     pub connections: usize,
     /// Bytes of a request head.
     pub header_bytes: usize,
+    /// Fields of a request head.
+    pub header_fields: usize,
     /// Streams of one HTTP/2 connection.
     pub streams: u32,
     /// Requests of the job that wait for an answer at once; each holds its head, and heads can be large.
     pub requests: usize,
     /// How long a connection may stay without a request, a handshake without progress.
     pub idle: Duration,
+    /// How long the answer may take to a client that has ended its side of a connection without TLS, and may be gone.
+    pub half_closed: Duration,
     /// How long a name look-up and a connection to the outside may take.
     pub dial: Duration,
 }
@@ -195,9 +199,11 @@ impl Default for Limits {
         Limits {
             connections: 1024,
             header_bytes: 64 * 1024,
+            header_fields: 1000,
             streams: 256,
             requests: 2048,
             idle: Duration::from_secs(120),
+            half_closed: Duration::from_secs(60),
             dial: Duration::from_secs(20),
         }
     }

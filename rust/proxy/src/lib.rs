@@ -74,7 +74,8 @@ pub enum ServeError {
     Io(#[from] std::io::Error),
     /// A file of `--upstream-ca` is not what it should be.
     #[error(
-        "cannot use {path} as upstream certificates: {reason}; it must be a readable PEM file of CA certificates"
+        "cannot use {path} as upstream certificates: {reason}; give a readable PEM file of certificates, or a directory of \
+         such files, by --upstream-ca"
     )]
     UpstreamCa {
         /// The file.

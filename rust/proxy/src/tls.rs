@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::CryptoProvider;
 #[cfg(feature = "aws-lc-rs")]
 use rustls::crypto::aws_lc_rs as cryptography;
 #[cfg(not(feature = "aws-lc-rs"))]
 use rustls::crypto::ring as cryptography;
 use rustls::server::ResolvesServerCertUsingSni;
-use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig};
+use rustls::{CipherSuite, ClientConfig, ServerConfig};
 
 /// HTTP/2 and HTTP/1.1, by preference.
 pub(crate) const HTTP2: &[u8] = b"h2";
@@ -36,14 +37,15 @@ pub(crate) fn toward_the_job(provider: Arc<CryptoProvider>) -> Result<ServerConf
     Ok(config)
 }
 
-/// The client side.
+/// The client side. The verifier decides whom to trust: the roots, and single certificates that the operator names.
 pub(crate) fn toward_upstream(
-    roots: Arc<RootCertStore>,
+    verifier: Arc<dyn ServerCertVerifier>,
     protocols: &[&[u8]],
 ) -> Result<ClientConfig, rustls::Error> {
     let mut config = ClientConfig::builder_with_provider(crypto_provider())
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(config)

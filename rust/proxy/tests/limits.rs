@@ -246,7 +246,10 @@ async fn a_job_that_goes_away_takes_its_request_with_it() {
         let _ = stream.write_all(b"seen").await;
     })
     .await;
-    let jail = Jail::allow(&["http://a.test"]).to("a.test:80", &server).start();
+    let jail = Jail::allow(&["http://a.test"])
+        .to("a.test:80", &server)
+        .limits(|limits| limits.half_closed = Duration::from_millis(200))
+        .start();
     let mut stream = dial(jail.port80).await;
     stream.write_all(b"GET /gone HTTP/1.1\r\nHost: a.test\r\n\r\n").await.unwrap();
     while server.connections() == 0 {

@@ -84,8 +84,8 @@ pub(crate) struct RunArgs {
     /// Send this host and port to that address, past resolver and address guard.
     #[arg(long, value_name = "HOST:PORT:ADDRESS:PORT", value_parser = connect_to, help_heading = "Network")]
     pub(crate) connect_to: Vec<(Authority, SocketAddr)>,
-    /// Trust these certificates of upstream servers too (PEM).
-    #[arg(long, value_name = "FILE", help_heading = "Network", value_hint = ValueHint::FilePath)]
+    /// Trust these certificates too, of authorities or of single servers: a PEM file, or a directory of such files.
+    #[arg(long, value_name = "FILE|DIR", help_heading = "Network", value_hint = ValueHint::AnyPath)]
     pub(crate) upstream_ca: Vec<PathBuf>,
     /// Reach the outside through this HTTP proxy, which then is the one to resolve names.
     #[arg(long, value_name = "[http://]HOST:PORT", value_parser = upstream_proxy, help_heading = "Network")]

@@ -163,7 +163,7 @@ impl Allowance {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(crate) struct UpstreamSpec {
-    /// Certificates of upstream servers to trust beside the system's (PEM files).
+    /// Certificates to trust beside the system's, of authorities or of single servers: PEM files, or directories of such.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) ca: Vec<PathBuf>,
     /// The HTTP proxy behind which the outside is, as `[http://]HOST:PORT`.

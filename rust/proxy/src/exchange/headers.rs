@@ -2,12 +2,14 @@
 //! nowhere.
 
 use http::header::{
-    CONNECTION, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SEC_WEBSOCKET_EXTENSIONS,
-    TE, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    SEC_WEBSOCKET_EXTENSIONS, TE, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Version};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 use policy::Reason;
 
+use crate::config::Limits;
 use crate::denial::Denial;
 use crate::spelling::header_key;
 
@@ -59,6 +61,21 @@ pub(super) fn refuse_ambiguous(headers: &HeaderMap) -> Result<(), Denial> {
     Ok(())
 }
 
+/// Refuses heads that are larger than the limits, which HTTP/1 and HTTP/2 count alike: names, values and the target.
+pub(super) fn refuse_large(head: &Parts, limits: &Limits) -> Result<(), Denial> {
+    let target = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let bytes: usize =
+        head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>() + target;
+    if head.headers.len() > limits.header_fields || bytes > limits.header_bytes {
+        return Err(Denial {
+            status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            hint: Some("the head of a request may have 64 KiB and 1,000 fields"),
+            ..Reason::TooLarge.into()
+        });
+    }
+    Ok(())
+}
+
 /// Takes off what is for us and not for the server. `Host` is set again when the request is written.
 pub(super) fn strip_request(headers: &mut HeaderMap) {
     let trailers = names(headers, &TE).any(|coding| coding.eq_ignore_ascii_case("trailers"));
@@ -89,6 +106,10 @@ pub(super) fn confirm_websocket(headers: &mut HeaderMap) {
 
 /// Takes off what the server said to us and not to the job.
 pub(super) fn strip_answer(headers: &mut HeaderMap) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        // It was not what the body's end was found by (RFC 9112, section 6.3), and may be wrong.
+        headers.remove(CONTENT_LENGTH);
+    }
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = names(headers, &CONNECTION)
             .filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok())
@@ -117,7 +138,7 @@ pub(super) fn strip_ours(headers: &mut HeaderMap) {
 pub(super) fn strip_trailers(trailers: &mut HeaderMap) {
     strip_connection(trailers);
     trailers.remove(HOST);
-    trailers.remove(http::header::CONTENT_LENGTH);
+    trailers.remove(CONTENT_LENGTH);
 }
 
 fn strip_connection(headers: &mut HeaderMap) {

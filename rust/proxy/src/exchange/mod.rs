@@ -91,6 +91,7 @@ async fn pass(
     let authority =
         session.binding.target(&head).inspect_err(|wrong| record.authority(wrong.authority.as_ref()))?;
     record.authority(Some(&authority));
+    headers::refuse_large(&head, &job.limits)?;
     headers::refuse_ambiguous(&head.headers)?;
     let _place = job.requests.try_acquire().map_err(|_| Denial::from(Reason::TooMany))?;
     if session.binding.scheme == Scheme::Https

@@ -46,7 +46,7 @@ pub(super) async fn serve(job: Arc<Job>, destination: Destination, mut stream: P
     };
     match (protocol, authority) {
         (Protocol::Tls, _) => serve_tls(job, destination, stream, place).await,
-        (Protocol::Http1, _) => http::http1(plain(job, &destination, place), stream).await,
+        (Protocol::Http1, _) => http::plain_http1(plain(job, &destination, place), stream).await,
         (Protocol::Http2, _) => http::http2(plain(job, &destination, place), stream).await,
         (Protocol::Unknown, Some(authority)) if job.mode == Mode::Learn => {
             if tunnel::is_denied(&job, &authority) {
@@ -107,7 +107,7 @@ async fn serve_tls(job: Arc<Job>, destination: Destination, stream: Prefixed, pl
     };
     let http2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2);
     let session = Arc::new(Session { job, binding, ahead, place });
-    if http2 { http::http2(session, stream).await } else { http::http1(session, stream).await }
+    if http2 { http::http2(session, stream).await } else { http::tls_http1(session, stream).await }
 }
 
 fn text(authority: Option<&Authority>) -> String {

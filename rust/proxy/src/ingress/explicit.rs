@@ -9,6 +9,7 @@ use hyper_util::rt::TokioIo;
 use policy::{Authority, Reason};
 use tokio::time::timeout;
 
+use super::half_close::Watched;
 use super::prefixed::Prefixed;
 use super::sniff::{Protocol, sniff};
 use super::{channel, http, password, tunnel};
@@ -33,7 +34,8 @@ pub(super) async fn serve(job: Arc<Job>, mut stream: Prefixed, place: Place) {
     }
     let binding = Binding::plain(&Destination::EachRequest);
     let session = Arc::new(Session { job: job.clone(), binding, ahead: None, place });
-    http::http1_with(&job, "", stream, |request| {
+    let watched = Watched::new(&stream).ok();
+    http::http1_with(&job, "", stream, watched, |request| {
         let session = session.clone();
         async move {
             if !password::is_said(session.job.password.as_ref(), request.headers()) {

@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use ::http::{Request, Response};
 use hyper::body::Incoming;
@@ -12,6 +14,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use policy::Reason;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::half_close::Watched;
+use super::prefixed::Prefixed;
+use crate::config::Limits;
 use crate::exchange::{self, AnswerBody, Session, UnderWay};
 use crate::job::Job;
 
@@ -21,37 +26,66 @@ const BUFFER: usize = 128 * 1024;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 512 * 1024;
 
-/// Serves HTTP/1.1 requests to one server.
-pub(super) async fn http1<S>(session: Arc<Session>, stream: S)
+/// Serves HTTP/1.1 requests to one server, without TLS.
+pub(super) async fn plain_http1(session: Arc<Session>, stream: Prefixed) {
+    let watched = Watched::new(&stream).ok();
+    http1(session, stream, watched).await;
+}
+
+/// Serves HTTP/1.1 requests to one server, in TLS. A client that ends its side there is gone.
+pub(super) async fn tls_http1<S>(session: Arc<Session>, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    http1(session, stream, None).await;
+}
+
+async fn http1<S>(session: Arc<Session>, stream: S, watched: Option<Watched>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let job = session.job.clone();
     let server = server(&session);
-    http1_with(&job, &server, stream, |request| {
+    http1_with(&job, &server, stream, watched, |request| {
         let session = session.clone();
         async move { exchange::answer(&session, request).await }
     })
     .await;
 }
 
-/// Serves HTTP/1.1 requests by a function; `server` is whom they are for, as far as it is known.
-pub(super) async fn http1_with<S, F, A>(job: &Job, server: &str, stream: S, answer: F)
-where
+/// Serves HTTP/1.1 requests by a function; `server` is whom they are for, as far as it is known. A client
+/// whose connection is watched gets the answer also if it ends its side after its request, and the answer is not long in coming.
+pub(super) async fn http1_with<S, F, A>(
+    job: &Job,
+    server: &str,
+    stream: S,
+    watched: Option<Watched>,
+    answer: F,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(Request<Incoming>) -> A,
     A: Future<Output = Response<AnswerBody>>,
 {
+    let waits = AtomicBool::new(false);
     let service = service_fn(|request| {
         let answer = answer(request);
-        async { Ok::<_, Infallible>(answer.await) }
+        let waits = &waits;
+        async move {
+            waits.store(true, Ordering::Relaxed);
+            let answer = answer.await;
+            waits.store(false, Ordering::Relaxed);
+            Ok::<_, Infallible>(answer)
+        }
     });
+    let half_close = watched.is_some();
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             // It also bounds how long a connection may stay without a request.
             .header_read_timeout(job.limits.idle)
             .max_header_size(job.limits.header_bytes)
+            .max_headers(job.limits.header_fields)
+            .half_close(half_close)
             .max_buf_size(BUFFER.max(job.limits.header_bytes))
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades()
@@ -63,8 +97,21 @@ where
             connection.await
         }
         ended = connection.as_mut() => ended,
+        () = given_up(watched, job.limits.half_closed, &waits) => return,
     };
     ended_with(job, server, ended);
+}
+
+/// Waits until a client that ended its side long ago has no answer yet. Once there is one, writing it shows whether the client
+/// is there.
+async fn given_up(watched: Option<Watched>, patience: Duration, waits: &AtomicBool) {
+    if let Some(watched) = watched {
+        watched.half_closed(patience).await;
+        if waits.load(Ordering::Relaxed) {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 /// Serves HTTP/2 requests to one server.
@@ -85,7 +132,7 @@ where
         http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(job.limits.streams)
-            .max_header_list_size(u32::try_from(job.limits.header_bytes).unwrap_or(u32::MAX))
+            .max_header_list_size(header_list(&job.limits))
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .serve_connection(TokioIo::new(stream), service)
@@ -112,6 +159,11 @@ where
         ended = connection.as_mut() => ended,
     };
     ended_with(&job, &server(&session), ended);
+}
+
+/// The most bytes of a request's head as HTTP/2 counts them: 32 more a field (RFC 9113, section 6.5.2).
+fn header_list(limits: &Limits) -> u32 {
+    u32::try_from(limits.header_bytes + 32 * limits.header_fields).unwrap_or(u32::MAX)
 }
 
 fn server(session: &Session) -> String {

@@ -2,6 +2,7 @@
 
 mod channel;
 mod explicit;
+mod half_close;
 mod http;
 mod password;
 mod prefixed;

@@ -1,6 +1,7 @@
 //! A connection of the job, with the bytes that were read to see what it speaks put back in front.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -41,6 +42,12 @@ impl Prefixed {
         let read = self.io.read_buf(&mut more).await?;
         self.prefix = more.freeze();
         Ok(read > 0)
+    }
+}
+
+impl AsFd for Prefixed {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.io.as_fd()
     }
 }
 

@@ -14,9 +14,11 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::closing::LenientEnd;
 use super::guard::{Guard, OwnAddresses, Verdict};
 use super::link::Link;
 use super::pool::Key;
+use super::tls_failure::explain;
 use super::trust::Trust;
 use super::{Protocol, UpstreamError, proxy};
 use crate::{ServeError, config, tls};
@@ -98,8 +100,10 @@ impl Dialer {
                     let stream = TlsConnector::from(config.clone())
                         .connect(name, stream)
                         .await
-                        .map_err(|error| failed(error.to_string()))?;
-                    if stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2) {
+                        .map_err(|error| failed(explain(&error)))?;
+                    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2);
+                    let stream = LenientEnd(stream);
+                    if is_http2 {
                         Link::http2(stream, place).await.map_err(closed)
                     } else {
                         Link::http1(stream, place).await.map_err(closed)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -36,6 +36,12 @@ pub(super) enum Sent {
     Broken(hyper::Error),
 }
 
+/// Returns true if the head of a response is larger than what is passed on.
+pub(super) fn is_too_large(headers: &HeaderMap) -> bool {
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    headers.len() > FIELDS || bytes > HEAD
+}
+
 impl Sent {
     fn failed(error: hyper::Error) -> Sent {
         let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<h2::Error>());
@@ -51,18 +57,30 @@ impl Sent {
     }
 }
 
-/// What one HTTP/1 connection may hold of an answer that the job does not read; hyper's own limit is six times that.
-const BUFFER: usize = 64 * 1024;
-/// The head of an answer, in HTTP/2; servers send more than hyper's 16 KiB, and HTTP/1 takes as much.
-const HEAD: u32 = 64 * 1024;
+/// What one HTTP/1 connection may hold of an answer that the job does not read; a head must fit, and one byte more.
+const BUFFER: usize = HEAD + 8 * 1024;
+/// The most bytes of a response's head, in both versions.
+const HEAD: usize = 64 * 1024;
+/// The most fields of a response's head.
+const FIELDS: usize = 1000;
+/// HTTP/2 counts 32 bytes more a field (RFC 9113, section 6.5.2). A head that is somewhat longer is refused by its size, one
+/// that is longer than this as malformed.
+const HTTP2_HEAD: u32 = 128 * 1024;
 
 impl Link {
     pub(super) async fn http1<S>(stream: S, place: OwnedSemaphorePermit) -> hyper::Result<Link>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (sender, connection) =
-            http1::Builder::new().max_buf_size(BUFFER).handshake(TokioIo::new(stream)).await?;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(BUFFER)
+            .max_header_size(HEAD)
+            .max_headers(FIELDS)
+            // RFC 9112, sections 5.1 and 5.2: a proxy removes such white space, and unfolds.
+            .allow_spaces_after_header_name_in_responses(true)
+            .allow_obsolete_multiline_headers_in_responses(true)
+            .handshake(TokioIo::new(stream))
+            .await?;
         tokio::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "an upstream connection ended");
@@ -80,7 +98,7 @@ impl Link {
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(HEAD)
+            .max_header_list_size(HTTP2_HEAD)
             // A path that died without a word would hold every request of the job for a quarter of an hour.
             .keep_alive_interval(PING)
             .keep_alive_timeout(PING)

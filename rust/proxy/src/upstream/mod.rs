@@ -1,13 +1,16 @@
 //! The way to the outside: the only room that resolves names, dials and keeps connections.
 
 mod ahead;
+mod closing;
 mod dial;
 mod guard;
 mod link;
+mod pinned;
 mod pool;
 mod proxy;
 mod replay;
 mod route;
+mod tls_failure;
 mod trust;
 
 pub use trust::system_roots;
@@ -96,6 +99,10 @@ pub(crate) enum UpstreamError {
     Proxy(Authority, String),
     #[error("the connection to {0} broke before an answer came: {1}")]
     Closed(Authority, hyper::Error),
+    #[error("the head of the response of {0} has more than 64 KiB or 1,000 fields")]
+    LargeHead(Authority),
+    #[error("{0} sent a response that is not well-formed HTTP, or whose head is much too long: {1}")]
+    Malformed(Authority, hyper::Error),
 }
 
 impl Upstream {
@@ -148,6 +155,9 @@ impl Upstream {
             let (error, again) = match connection.link.send(request).await {
                 Sent::Answered(response) => {
                     replay.stop_keeping();
+                    if link::is_too_large(response.headers()) {
+                        return Err(UpstreamError::LargeHead(authority.clone()));
+                    }
                     let address = connection.address;
                     if !protocol.is_websocket() {
                         self.pool.give_back(key, connection);
@@ -169,7 +179,7 @@ impl Upstream {
             };
             match again.filter(|_| replay.is_whole()) {
                 Some(again) => head = again,
-                None => return Err(UpstreamError::Closed(authority.clone(), error)),
+                None => return Err(UpstreamError::no_answer(authority, error)),
             }
             attempt += 1;
         }
@@ -244,6 +254,19 @@ impl Upstream {
 }
 
 impl UpstreamError {
+    /// Why no head of a response came.
+    fn no_answer(authority: &Authority, error: hyper::Error) -> UpstreamError {
+        let authority = authority.clone();
+        let http2 = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+        if error.is_parse_too_large() {
+            UpstreamError::LargeHead(authority)
+        } else if error.is_parse() || http2.is_some_and(h2::Error::is_library) {
+            UpstreamError::Malformed(authority, error)
+        } else {
+            UpstreamError::Closed(authority, error)
+        }
+    }
+
     /// The kind, as the job reads it in `x-jail-error`.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
@@ -256,6 +279,8 @@ impl UpstreamError {
             UpstreamError::TooMany => "too-many",
             UpstreamError::Proxy(..) => "upstream-proxy",
             UpstreamError::Closed(..) => "upstream-closed",
+            UpstreamError::LargeHead(_) => "upstream-head-too-large",
+            UpstreamError::Malformed(..) => "upstream-malformed",
         }
     }
 

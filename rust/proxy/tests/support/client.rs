@@ -134,12 +134,16 @@ impl Http {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         if h2 {
-            let (sender, connection) =
-                http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+            let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                .max_header_list_size(1024 * 1024)
+                .handshake(TokioIo::new(stream))
+                .await
+                .unwrap();
             tokio::spawn(connection);
             Http::Two(sender)
         } else {
-            let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+            let (sender, connection) =
+                http1::Builder::new().max_headers(2000).handshake(TokioIo::new(stream)).await.unwrap();
             tokio::spawn(connection);
             Http::One(sender)
         }

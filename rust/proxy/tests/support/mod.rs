@@ -175,6 +175,13 @@ impl JailBuilder {
         self
     }
 
+    /// `--upstream-ca`.
+    pub fn trusting_file(mut self, path: &std::path::Path) -> JailBuilder {
+        let Trust::System { extra } = &mut self.upstream.trust;
+        extra.push(path.to_owned());
+        self
+    }
+
     pub fn upstream_proxy(mut self, authority: &str) -> JailBuilder {
         self.upstream.proxy = Some(policy::Authority::parse(authority, None).unwrap());
         self

@@ -199,9 +199,16 @@ where
     });
     // Clients go away as they like.
     let _ = if http2 {
-        http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await
+        http2::Builder::new(TokioExecutor::new())
+            .max_header_list_size(1024 * 1024)
+            .serve_connection(TokioIo::new(stream), service)
+            .await
     } else {
-        http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await
+        http1::Builder::new()
+            .max_headers(2000)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
+            .await
     };
 }
 
