@@ -110,7 +110,7 @@ impl SmallDisk {
             .args(["-t", "tmpfs", "-o", options, "none"])
             .arg(directory.path())
             .output();
-        mounted.is_ok_and(|mounted| mounted.status.success()).then_some(SmallDisk { directory })
+        mounted.is_ok_and(|mounted| mounted.status.success()).then(|| SmallDisk { directory })
     }
 
     fn path(&self) -> &std::path::Path {
