@@ -341,7 +341,7 @@ in
       ];
       default = "ephemeral";
       example = "persistent";
-      description = "What becomes of the job's home directory: gone at the end, or kept for the next job of this jail.";
+      description = "What becomes of the job's home directory: gone at the end, or kept for the next job of this jail in the same workspace.";
     };
 
     binds = mkOption {

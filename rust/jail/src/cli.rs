@@ -76,6 +76,9 @@ pub(crate) enum Command {
     /// Keep secrets in this user's keychain, where `keyring:NAME` reads them.
     #[command(subcommand, after_help = SECRET_EXAMPLES)]
     Secret(SecretCommand),
+    /// List, find or remove persistent homes: one for each jail and workspace.
+    #[command(subcommand, after_help = HOME_EXAMPLES)]
+    Home(HomeCommand),
     /// Print the systemd units of declared jails, or install them.
     Units(UnitsArgs),
     /// Print the JSON Schema of a specification.
@@ -148,6 +151,63 @@ pub(crate) enum SecretCommand {
         #[arg(long)]
         insecure_file: bool,
     },
+}
+
+const HOME_EXAMPLES: &str = "\
+Examples:
+  jail home list                                every home, and the workspace that it belongs to
+  jail home path claude                         the home of Claude Code's jobs in the current directory
+  jail home path claude --workspace ~/src/project
+  jail home reset claude                        removes it: the next job here begins with an empty home
+  jail home reset claude --all                  removes the homes of all workspaces
+  jail home adopt claude                        gives this workspace the home that all workspaces shared before
+
+A job in one workspace never sees the home of another. Without NAME: jobs that `jail run` starts without a jail's name,
+with --home persistent. Services have their homes in /var/lib.";
+
+/// What `jail home` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum HomeCommand {
+    /// List homes with their workspaces.
+    List {
+        /// Only those of this jail.
+        name: Option<String>,
+        /// One JSON object per line; times are milliseconds since 1970.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print where a home is on the host. What is in it was written by jobs: execute nothing of it.
+    Path {
+        #[command(flatten)]
+        target: HomeTarget,
+    },
+    /// Remove a home with everything in it.
+    Reset {
+        #[command(flatten)]
+        target: HomeTarget,
+        /// The homes of all workspaces.
+        #[arg(long, conflicts_with_all = ["workspace", "former"])]
+        all: bool,
+        /// The former home that all workspaces shared.
+        #[arg(long, conflicts_with = "workspace")]
+        former: bool,
+    },
+    /// Make the former home that all workspaces shared the home of one workspace. What jobs of other projects left in it
+    /// (also programs and settings that an agent obeys) is then in that workspace's jail.
+    Adopt {
+        #[command(flatten)]
+        target: HomeTarget,
+    },
+}
+
+/// Which home.
+#[derive(Debug, Args)]
+pub(crate) struct HomeTarget {
+    /// The jail; without it, jobs without a jail's name.
+    pub(crate) name: Option<String>,
+    /// The workspace, `none` for jobs without one. Default: the current directory.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) workspace: Option<PathBuf>,
 }
 
 /// Options of `jail explain`.

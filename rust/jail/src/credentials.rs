@@ -12,7 +12,8 @@ use secrecy::SecretString;
 
 use crate::failure::Failure;
 use crate::operator::Operator;
-use crate::secrets::{self, Live, Place, Pointers, Source, dummy};
+use crate::secrets::dummy::Dummies;
+use crate::secrets::{self, Live, Place, Pointers, Source};
 use crate::spec::{CredentialSpec, JailSpec, is_variable};
 
 /// Adds the credentials of the command line, `VAR=SOURCE@HOST[,HOST…]`; a text for each that is none.
@@ -115,6 +116,7 @@ pub(crate) fn prepare(
     found: Vec<Found<'_>>,
     policy: &Policy,
     insecure_files: bool,
+    dummies: Dummies,
     operator: &Operator,
 ) -> Result<Vec<Credential>, Failure> {
     let context = secrets::Context { insecure_files, ..operator.into() };
@@ -122,8 +124,8 @@ pub(crate) fn prepare(
     found
         .into_iter()
         .map(|Found { credential, secret, source }| {
-            let dummy = dummy::make(&secret).map_err(Failure::no_jail)?;
-            let origin = origin(credential, source, &context, &locks)?;
+            let dummy = dummies.make(&credential.variable, &secret).map_err(Failure::no_jail)?;
+            let origin = origin(credential, source, &context, &locks, dummies)?;
             with_secret(credential, secret, origin, dummy, policy)
         })
         .collect()
@@ -220,6 +222,7 @@ fn origin(
     source: Source,
     context: &secrets::Context,
     locks: &Path,
+    dummies: Dummies,
 ) -> Result<Origin, Failure> {
     // The environment of this process cannot change.
     if matches!(source.place, Place::Environment(_)) {
@@ -255,7 +258,9 @@ fn origin(
             authority,
             path,
             client_id: oauth.client_id.clone(),
-            refresh_dummy: dummy::make(&refresh).map_err(Failure::no_jail)?,
+            refresh_dummy: dummies
+                .make(&format!("{}/refresh", credential.variable), &refresh)
+                .map_err(Failure::no_jail)?,
             cure,
         },
     ))

@@ -171,7 +171,7 @@ fn table(lines: &[Line<'_>], with_state: bool) -> String {
 }
 
 /// A span of time in its largest unit.
-fn age(milliseconds: u64) -> String {
+pub(crate) fn age(milliseconds: u64) -> String {
     match milliseconds / 1000 {
         seconds @ ..60 => format!("{seconds}s"),
         seconds @ ..3600 => format!("{}m", seconds / 60),

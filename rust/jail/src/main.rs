@@ -15,6 +15,7 @@ mod export;
 mod failure;
 mod fetch;
 mod git;
+mod homes;
 mod host_program;
 mod job;
 mod jobs;
@@ -104,6 +105,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Stop(arguments) => stop::stop(&arguments, &operator),
         Command::Log(arguments) => log::log(&arguments, &operator),
         Command::Secret(command) => secret::secret(command, &operator),
+        Command::Home(command) => homes::home(&command, &operator),
         #[cfg(target_os = "linux")]
         Command::Units(arguments) => units::units(&arguments, &operator),
         #[cfg(not(target_os = "linux"))]

@@ -27,6 +27,7 @@ use crate::git;
 use crate::operator::Operator;
 use crate::report::Recorder;
 use crate::run;
+use crate::secrets::dummy::Dummies;
 use crate::spec::JailSpec;
 use crate::trust;
 
@@ -98,7 +99,7 @@ fn serve(operator: &Operator) -> Result<ExitCode, Failure> {
     let insecure_files = true;
     let found = credentials::read(&spec, &policy, insecure_files, operator)?;
     let policy = policy.without_credentials(|name| !found.iter().any(|found| found.name() == name));
-    let credentials = credentials::prepare(found, &policy, insecure_files, operator)?;
+    let credentials = credentials::prepare(found, &policy, insecure_files, Dummies::OfJob, operator)?;
     let told = Told {
         dummies: credentials::dummies(&spec, &credentials).into_iter().collect(),
         git: git::configuration(&credentials, &policy),

@@ -23,6 +23,7 @@ use crate::credentials;
 use crate::descriptors;
 use crate::failure::{Failure, NO_JAIL, NOT_FOUND, USED_UP};
 use crate::git;
+use crate::homes::{Homes, OpenHome};
 use crate::job::{self, JobDirectory, Record};
 use crate::learn::Place;
 use crate::log;
@@ -32,6 +33,7 @@ use crate::resolve;
 use crate::resolve::closure::Closure;
 use crate::resolve::host::{self, HostTree};
 use crate::rules;
+use crate::secrets::dummy::Dummies;
 use crate::spec::{self, BindSpec, Home, JailSpec};
 use crate::unreported;
 use crate::workspace::{self, Changes, Guard, Workspace};
@@ -82,7 +84,9 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     let found = credentials::read(&spec, &policy, arguments.jail.insecure_file, operator)?;
     check_named(&arguments.jail, |name| found.iter().any(|found| found.name() == name))?;
     let policy = policy.without_credentials(|name| !found.iter().any(|found| found.name() == name));
-    let credentials = credentials::prepare(found, &policy, arguments.jail.insecure_file, operator)?;
+    let home = home(&spec, workspace.as_ref(), arguments.quiet, operator)?;
+    let dummies = home.as_ref().map_or(Dummies::OfJob, |home| Dummies::OfHome(home.seed));
+    let credentials = credentials::prepare(found, &policy, arguments.jail.insecure_file, dummies, operator)?;
     let ca = JobCa::generate().map_err(Failure::no_jail)?;
     let directory = JobDirectory::create(&operator.state(), &spec.name).map_err(Failure::no_jail)?;
     let plan = assemble::plan(
@@ -95,7 +99,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
             workspace: workspace.as_ref(),
             guard: &guard,
             layer: layer(&directory, workspace.as_ref())?,
-            home: home(&spec, operator)?,
+            home: home.as_ref().map(|home| home.contents.clone()),
             dummies: credentials::dummies(&spec, &credentials),
             git: git::configuration(&credentials, &policy),
             own: own_files(ca.certificate_pem(), &policy)?,
@@ -375,12 +379,29 @@ fn layer(directory: &JobDirectory, workspace: Option<&Workspace>) -> Result<Path
     }
 }
 
-fn home(spec: &JailSpec, operator: &Operator) -> Result<Option<PathBuf>, Failure> {
+/// Opens the persistent home of the jail in this workspace. It is the job's until it is dropped.
+fn home(
+    spec: &JailSpec,
+    workspace: Option<&Workspace>,
+    quiet: bool,
+    operator: &Operator,
+) -> Result<Option<OpenHome>, Failure> {
     if spec.home == Home::Ephemeral {
         return Ok(None);
     }
-    let home = operator.state().join("homes").join(&spec.name);
-    job::make_private(&home).and_then(|()| job::real_path(&home)).map(Some).map_err(Failure::no_jail)
+    let (name, homes) = (&spec.name, Homes::of(operator));
+    let workspace = workspace.map(|workspace| workspace.path.as_path());
+    let home = homes.home(name, workspace).open().map_err(Failure::no_jail)?;
+    if home.is_new
+        && !quiet
+        && let Some(former) = homes.former(name)
+    {
+        tell(&format!(
+            "{name} has a home of its own in each workspace now; the former home, which jobs of all workspaces have written to, is in no jail any more ({}). To use it in one workspace, type there: jail home reset {name}; jail home adopt {name}. To remove it: jail home reset {name} --former",
+            former.display()
+        ));
+    }
+    Ok(Some(home))
 }
 
 fn record(

@@ -1,8 +1,12 @@
 //! What stands for a secret inside the jail: random, of the same shape, worth nothing anywhere else.
+//!
+//! A job with a persistent home gets the same dummies as the job before it: an agent stores what it was given. They are
+//! derived from a random seed that belongs to the home and is kept outside of it. Another home has another seed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 
 /// The beginnings by which tokens are recognised. They say who issued a token, and are never a part of its secret.
 const PREFIXES: &[&str] = &[
@@ -78,13 +82,66 @@ const LONG_MARKER: &str = "0nixjail0dummy0token";
 #[error("cannot make a dummy: the system gives no random numbers ({0}); a jail must not start without")]
 pub(crate) struct DummyError(getrandom::Error);
 
-/// A dummy for `real`: the same known beginning, the same alphabet, the same length (longer, if the real one is short).
-pub(crate) fn make(real: &SecretString) -> Result<String, DummyError> {
-    let real = real.expose_secret();
-    loop {
-        let dummy = if is_jwt(real) { jwt(real)? } else { opaque(real)? };
-        if !dummy.contains(real) && !real.contains(&dummy) {
-            return Ok(dummy);
+/// Where the dummies of a job come from.
+#[derive(Clone, Copy)]
+pub(crate) enum Dummies {
+    /// Random: no other job has the same.
+    OfJob,
+    /// Those of a persistent home, derived from its seed.
+    OfHome([u8; 32]),
+}
+
+impl Dummies {
+    /// A dummy for `real`: the same known beginning, the same alphabet, the same length (longer, if the real one is short).
+    /// `role` says what it is for: dummies of one home for one role and secrets of the same shape are the same.
+    pub(crate) fn make(&self, role: &str, real: &SecretString) -> Result<String, DummyError> {
+        let real = real.expose_secret();
+        let mut bytes = self.bytes(role);
+        loop {
+            let dummy = if is_jwt(real) { jwt(real, &mut bytes)? } else { opaque(real, &mut bytes)? };
+            if !dummy.contains(real) && !real.contains(&dummy) {
+                return Ok(dummy);
+            }
+        }
+    }
+
+    fn bytes(&self, role: &str) -> Bytes {
+        match self {
+            Dummies::OfJob => Bytes::Random,
+            Dummies::OfHome(seed) => {
+                let mut key = Sha256::new();
+                key.update(seed);
+                key.update(role);
+                Bytes::Derived { key: key.finalize().into(), count: 0 }
+            }
+        }
+    }
+}
+
+/// Bytes that nobody can guess.
+enum Bytes {
+    Random,
+    /// Hashes of a key and a counter.
+    Derived {
+        key: [u8; 32],
+        count: u64,
+    },
+}
+
+impl Bytes {
+    fn fill(&mut self, pool: &mut [u8]) -> Result<(), DummyError> {
+        match self {
+            Bytes::Random => getrandom::fill(pool).map_err(DummyError),
+            Bytes::Derived { key, count } => {
+                for chunk in pool.chunks_mut(32) {
+                    let mut hash = Sha256::new();
+                    hash.update(*key);
+                    hash.update(count.to_be_bytes());
+                    *count += 1;
+                    chunk.iter_mut().zip(hash.finalize()).for_each(|(to, from)| *to = from);
+                }
+                Ok(())
+            }
         }
     }
 }
@@ -117,18 +174,18 @@ fn known_prefix(real: &str) -> &'static str {
     PREFIXES.iter().find(is_prefix).copied().unwrap_or_default()
 }
 
-fn opaque(real: &str) -> Result<String, DummyError> {
+fn opaque(real: &str, bytes: &mut Bytes) -> Result<String, DummyError> {
     let prefix = known_prefix(real);
     let body = &real[prefix.len()..];
     if is_uuid(body) {
-        let digits = random(Alphabet::LowerHex, body.len())?;
+        let digits = random(Alphabet::LowerHex, body.len(), bytes)?;
         let pair = |(shape, digit)| if shape == '-' { '-' } else { digit };
         return Ok(prefix.to_owned() + &body.chars().zip(digits.chars()).map(pair).collect::<String>());
     }
     let padding = body.len() - body.trim_end_matches('=').len();
     let alphabet = Alphabet::of(&body[..body.len() - padding]);
     let length = body.len().max(alphabet.least()) - padding;
-    let mut text = random(alphabet, length)?;
+    let mut text = random(alphabet, length, bytes)?;
     let fits = |marker: &&str| alphabet.has_letters() && length >= FULL_RANDOM + marker.len();
     if let Some(marker) = [LONG_MARKER, MARKER].into_iter().find(fits) {
         text.replace_range(length - marker.len().., marker);
@@ -206,14 +263,14 @@ impl Alphabet {
     }
 }
 
-fn random(alphabet: Alphabet, length: usize) -> Result<String, DummyError> {
+fn random(alphabet: Alphabet, length: usize, bytes: &mut Bytes) -> Result<String, DummyError> {
     let characters = alphabet.characters();
     // The largest multiple: what lies above it would make the first characters likelier than the last.
     let fair = 256 - 256 % characters.len();
     let mut text = String::with_capacity(length);
     let mut pool = [0; 256];
     while text.len() < length {
-        getrandom::fill(&mut pool).map_err(DummyError)?;
+        bytes.fill(&mut pool)?;
         let fair_bytes = pool.iter().map(|byte| usize::from(*byte)).filter(|byte| *byte < fair);
         text.extend(
             fair_bytes.take(length - text.len()).map(|byte| char::from(characters[byte % characters.len()])),
@@ -234,7 +291,7 @@ fn claims_of(part: &str) -> Option<serde_json::Map<String, serde_json::Value>> {
 
 /// A token that clients can take apart. Only the times are copied, without which a client takes it for expired; names
 /// and addresses of the real one are nobody's business inside.
-fn jwt(real: &str) -> Result<String, DummyError> {
+fn jwt(real: &str, bytes: &mut Bytes) -> Result<String, DummyError> {
     let mut parts = real.split('.').skip(1);
     let mut claims = serde_json::Map::new();
     claims.insert("sub".to_owned(), MARKER.into());
@@ -244,7 +301,7 @@ fn jwt(real: &str) -> Result<String, DummyError> {
             claims.insert(name.to_owned(), time.clone());
         }
     }
-    let signature = random(Alphabet::Base64Url, parts.next().map_or(0, str::len).max(FULL_RANDOM))?;
+    let signature = random(Alphabet::Base64Url, parts.next().map_or(0, str::len).max(FULL_RANDOM), bytes)?;
     let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
     let claims = URL_SAFE_NO_PAD.encode(serde_json::Value::Object(claims).to_string());
     Ok(format!("{header}.{claims}.{signature}"))

@@ -2,6 +2,10 @@ use std::collections::HashSet;
 
 use super::*;
 
+fn make(real: &SecretString) -> Result<String, DummyError> {
+    Dummies::OfJob.make("TOKEN", real)
+}
+
 /// A dummy of `real`, and what every dummy must be.
 fn dummy(real: &str) -> String {
     let dummy = make(&SecretString::from(real)).unwrap();
@@ -99,10 +103,30 @@ fn a_jwt_stays_one_that_clients_can_read() {
 
 #[test]
 fn random_characters_are_evenly_spread() {
-    let text = random(Alphabet::Alphanumeric, 62 * 2000).unwrap();
+    let text = random(Alphabet::Alphanumeric, 62 * 2000, &mut Bytes::Random).unwrap();
     for character in ALPHANUMERIC.chars() {
         let count = text.matches(character).count();
         // 2000 expected, with a deviation of 45.
         assert!((1700..2300).contains(&count), "{character}: {count}");
     }
+}
+
+#[test]
+fn a_home_has_the_same_dummies_each_time_and_no_other_home_has_them() {
+    let real = |text: &str| SecretString::from(text.to_owned());
+    let token = real(&format!("ghp_{}", "aB3".repeat(12)));
+    let (home, other) = (Dummies::OfHome([1; 32]), Dummies::OfHome([2; 32]));
+    let dummy = home.make("T", &token).unwrap();
+    assert_eq!(home.make("T", &token).unwrap(), dummy);
+    assert_ne!(other.make("T", &token).unwrap(), dummy);
+    assert_ne!(home.make("U", &token).unwrap(), dummy);
+    // A renewed token of the same shape has the same dummy.
+    assert_eq!(home.make("T", &real(&format!("ghp_{}", "Zx9".repeat(12)))).unwrap(), dummy);
+    assert_ne!(Dummies::OfJob.make("T", &token).unwrap(), Dummies::OfJob.make("T", &token).unwrap());
+    // It is not taken for the real one where that happens to be the first choice.
+    let again = home.make("T", &real(&dummy)).unwrap();
+    assert!(again != dummy && again == home.make("T", &real(&dummy)).unwrap());
+    let all: HashSet<String> =
+        (0..200_u8).map(|seed| Dummies::OfHome([seed; 32]).make("T", &token).unwrap()).collect();
+    assert_eq!(all.len(), 200);
 }

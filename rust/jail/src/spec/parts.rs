@@ -206,7 +206,7 @@ pub(crate) enum Home {
     /// Empty at the start, gone at the end.
     #[default]
     Ephemeral,
-    /// Kept per jail in the operator's state directory.
+    /// Kept in the operator's state directory, for each jail and workspace (`jail home`).
     Persistent,
 }
 

@@ -6,6 +6,7 @@ use proxy::config::{Credential, Terms};
 use super::{nobody, specification};
 use crate::credentials;
 use crate::failure::Failure;
+use crate::secrets::dummy::Dummies;
 use crate::spec::JailSpec;
 use crate::units;
 
@@ -15,7 +16,7 @@ pub(super) fn first(name: &str) -> Result<(JailSpec, Terms), Failure> {
     let policy = Policy::new(spec.rules.clone()).map_err(Failure::usage)?;
     let found = credentials::read(&spec, &policy, false, &nobody("/".into()))?;
     let policy = policy.without_credentials(|name| !found.iter().any(|found| found.name() == name));
-    let credentials = credentials::prepare(found, &policy, false, &nobody("/".into()))?;
+    let credentials = credentials::prepare(found, &policy, false, Dummies::OfJob, &nobody("/".into()))?;
     Ok((spec, Terms { policy, credentials }))
 }
 

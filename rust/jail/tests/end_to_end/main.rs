@@ -26,6 +26,7 @@ mod files;
 mod freshness;
 mod git;
 mod git_policy;
+mod homes;
 mod isolation;
 mod jobs;
 mod learn;
