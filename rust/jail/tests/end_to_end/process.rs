@@ -73,7 +73,7 @@ fn a_job_whose_time_is_up_is_ended() {
 #[test]
 fn a_job_that_fills_the_disk_is_ended() {
     // A file without a name counts too.
-    let fill = "exec 3>much; rm much; head -c 200M /dev/urandom >&3";
+    let fill = "exec 3>much; rm much; head -c 80M /dev/urandom >&3";
     Jail::new().options(["--disk", "10T"]).script(&format!("{fill}; exit 5")).exits(5);
     let jail = Jail::new().options(["--disk", "32M"]);
     jail.script(&format!("{fill}; exec sleep 600")).exits(124).says("limits.disk");
