@@ -47,7 +47,7 @@ mod unreported;
 mod workspace;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -149,9 +149,12 @@ fn start_logging(verbose: u8) {
     }
 }
 
-/// A line for people on standard error. That nobody reads it any more is no reason to stop.
+/// A line for people on standard error. That nobody reads it any more is no reason to stop, nor to wait for a terminal that
+/// has just been waited for in vain.
 fn print_error_line(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    if !sandbox::is_terminal_given_up() || !std::io::stderr().is_terminal() {
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
 }
 
 /// Text for standard output; a reader that has gone (`| head`) ends the program quietly, as it does other programs.

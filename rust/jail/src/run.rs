@@ -148,7 +148,10 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
         let all: Vec<&Changes> = [&changes].into_iter().chain(earlier.map(|owed| &owed.changes)).collect();
         report(&arguments, &directory, &recorder.summary(), code, &changes, &all, workspace.as_ref());
     }
-    unreported::settle(&directory.id, operator);
+    // What the terminal did not take is told by the next command.
+    if changes.is_empty() || !sandbox::is_terminal_given_up() {
+        unreported::settle(&directory.id, operator);
+    }
     record.ended = Some(job::now());
     record.code = Some(code);
     // The job has run: its exit code and what was learnt do not depend on its record.

@@ -29,3 +29,4 @@ mod wire;
 
 pub use sys::memory::keep_freed_memory;
 pub use sys::signals::restore_ignored as restore_ignored_signals;
+pub use terminal::relay::is_given_up as is_terminal_given_up;

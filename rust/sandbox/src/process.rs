@@ -78,6 +78,14 @@ pub fn started_ticks(pid: u32) -> Option<u64> {
     if has_ended { None } else { stat_field(pid, START) }
 }
 
+/// Returns true if a process is stopped, by a signal or for a tracer.
+pub(crate) fn is_stopped(pid: i32) -> bool {
+    u32::try_from(pid)
+        .ok()
+        .and_then(|pid| stat_field::<char>(pid, STATE))
+        .is_some_and(|state| matches!(state, 'T' | 't'))
+}
+
 fn stat_field<T: FromStr>(pid: u32, position: usize) -> Option<T> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the command in parentheses and may hold anything, parentheses and spaces too.

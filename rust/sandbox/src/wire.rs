@@ -21,7 +21,7 @@ use crate::relay::Outlook;
 use crate::sys::fds;
 
 /// What the launcher says.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ToStage {
     /// Start; carries the plan's file and the job's three standard streams.
     Begin {
@@ -32,8 +32,10 @@ pub(crate) enum ToStage {
     Mapped,
     /// The proxy serves: the command may start.
     Release,
-    /// Send the job's process group this signal.
+    /// Send the job's process group this signal; SIGCONT continues a frozen job.
     Signal(i32),
+    /// Stop every process of the job.
+    Freeze,
     /// End the job now.
     Kill,
 }
@@ -64,6 +66,8 @@ pub(crate) enum FromStage {
     Terminal,
     /// The job has been stopped by this signal.
     Stopped(i32),
+    /// Every process of the job is stopped.
+    Frozen,
     /// The job's command has ended.
     Exited(Exit),
     /// Every process of the jail is gone.
@@ -80,7 +84,7 @@ pub(crate) enum Exit {
 }
 
 /// Who the job is, inside and outside.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     /// The job's user id as it sees it.
     pub(crate) inside_uid: u32,

@@ -12,10 +12,13 @@ use crate::backend::{Ended, Error, Listeners, Prepared};
 use crate::sys::signals::Caught;
 use crate::terminal::outside::Outside;
 use crate::terminal::relay::Relay;
+use crate::terminal::screen::STALLED;
 use crate::wire::{Channel, Exit, FromStage, Sent, ToStage};
 
 /// Between the polite end of a job that has run out of time and the other one.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long the launcher puts off its own stop until the job is frozen and the terminal has taken the job's output.
+const BEFORE_STOP: Duration = Duration::from_secs(2);
 
 /// A stage at work, whoever started it. Dropped, it ends with everything in its jail.
 pub(super) trait Stage {
@@ -75,6 +78,9 @@ fn run(waiting: Waiting<impl Stage>) -> Result<Ended, Error> {
         disk,
         lifeline,
         killed: None,
+        kill_sent: None,
+        is_told_to_end: false,
+        stopping: None,
         unsent: Vec::new(),
     };
     if let Some(master) = watcher.stage.take_terminal() {
@@ -96,8 +102,21 @@ struct Watcher<S> {
     lifeline: Option<OwnedFd>,
     /// Why we killed the job, if its time was not the reason.
     killed: Option<Ended>,
-    /// Signals for the job that the stage has not had space for, each once.
-    unsent: Vec<Signal>,
+    /// When the job was killed: from then on its terminal is only drained as long as the user's takes something.
+    kill_sent: Option<Instant>,
+    /// Whether the operator has ended the job by a signal.
+    is_told_to_end: bool,
+    /// The launcher is about to stop, because the job was stopped.
+    stopping: Option<Stopping>,
+    /// Messages that the stage has not had space for, each once.
+    unsent: Vec<ToStage>,
+}
+
+/// The time between the job's stop and the launcher's.
+struct Stopping {
+    since: Instant,
+    /// Whether every process of the job is stopped.
+    is_frozen: bool,
 }
 
 /// Where something can happen.
@@ -108,6 +127,7 @@ enum Side {
     Signals,
     Keyboard,
     Job,
+    Progress,
     Lifeline,
 }
 
@@ -119,8 +139,8 @@ struct Time {
 impl<S: Stage> Watcher<S> {
     /// Waits for something and acts on it; whether it was the end.
     fn turn(&mut self) -> Result<bool, Error> {
-        let [stage, carrier, signal, keyboard, job, lifeline] = self.wait()?;
-        if self.relay.as_mut().is_some_and(|relay| relay.turn(keyboard, job)) {
+        let [stage, carrier, signal, keyboard, job, progress, lifeline] = self.wait()?;
+        if self.relay.as_mut().is_some_and(|relay| relay.turn(keyboard, job, progress)) {
             // Nobody sits there any more: the job's terminal hangs up too.
             self.relay = None;
             self.signal_job(Signal::SIGHUP)?;
@@ -141,16 +161,22 @@ impl<S: Stage> Watcher<S> {
             self.kill(Ended::CutOff)?;
         }
         if stage.contains(PollFlags::POLLOUT) {
-            self.send_signals()?;
+            self.send_unsent()?;
         }
+        if self.kill_sent.is_some_and(|at| at.elapsed() >= STALLED)
+            && let Some(relay) = &self.relay
+        {
+            relay.give_up_if_stalled();
+        }
+        self.stop_when_ready()?;
         // Without its carrier the stage ends: what it still says is read to the end.
         let is_silent = stage.difference(PollFlags::POLLOUT).is_empty() && carrier.is_empty();
         if is_silent { Ok(false) } else { self.listen() }
     }
 
     /// What there is on the stage's channel, of its carrier, among signals, at the keyboard, at the job's terminal, at the
-    /// end of the lifeline.
-    fn wait(&self) -> Result<[PollFlags; 6], Error> {
+    /// user's, at the end of the lifeline.
+    fn wait(&self) -> Result<[PollFlags; 7], Error> {
         let mut on_channel = PollFlags::POLLIN;
         on_channel.set(PollFlags::POLLOUT, !self.unsent.is_empty());
         let mut wanted = vec![(Side::Stage, self.stage.channel().as_fd(), on_channel)];
@@ -163,9 +189,15 @@ impl<S: Stage> Watcher<S> {
             let (fd, flags) = relay.keyboard();
             wanted.push((Side::Keyboard, fd, flags));
             wanted.extend(relay.job().map(|(fd, flags)| (Side::Job, fd, flags)));
+            wanted.push((Side::Progress, relay.progress(), PollFlags::POLLIN));
         }
         let mut events: Vec<_> = wanted.iter().map(|(_, fd, flags)| PollFd::new(*fd, *flags)).collect();
-        let next = [self.time.deadline, self.disk.as_ref().map(Disk::next)].into_iter().flatten().min();
+        let now = Instant::now();
+        let look = self.relay.as_ref().and_then(Relay::next_look).map(|look| now + look);
+        let is_draining = self.kill_sent.is_some() && self.relay.is_some();
+        let stopping = self.stopping.as_ref().map(|stopping| stopping.since + BEFORE_STOP);
+        let times = [self.time.deadline, self.disk.as_ref().map(Disk::next), look, stopping];
+        let next = times.into_iter().flatten().chain(is_draining.then(|| now + STALLED / 4)).min();
         let left = next.map(|next| next.saturating_duration_since(Instant::now()));
         // Rounded up, so that its time has come when the wait is over.
         let left = left.map_or(PollTimeout::NONE, |left| {
@@ -175,7 +207,15 @@ impl<S: Stage> Watcher<S> {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(os) => return Err(watch("poll", os)),
         }
-        let sides = [Side::Stage, Side::Carrier, Side::Signals, Side::Keyboard, Side::Job, Side::Lifeline];
+        let sides = [
+            Side::Stage,
+            Side::Carrier,
+            Side::Signals,
+            Side::Keyboard,
+            Side::Job,
+            Side::Progress,
+            Side::Lifeline,
+        ];
         Ok(sides.map(|side| {
             let mut found = wanted.iter().zip(&events).filter(|((of, _, _), _)| *of == side);
             found.next().and_then(|(_, event)| event.revents()).unwrap_or(PollFlags::empty())
@@ -197,7 +237,12 @@ impl<S: Stage> Watcher<S> {
                     .map_err(|_| Error::Message("a terminal without its descriptor".to_owned()))?;
                 self.join_terminals(master)?;
             }
-            (FromStage::Stopped(_), _) => self.stop_with_the_job()?,
+            (FromStage::Stopped(_), _) => self.begin_to_stop()?,
+            (FromStage::Frozen, _) => {
+                if let Some(stopping) = &mut self.stopping {
+                    stopping.is_frozen = true;
+                }
+            }
             (FromStage::Exited(exit), _) => self.exit = Some(exit),
             (FromStage::Gone, _) => return Ok(true),
             (other, _) => return Err(Error::Message(format!("{other:?} out of turn"))),
@@ -218,26 +263,54 @@ impl<S: Stage> Watcher<S> {
                     if let Some(relay) = relay {
                         relay.resume();
                     }
+                    self.stopping = None;
                     self.signal_job(Signal::SIGCONT)?;
                 }
-                (signal, _) => self.signal_job(signal)?,
+                (signal, _) => {
+                    self.is_told_to_end |=
+                        matches!(signal, Signal::SIGHUP | Signal::SIGINT | Signal::SIGQUIT | Signal::SIGTERM);
+                    self.signal_job(signal)?;
+                }
             }
         }
         Ok(())
     }
 
-    /// The user has stopped the job at its terminal: to the user's shell it is us who stop.
-    fn stop_with_the_job(&mut self) -> Result<(), Error> {
-        let (Some(signals), Some(relay)) = (&self.signals, &mut self.relay) else { return Ok(()) };
-        relay.suspend();
-        signals.stop_process_group().map_err(|os| watch("stop", os))?;
-        relay.resume();
+    /// The job has stopped at its terminal, mostly because the user wants it: to the user's shell it is us who stop. First
+    /// the rest of the job is stopped, too: nobody enforces its limits while we are.
+    fn begin_to_stop(&mut self) -> Result<(), Error> {
+        if self.signals.is_none() || self.relay.is_none() || self.stopping.is_some() {
+            return Ok(());
+        }
+        self.stopping = Some(Stopping { since: Instant::now(), is_frozen: false });
+        self.tell_stage(ToStage::Freeze)
+    }
+
+    /// Stops with the job, once it is frozen and what it has written is shown.
+    fn stop_when_ready(&mut self) -> Result<(), Error> {
+        let (Some(stopping), Some(relay), Some(signals)) = (&self.stopping, &mut self.relay, &self.signals)
+        else {
+            return Ok(());
+        };
+        let is_ready = stopping.is_frozen && relay.is_drained();
+        if !is_ready && stopping.since.elapsed() < BEFORE_STOP {
+            return Ok(());
+        }
+        // A job that cannot be frozen goes on, and so do we.
+        if stopping.is_frozen {
+            relay.suspend();
+            let stopped = signals.stop_process_group(self.time.deadline);
+            relay.resume();
+            stopped.map_err(|os| watch("stop", os))?;
+        }
+        self.stopping = None;
         self.signal_job(Signal::SIGCONT)
     }
 
     fn end_for_time(&mut self) -> Result<(), Error> {
         if self.time.is_up {
             self.time.deadline = None;
+            self.kill_sent.get_or_insert_with(Instant::now);
             return self.stage.kill();
         }
         self.time = Time { deadline: Instant::now().checked_add(GRACE), is_up: true };
@@ -248,21 +321,26 @@ impl<S: Stage> Watcher<S> {
 
     fn kill(&mut self, reason: Ended) -> Result<(), Error> {
         self.killed.get_or_insert(reason);
+        self.kill_sent.get_or_insert_with(Instant::now);
         self.stage.kill()
     }
 
-    /// Sends the job a signal, or notes it until the stage has received what was sent before.
     fn signal_job(&mut self, signal: Signal) -> Result<(), Error> {
-        // As in the kernel, a signal that is pending already is not sent once more.
-        if !self.unsent.contains(&signal) {
-            self.unsent.push(signal);
-        }
-        self.send_signals()
+        self.tell_stage(ToStage::Signal(signal as i32))
     }
 
-    fn send_signals(&mut self) -> Result<(), Error> {
-        while let Some(signal) = self.unsent.first() {
-            if self.stage.channel().try_send(&ToStage::Signal(*signal as i32))? == Sent::Full {
+    /// Sends the stage a message, or notes it until the stage has received what was sent before.
+    fn tell_stage(&mut self, message: ToStage) -> Result<(), Error> {
+        // As in the kernel, a signal that is pending already is not sent once more. The last one counts: to stop and to
+        // continue follow each other.
+        self.unsent.retain(|unsent| *unsent != message);
+        self.unsent.push(message);
+        self.send_unsent()
+    }
+
+    fn send_unsent(&mut self) -> Result<(), Error> {
+        while let Some(message) = self.unsent.first() {
+            if self.stage.channel().try_send(message)? == Sent::Full {
                 break;
             }
             self.unsent.remove(0);
@@ -282,7 +360,8 @@ impl<S: Stage> Watcher<S> {
 
     fn finish(mut self) -> Result<Ended, Error> {
         if let Some(relay) = self.relay.take() {
-            relay.finish();
+            let was_ended = self.is_told_to_end || self.time.is_up || self.killed.is_some();
+            relay.finish(self.signals.as_ref(), was_ended, self.time.deadline);
         }
         self.stage.finish();
         if let Some(killed) = self.killed {

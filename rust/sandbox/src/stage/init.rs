@@ -17,6 +17,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, getsid, sethostname, setpgid, setsid};
 
 use super::durable::Builder;
+use super::frozen::Frozen;
 use super::sources::{Sources, clone_entry};
 use super::tree::Tree;
 use super::{base, filter, job, network, watch};
@@ -177,6 +178,7 @@ pub(crate) fn adopt_terminal(
 
 fn watch_over(channel: &Channel, children: &SignalFd, command: Pid) -> Result<ExitCode, Error> {
     let mut reaped = Reaped::All;
+    let mut frozen = None;
     loop {
         let mut events = [
             PollFd::new(children.as_fd(), PollFlags::POLLIN),
@@ -199,7 +201,18 @@ fn watch_over(channel: &Channel, children: &SignalFd, command: Pid) -> Result<Ex
         }
         if told {
             match channel.receive()? {
-                Some((ToStage::Signal(number), _)) => pass_on(command, number),
+                Some((ToStage::Signal(number), _)) => {
+                    if number == Signal::SIGCONT as i32
+                        && let Some(frozen) = frozen.take()
+                    {
+                        Frozen::thaw(frozen);
+                    }
+                    pass_on(command, number);
+                }
+                Some((ToStage::Freeze, _)) => {
+                    frozen.get_or_insert_with(Frozen::freeze);
+                    channel.send(&FromStage::Frozen, &[])?;
+                }
                 // To end is to end everything.
                 Some((ToStage::Kill, _)) | None => return Ok(ExitCode::FAILURE),
                 Some((other, _)) => return Err(Error::Message(format!("{other:?} out of turn"))),

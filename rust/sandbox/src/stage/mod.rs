@@ -12,6 +12,7 @@ pub(crate) mod base;
 pub mod container;
 mod durable;
 pub(crate) mod filter;
+mod frozen;
 mod holders;
 mod init;
 pub(crate) mod job;

@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -67,9 +68,10 @@ impl Caught {
         }
     }
 
-    /// Stops this process group as ^Z does, and returns when it goes on. Where nobody could continue it (an orphaned
-    /// process group) the kernel ignores the stop, and this returns at once.
-    pub(crate) fn stop_process_group(&self) -> nix::Result<()> {
+    /// Stops this process group as ^Z does, and returns when it goes on, at `deadline` at the latest. Where nobody could
+    /// continue it (an orphaned process group) the kernel ignores the stop, and this returns at once.
+    pub(crate) fn stop_process_group(&self, deadline: Option<Instant>) -> nix::Result<()> {
+        let _alarm = deadline.map(alarm).transpose()?;
         let group = nix::unistd::getpgrp();
         // Ignored while the group gets it, so that ours comes from raise: that one returns only after the stop.
         set(Signal::SIGTSTP, SigHandler::SigIgn)?;
@@ -78,6 +80,26 @@ impl Caught {
         nix::sys::signal::raise(Signal::SIGTSTP)?;
         set(Signal::SIGTSTP, SigHandler::Handler(note)).map(drop)
     }
+}
+
+/// Makes the kernel continue this process at that time: a stopped process enforces no limit. Dropped, it does not.
+#[cfg(target_os = "linux")]
+fn alarm(at: Instant) -> nix::Result<nix::sys::timer::Timer> {
+    use nix::sys::signal::{SigEvent, SigevNotify};
+    use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
+    // Zero would turn it off. It comes again and again: the first may come before the stop.
+    const AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
+    let left = at.saturating_duration_since(Instant::now()).max(std::time::Duration::from_millis(1));
+    let event = SigEvent::new(SigevNotify::SigevSignal { signal: Signal::SIGCONT, si_value: 0 });
+    let mut timer = Timer::new(nix::time::ClockId::CLOCK_MONOTONIC, event)?;
+    timer.set(Expiration::IntervalDelayed(left.into(), AGAIN.into()), TimerSetTimeFlags::empty())?;
+    Ok(timer)
+}
+
+/// There are no such timers; only the operator can stop the launcher there.
+#[cfg(not(target_os = "linux"))]
+fn alarm(_: Instant) -> nix::Result<()> {
+    Ok(())
 }
 
 impl Drop for Caught {

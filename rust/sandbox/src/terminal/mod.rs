@@ -7,3 +7,4 @@ pub(crate) mod filter;
 mod left;
 pub(crate) mod outside;
 pub(crate) mod relay;
+pub(crate) mod screen;

@@ -5,9 +5,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, Once};
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::pty::Winsize;
+use nix::sys::stat::{Mode, fstat};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
-use nix::unistd::{getpgrp, tcgetpgrp};
+use nix::unistd::{getpgrp, tcgetpgrp, ttyname};
 
 use crate::sys::terminal::window_size;
 
@@ -33,36 +35,47 @@ impl Outside {
             let terminal = streams.into_iter().find(IsTerminal::is_terminal);
             terminal.ok_or(Errno::ENOTTY)?.try_clone_to_owned()
         };
+        let keyboard = first([stdin, stdout, stderr])?;
         Ok(Outside {
-            keyboard: first([stdin, stdout, stderr])?,
+            keyboard: opened_again(&keyboard).unwrap_or(keyboard),
             screen: first([stdout, stderr, stdin])?,
             before: None,
         })
     }
 
-    /// Makes it raw if its keyboard is ours (we are in its foreground) and it is not so already.
+    /// Makes it raw if its keyboard is ours (we are in its foreground), also if somebody has changed its settings since.
     pub(crate) fn take(&mut self) -> nix::Result<()> {
-        if self.before.is_some() || tcgetpgrp(&self.keyboard).is_ok_and(|foreground| foreground != getpgrp())
-        {
+        if tcgetpgrp(&self.keyboard).is_ok_and(|foreground| foreground != getpgrp()) {
+            // The shell's own settings are in force: there is nothing to give back.
+            self.forget();
             return Ok(());
         }
-        let before = tcgetattr(&self.keyboard)?;
+        let before = match self.before.take() {
+            Some(before) => before,
+            None => tcgetattr(&self.keyboard)?,
+        };
         let mut raw = before.clone();
         cfmakeraw(&mut raw);
         if let (Ok(mut taken), Ok(keyboard)) = (TAKEN.lock(), self.keyboard.try_clone()) {
             *taken = Some((keyboard, before.clone()));
             give_back_in_panics();
         }
-        tcsetattr(&self.keyboard, SetArg::TCSADRAIN, &raw)?;
+        // At once: a terminal that nobody drains would be waited for without end.
+        tcsetattr(&self.keyboard, SetArg::TCSANOW, &raw)?;
         self.before = Some(before);
         Ok(())
     }
 
     /// Gives it back as it was.
     pub(crate) fn give_back(&mut self) {
-        if let Some(before) = self.before.take() {
-            let _ = tcsetattr(&self.keyboard, SetArg::TCSADRAIN, &before);
+        if let Some(before) = &self.before {
+            let _ = tcsetattr(&self.keyboard, SetArg::TCSANOW, before);
         }
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        self.before = None;
         if let Ok(mut taken) = TAKEN.lock() {
             *taken = None;
         }
@@ -71,6 +84,11 @@ impl Outside {
     /// Whether the keyboard is ours.
     pub(crate) fn is_taken(&self) -> bool {
         self.before.is_some()
+    }
+
+    /// Its settings as they were before it was taken.
+    pub(crate) fn settings(&self) -> Option<&Termios> {
+        self.before.as_ref()
     }
 
     /// Where the user types.
@@ -93,6 +111,17 @@ impl Drop for Outside {
     fn drop(&mut self) {
         self.give_back();
     }
+}
+
+/// The same terminal with an open file description of our own, which does not block: another program (`| less`) may read
+/// the key that we were told of. A terminal of another user's (`su`) cannot be opened.
+fn opened_again(terminal: &OwnedFd) -> Option<OwnedFd> {
+    let path = ttyname(terminal).ok()?;
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let opened = open(&path, flags, Mode::empty()).ok()?;
+    let (same, found) = (fstat(terminal).ok()?, fstat(&opened).ok()?);
+    ((same.st_dev, same.st_ino, same.st_rdev) == (found.st_dev, found.st_ino, found.st_rdev))
+        .then_some(opened)
 }
 
 fn give_back_in_panics() {

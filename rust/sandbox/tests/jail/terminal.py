@@ -1,8 +1,9 @@
-# A terminal of 33 by 101, and at it a small shell whose one foreground job is the command given. The driver below is
-# the user: it types, looks at the screen, and watches the job as the shell sees it.
+# A terminal of 33 by 101, and at it a small shell whose one job is the command given, in the foreground unless
+# BACKGROUND is set. The driver below is the user: it types, looks at the screen, and watches the job as the shell sees it.
 import ctypes, fcntl, os, pty, select, signal, struct, sys, termios, time
 
 PATIENCE = 60
+BACKGROUND = "BACKGROUND" in os.environ
 master, slave = pty.openpty()
 fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 101, 0, 0))
 report_reader, report_writer = os.pipe()
@@ -21,24 +22,46 @@ if shell == 0:
     if job == 0:
         os.setpgid(0, 0)
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-        os.tcsetpgrp(slave, os.getpid())
+        if BACKGROUND:
+            # The shell's line editor has the terminal.
+            edited = termios.tcgetattr(slave)
+            edited[0] &= ~termios.ICRNL
+            edited[3] &= ~(termios.ICANON | termios.ECHO)
+            termios.tcsetattr(slave, termios.TCSANOW, edited)
+        else:
+            os.tcsetpgrp(slave, os.getpid())
         signal.signal(signal.SIGTTOU, signal.SIG_DFL)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
         for stream in range(3):
             os.dup2(slave, stream)
         os.execvp(sys.argv[1], sys.argv[1:])
     os.close(report_reader)
+    # As a shell's `fg` for a job that has not been stopped, and `kill` for one that has.
+    def bring_to_foreground(*_):
+        settings = termios.tcgetattr(slave)
+        settings[0] |= termios.ICRNL
+        settings[3] |= termios.ICANON | termios.ECHO
+        termios.tcsetattr(slave, termios.TCSANOW, settings)
+        os.tcsetpgrp(slave, job)
+        os.write(report_writer, b"foreground\n")
+
+    signal.signal(signal.SIGUSR1, bring_to_foreground)
+    signal.signal(signal.SIGUSR2, lambda *_: os.kill(job, signal.SIGTERM))
     while True:
         _, status = os.waitpid(job, os.WUNTRACED)
         if os.WIFSTOPPED(status):
             os.tcsetpgrp(slave, os.getpid())
             os.write(report_writer, b"stopped\n")
-            os.read(command_reader, 1)
-            os.tcsetpgrp(slave, job)
-            os.killpg(job, signal.SIGCONT)
-        else:
-            os.write(report_writer, b"ended %d\n" % os.waitstatus_to_exitcode(status))
-            os._exit(0)
+            ended = 0
+            while not ended and not select.select([command_reader], [], [], 0.02)[0]:
+                ended, status = os.waitpid(job, os.WNOHANG)
+            if not ended:
+                os.read(command_reader, 1)
+                os.tcsetpgrp(slave, job)
+                os.killpg(job, signal.SIGCONT)
+                continue
+        os.write(report_writer, b"ended %d\n" % os.waitstatus_to_exitcode(status))
+        os._exit(0)
 
 os.close(report_writer)
 screen = bytearray()
@@ -108,5 +131,38 @@ def hang_up():
     master = -1
 
 
+def to_foreground():
+    os.kill(shell, signal.SIGUSR1)
+    assert (report := reported()) == "foreground", report
+
+
+def terminate():
+    os.kill(shell, signal.SIGUSR2)
+
+
 def ends_with(code):
     assert (report := reported()) == f"ended {code}", report
+
+
+def ends_unread_with(code):
+    """The same, while nobody reads the screen."""
+    ready, _, _ = select.select([report_reader], [], [], PATIENCE)
+    assert ready, "it does not end while nobody reads the screen"
+    assert (report := os.read(report_reader, 100).decode().strip()) == f"ended {code}", report
+
+
+def stalls():
+    """Waits until the terminal takes no more, while nobody reads the screen."""
+    deadline = time.monotonic() + PATIENCE
+    while select.select([], [slave], [], 0)[1]:
+        assert time.monotonic() < deadline, "the job does not fill the terminal"
+        time.sleep(0.01)
+
+
+def make_nonblocking():
+    """As a program of the host does that shares the terminal."""
+    fcntl.fcntl(slave, fcntl.F_SETFL, fcntl.fcntl(slave, fcntl.F_GETFL) | os.O_NONBLOCK)
+
+
+def is_nonblocking():
+    return bool(fcntl.fcntl(slave, fcntl.F_GETFL) & os.O_NONBLOCK)

@@ -55,6 +55,7 @@ pub(super) fn run(mut waiting: Waiting) -> Result<Ended, Error> {
         next_look: Instant::now(),
         state: State::Runs,
         disk: waiting.disk.take(),
+        is_told_to_end: false,
     };
     if let Some(OpenptyResult { master, slave }) = waiting.terminal.take() {
         drop(slave);
@@ -140,6 +141,8 @@ struct Job {
     next_look: Instant,
     state: State,
     disk: Option<Disk>,
+    /// Whether the operator has ended the job by a signal.
+    is_told_to_end: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -153,8 +156,8 @@ enum State {
 impl Job {
     /// Waits for something and acts on it; whether the command has ended.
     fn turn(&mut self) -> Result<bool, Error> {
-        let [end, signal, keyboard, job] = self.wait()?;
-        if self.relay.as_mut().is_some_and(|relay| relay.turn(keyboard, job)) {
+        let [end, signal, keyboard, job, progress] = self.wait()?;
+        if self.relay.as_mut().is_some_and(|relay| relay.turn(keyboard, job, progress)) {
             // Nobody sits there any more: the job's terminal hangs up too.
             self.relay = None;
             self.signal(Signal::SIGHUP);
@@ -178,13 +181,14 @@ impl Job {
         Ok(!end.is_empty())
     }
 
-    fn wait(&self) -> Result<[PollFlags; 4], Error> {
+    fn wait(&self) -> Result<[PollFlags; 5], Error> {
         let mut wanted = vec![(0, self.end.as_fd(), PollFlags::POLLIN)];
         wanted.extend(self.signals.as_ref().map(|signals| (1, signals.as_fd(), PollFlags::POLLIN)));
         if let Some(relay) = &self.relay {
             let (fd, flags) = relay.keyboard();
             wanted.push((2, fd, flags));
             wanted.extend(relay.job().map(|(fd, flags)| (3, fd, flags)));
+            wanted.push((4, relay.progress(), PollFlags::POLLIN));
         }
         let mut events: Vec<_> = wanted.iter().map(|(_, fd, flags)| PollFd::new(*fd, *flags)).collect();
         let other = [self.deadline, self.disk.as_ref().map(Disk::next)];
@@ -196,7 +200,7 @@ impl Job {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(os) => return Err(watch("poll", os)),
         }
-        let mut found = [PollFlags::empty(); 4];
+        let mut found = [PollFlags::empty(); 5];
         for ((side, _, _), event) in wanted.iter().zip(&events) {
             if let Some(slot) = found.get_mut(*side) {
                 *slot = event.revents().unwrap_or(PollFlags::empty());
@@ -214,25 +218,33 @@ impl Job {
                     self.signal(Signal::SIGCONT);
                 }
                 (Signal::SIGTSTP, _) => self.stop_with_the_job()?,
-                (signal, _) => self.signal(signal),
+                (signal, _) => {
+                    self.is_told_to_end |=
+                        matches!(signal, Signal::SIGHUP | Signal::SIGINT | Signal::SIGQUIT | Signal::SIGTERM);
+                    self.signal(signal);
+                }
             }
         }
         Ok(())
     }
 
-    /// To the user's shell it is us who stop. The job's group is an orphan, which a polite stop would not reach.
+    /// To the user's shell it is us who stop. The job's group is an orphan, which a polite stop would not reach. Nobody
+    /// enforces limits meanwhile: everything of the job that is known is stopped.
     fn stop_with_the_job(&mut self) -> Result<(), Error> {
-        self.signal(Signal::SIGSTOP);
+        if let Ok(table) = table::processes() {
+            self.family.look(&table);
+        }
+        self.signal_all(Signal::SIGSTOP);
         if let Some(relay) = &mut self.relay {
             relay.suspend();
         }
         if let Some(signals) = &self.signals {
-            signals.stop_process_group().map_err(|os| watch("stop", os))?;
+            signals.stop_process_group(self.deadline).map_err(|os| watch("stop", os))?;
         }
         if let Some(relay) = &mut self.relay {
             relay.resume();
         }
-        self.signal(Signal::SIGCONT);
+        self.signal_all(Signal::SIGCONT);
         Ok(())
     }
 
@@ -302,7 +314,9 @@ impl Job {
         let status =
             status.map_err(|error| Error::Watch { step: "wait for its end".to_owned(), os: error.into() })?;
         if let Some(relay) = self.relay.take() {
-            relay.finish();
+            let was_ended =
+                self.is_told_to_end || matches!(self.state, State::OutOfTime | State::DiskUsedUp(_));
+            relay.finish(self.signals.as_ref(), was_ended, self.deadline);
         }
         Ok(match (self.state, status.code(), status.signal()) {
             (State::OutOfTime, _, _) => Ended::TimedOut,
