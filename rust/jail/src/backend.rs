@@ -64,7 +64,6 @@ pub(crate) fn stage() -> Option<ExitCode> {
 
 #[cfg(target_os = "linux")]
 mod platform {
-    use std::ffi::OsString;
     use std::os::unix::fs::MetadataExt;
     use std::path::PathBuf;
     use std::process::ExitCode;
@@ -104,7 +103,7 @@ mod platform {
         let owner = workspace.and_then(|workspace| std::fs::metadata(&workspace.path).ok());
         let container = Container::new(Settings {
             kind,
-            environment: &environment(operator),
+            programs: &operator.programs(),
             runtime: containers(operator),
             relay,
             workspace_owner: owner.map(|owner| JobIds { uid: owner.uid(), gid: owner.gid() }),
@@ -113,12 +112,12 @@ mod platform {
     }
 
     pub(super) fn diagnose(operator: &Operator) -> Vec<(BackendName, Vec<Finding>)> {
-        let environment = environment(operator);
+        let programs = operator.programs();
         vec![
             (BackendName::Native, native::diagnose()),
             (BackendName::Systemd, systemd::diagnose()),
-            (BackendName::Docker, container::diagnose(Kind::Docker, &environment)),
-            (BackendName::Podman, container::diagnose(Kind::Podman, &environment)),
+            (BackendName::Docker, container::diagnose(Kind::Docker, &programs)),
+            (BackendName::Podman, container::diagnose(Kind::Podman, &programs)),
         ]
     }
 
@@ -143,7 +142,7 @@ mod platform {
     }
 
     pub(super) fn reap(operator: &Operator) {
-        Container::reap(&containers(operator), &environment(operator));
+        Container::reap(&containers(operator), &operator.programs());
     }
 
     pub(super) fn stage() -> Option<ExitCode> {
@@ -160,11 +159,6 @@ mod platform {
     /// Where containers' files are while their jobs run.
     fn containers(operator: &Operator) -> PathBuf {
         operator.runtime().join("containers")
-    }
-
-    /// What an engine's program finds its engine by.
-    fn environment(operator: &Operator) -> Vec<(OsString, OsString)> {
-        operator.environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 }
 

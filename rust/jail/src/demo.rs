@@ -4,8 +4,9 @@ mod upstream;
 
 use std::io;
 use std::path::Path;
-use std::process::{Command, ExitCode, Output};
+use std::process::{ExitCode, Output};
 
+use sandbox::host_program::this_program;
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -94,7 +95,9 @@ impl Client {
 
 fn run_job(client: &Client, token: &str, upstream: &Upstream, ca: &Path, state: &Path) -> io::Result<Output> {
     let connect_to = format!("{HOST}:443:{}", upstream.address());
-    Command::new(std::env::current_exe()?)
+    this_program()
+        .envs(std::env::vars_os())
+        .current_dir(std::env::current_dir()?)
         .args(["run", "--workspace", "none", "--json", "--host", "sh", "--host", &client.program])
         .args(["--allow", HOST, "--credential", &format!("DEMO_TOKEN=env:DEMO_TOKEN@{HOST}")])
         .args(["--connect-to", &connect_to, "--upstream-ca"])

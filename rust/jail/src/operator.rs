@@ -5,6 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use sandbox::host_program::{HostPrograms, Settings};
+
 /// Who runs `jail`, and where.
 #[derive(Clone, Debug)]
 pub(crate) struct Operator {
@@ -60,6 +62,16 @@ impl Operator {
     pub(crate) fn homes(&self) -> PathBuf {
         let homes = self.state().join("homes");
         homes.canonicalize().unwrap_or(homes)
+    }
+
+    /// The programs of the host that may be started for this operator.
+    pub(crate) fn programs(&self) -> HostPrograms {
+        HostPrograms::new(Settings {
+            environment: self.environment.clone(),
+            directory: self.directory.clone(),
+            home: self.home.clone(),
+            writable: self.writable.clone(),
+        })
     }
 
     /// A variable's value.

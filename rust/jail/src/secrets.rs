@@ -23,8 +23,8 @@ use sandbox::backend::{Finding, State};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
-use crate::host_program::HostPrograms;
 use crate::operator::Operator;
+use sandbox::host_program::HostPrograms;
 
 pub(crate) use live::Live;
 pub(crate) use login::Pointers;
@@ -69,7 +69,7 @@ impl From<&Operator> for Context {
             insecure_files: false,
             // Long enough to answer an unlock dialogue, short enough where nobody is there to answer.
             time_limit: Duration::from_secs(30),
-            programs: HostPrograms::of(operator),
+            programs: operator.programs(),
         }
     }
 }
@@ -266,3 +266,10 @@ impl Miss {
 
 #[cfg(test)]
 mod tests;
+
+/// The host's programs for an operator without variables.
+#[cfg(test)]
+fn programs_without_variables(home: &std::path::Path) -> HostPrograms {
+    let (directory, home) = ("/".into(), home.to_owned());
+    HostPrograms::new(sandbox::host_program::Settings { directory, home, ..Default::default() })
+}

@@ -3,9 +3,10 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
+use sandbox::host_program::system_command;
 use sandbox::timed;
 
 use crate::failure::Failure;
@@ -56,7 +57,7 @@ pub(crate) fn stop(service: &Service) -> Result<(), Failure> {
         Failure::no_jail(format!("systemd did not stop {unit} ({why}); as root: systemctl stop {unit}"))
     };
     // What systemd has to say about it goes to our standard error.
-    let mut command = Command::new("systemctl");
+    let mut command = system_command("systemctl").map_err(|error| failed(error.to_string()))?;
     command.args(["stop", "--", unit]).stdin(Stdio::null()).stdout(Stdio::null());
     let status = timed::status_within(&mut command, STOP).map_err(|error| failed(error.to_string()))?;
     if status.success() { Ok(()) } else { Err(failed(status.to_string())) }
@@ -64,7 +65,9 @@ pub(crate) fn stop(service: &Service) -> Result<(), Failure> {
 
 /// Becomes the program that shows what it and its proxy have written.
 pub(crate) fn journal(name: &str, follow: bool, json: bool) -> Result<ExitCode, Failure> {
-    let error = Command::new("journalctl").args(journal_words(name, follow, json)).exec();
+    let program = system_command("journalctl");
+    let error =
+        program.map_or_else(|error| error, |mut it| it.args(journal_words(name, follow, json)).exec());
     Err(Failure::no_jail(format!("cannot run journalctl: {error}")))
 }
 
@@ -90,7 +93,7 @@ fn show(pattern: &str) -> Vec<Service> {
     if !Path::new("/run/systemd/system").is_dir() {
         return Vec::new();
     }
-    let mut command = Command::new("systemctl");
+    let Ok(mut command) = system_command("systemctl") else { return Vec::new() };
     command
         .args([
             "show",

@@ -2,6 +2,7 @@
 //! address, and the address tells where they wanted to go.
 
 #![cfg(target_os = "linux")]
+#![allow(clippy::disallowed_methods, reason = "tests start what they compare with")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 #[path = "../../sandbox/tests/support/skip.rs"]

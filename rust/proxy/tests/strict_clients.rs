@@ -1,5 +1,6 @@
 //! Programs that others wrote: they find the job's certificates good, and what they send arrives.
 
+#![allow(clippy::disallowed_methods, reason = "tests start what they compare with")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 #[path = "../../sandbox/tests/support/skip.rs"]

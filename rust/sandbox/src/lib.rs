@@ -4,9 +4,12 @@
 //! steps: `prepare` makes the namespaces and hands out the listening sockets that were bound inside, `run`
 //! lets the job's command start. No job code runs before the second.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests start what they compare with"))]
+
 pub mod backend;
 pub mod beneath;
 mod bytes;
+pub mod host_program;
 pub mod plan;
 #[cfg(target_os = "linux")]
 pub mod pod;

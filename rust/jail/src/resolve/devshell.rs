@@ -6,7 +6,9 @@ mod environment;
 use std::path::{Path, PathBuf};
 
 use super::closure::Closure;
-use super::nix::{Cache, Nix, NixError, flake_identity, is_attribute_path, is_reference, keep, requisites};
+use super::nix::{
+    Cache, Nix, NixError, flake_identity, from_root, is_attribute_path, is_reference, keep, requisites,
+};
 use crate::cli::StoreArgs;
 use crate::failure::Failure;
 use crate::operator::Operator;
@@ -42,7 +44,6 @@ impl Flake {
         if !directory.join("flake.nix").is_file() {
             return Err(Failure::no_jail(NixError::NoFlake { directory }));
         }
-        // Relative, so that any character may be in the directory's name.
         Ok(Some(Flake { reference: ".".to_owned(), directory }))
     }
 
@@ -66,18 +67,15 @@ pub(super) fn enter(flake: &Flake, refresh: bool, operator: &Operator) -> Result
 
 /// `nix print-dev-env` builds the environment, and does not run the hook.
 fn print_environment(flake: &Flake, cache: &Cache, operator: &Operator) -> Result<Closure, NixError> {
-    let nix = Nix::find(operator)?.at(&flake.directory);
+    let nix = Nix::find(operator)?;
+    let (nix, reference) = match from_root(&flake.reference, &flake.directory) {
+        Some(reference) => (nix, reference),
+        None => (nix.at(&flake.directory), flake.reference.clone()),
+    };
     let profile = cache.make_root()?;
     let profile_text = profile.to_string_lossy();
-    let arguments = [
-        "print-dev-env",
-        "--json",
-        "--no-write-lock-file",
-        "--profile",
-        &profile_text,
-        "--",
-        &flake.reference,
-    ];
+    let arguments =
+        ["print-dev-env", "--json", "--no-write-lock-file", "--profile", &profile_text, "--", &reference];
     let json = nix.run_on_flake(arguments).map_err(|error| of_flake(error, flake))?;
     let built = real_path(&profile)?;
     let mut closure = Closure { paths: requisites(&nix, &[built], operator)?, ..Closure::default() };

@@ -19,7 +19,7 @@ use crate::operator::Operator;
 pub(super) use cache::Cache;
 pub(super) use error::NixError;
 use names::Package;
-pub(super) use names::{flake_identity, is_attribute_path, is_reference};
+pub(super) use names::{flake_identity, from_root, is_attribute_path, is_reference};
 use nixpkgs::Nixpkgs;
 pub(super) use tool::Nix;
 
@@ -39,7 +39,7 @@ pub(super) fn packages(arguments: &StoreArgs, operator: &Operator) -> Result<Clo
 
 /// Whether Nix is there, for `jail doctor`.
 pub(crate) fn diagnose(operator: &Operator) -> Finding {
-    let version = Nix::find(operator).and_then(|nix| nix.run("nix-store", ["--version"]));
+    let version = Nix::find(operator).and_then(|nix| nix.version());
     match version {
         Ok(version) => Finding {
             what: format!("{}: packages (-p) and dev shells (--flake)", version.trim()),
@@ -77,7 +77,10 @@ fn resolve(packages: &[Package], arguments: &StoreArgs, operator: &Operator) -> 
         wanted.extend(instantiate(&nix, &source, &named)?);
     }
     for flake in packages.iter().filter_map(Package::flake) {
-        wanted.extend(build_of_flake(&nix, flake)?);
+        wanted.extend(match from_root(flake, &operator.directory) {
+            Some(flake) => build_of_flake(&nix, &flake)?,
+            None => build_of_flake(&Nix::find(operator)?.at(&operator.directory), flake)?,
+        });
     }
     let outputs =
         realise(&nix, &wanted, &cache).map_err(|error| error.about(&arguments.package.join(" ")))?;

@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use zeroize::Zeroizing;
 
-use crate::host_program::{HostProgramError, HostPrograms};
+use sandbox::host_program::{HostProgramError, HostPrograms};
 
 use super::{Bytes, MAX_SOURCE_BYTES, Miss, file};
 

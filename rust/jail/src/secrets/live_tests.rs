@@ -39,7 +39,7 @@ fn live(home: &Path, place: &str) -> Live {
         user: "somebody".to_owned(),
         insecure_files: false,
         time_limit: Duration::from_secs(10),
-        programs: crate::host_program::HostPrograms::for_test(home),
+        programs: crate::secrets::programs_without_variables(home),
     };
     let pointers = Pointers {
         token: "/login/a".to_owned(),

@@ -15,7 +15,7 @@ fn context(home: &Path) -> Context {
         user: "somebody".to_owned(),
         insecure_files: false,
         time_limit: Duration::from_secs(10),
-        programs: HostPrograms::for_test(home),
+        programs: programs_without_variables(home),
     }
 }
 

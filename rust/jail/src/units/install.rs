@@ -3,8 +3,9 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{ExitCode, Stdio};
 
+use sandbox::host_program::system_command;
 use sandbox::timed;
 
 use super::{MARK, SPECIFICATIONS, TEMPLATES, UnitFile, drop_in, render};
@@ -114,7 +115,8 @@ fn only_root() -> Result<(), Failure> {
 }
 
 fn systemd_version() -> Result<u32, Failure> {
-    let output = timed::output_within(Command::new("systemctl").arg("--version"), timed::ANSWER);
+    let output = system_command("systemctl")
+        .and_then(|mut command| timed::output_within(command.arg("--version"), timed::ANSWER));
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     version(&text).ok_or_else(|| {
         Failure::no_jail("there is no systemd here (`systemctl --version` does not answer); run jails with `jail run` instead")
@@ -180,8 +182,9 @@ fn free_users(jail: &JailSpec) -> Result<(), Failure> {
 }
 
 fn systemctl(words: &[&str]) -> Result<(), Failure> {
-    let status =
-        timed::status_within(Command::new("systemctl").args(words).stdin(Stdio::null()), services::STOP);
+    let status = system_command("systemctl").and_then(|mut command| {
+        timed::status_within(command.args(words).stdin(Stdio::null()), services::STOP)
+    });
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => {

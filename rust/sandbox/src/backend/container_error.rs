@@ -20,6 +20,22 @@ pub enum ContainerError {
         /// Why.
         os: Os,
     },
+    /// A job may have written the engine's program.
+    #[error("{why}; remove it, or put the engine's directory on PATH before the workspace's")]
+    Unsafe {
+        /// What lies where.
+        why: String,
+    },
+    /// The engine's program has started, and nothing else has come of it.
+    #[error(
+        "`{program}` has made no container within {seconds} s; see whether the engine works, then try again"
+    )]
+    Late {
+        /// Its name.
+        program: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// The engine does not answer.
     #[error("cannot reach the engine at {socket:?}: {os}; {cure}")]
     Unreachable {

@@ -7,7 +7,6 @@
 //! its accounting, its limits, an end that leaves nothing, and for the system's jobs a filter on devices.
 
 use std::ffi::OsString;
-use std::process::Command;
 use std::time::Duration;
 
 use nix::unistd::geteuid;
@@ -17,6 +16,7 @@ use crate::backend::native::cgroup::scope::{self, Manager, Scope};
 use crate::backend::native::{Native, start};
 use crate::backend::{Backend, Error, Finding, JobIds, Prepared, State};
 
+use crate::host_program::command_at;
 use crate::plan::{Limits, Plan};
 use crate::timed;
 
@@ -67,9 +67,8 @@ pub fn diagnose() -> Vec<Finding> {
 /// A systemd that answers and is new enough; else why not, with the cure.
 fn manager() -> Result<Manager, String> {
     let manager = scope::manager().map_err(|absent| absent.to_string())?;
-    let said =
-        timed::output_within(Command::new(&manager.program).arg("--version").env_clear(), timed::ANSWER)
-            .map_err(|error| format!("cannot run {}: {error}", manager.program.display()))?;
+    let said = timed::output_within(command_at(&manager.program).arg("--version").env_clear(), timed::ANSWER)
+        .map_err(|error| format!("cannot run {}: {error}", manager.program.display()))?;
     let said = String::from_utf8_lossy(&said.stdout);
     match version(&said) {
         Some(version) if version >= OLDEST => Ok(manager),

@@ -7,7 +7,6 @@ use sandbox::timed;
 use super::choice::{Chooser, Role};
 use super::tree::Located;
 use super::{Host, Presence, ResolveError};
-use crate::host_program::HostPrograms;
 
 /// Adds the data that every program may look up.
 pub(super) fn common(host: &mut Host<'_>) -> Result<(), ResolveError> {
@@ -128,7 +127,7 @@ fn ask_git(host: &Host<'_>, program: &Located) -> Option<PathBuf> {
     if program.chooser != Chooser::Operator {
         return None;
     }
-    let mut command = HostPrograms::of(host.operator).command(program.asked().to_str()?).ok()?;
+    let mut command = host.operator.programs().command(program.asked().to_str()?).ok()?;
     let output = timed::output_within(command.arg("--exec-path"), timed::ANSWER).ok()?;
     let directory = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim_end());
     (directory.is_absolute() && directory.is_dir()).then_some(directory)

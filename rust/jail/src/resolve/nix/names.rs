@@ -1,6 +1,6 @@
 //! What `-p` can say, and names that are like it.
 
-use std::path::Path;
+use std::path::{Component, Path};
 
 use super::NixError;
 use super::cache::{fingerprint, registries};
@@ -72,6 +72,35 @@ fn local_directory(reference: &str) -> Option<&str> {
     let reference = reference.split('?').next().unwrap_or_default();
     let path = ["path:", "git+file://", "git+file:"].iter().find_map(|scheme| reference.strip_prefix(scheme));
     path.or_else(|| reference.starts_with(['.', '/']).then_some(reference))
+}
+
+/// The same reference for a Nix whose working directory is `/`, if it is relative to `directory`. `None` if a reference
+/// cannot express the directory's name: Nix takes references for addresses, and decodes none of their characters.
+pub(in crate::resolve) fn from_root(text: &str, directory: &Path) -> Option<String> {
+    let end = text.find(['?', '#']).unwrap_or(text.len());
+    let (reference, rest) = text.split_at(end);
+    let schemes = [("path:", "path:"), ("git+file:", "git+file://")];
+    let scheme = schemes.iter().find_map(|(scheme, full)| Some((*full, reference.strip_prefix(scheme)?)));
+    let (scheme, path) = match scheme {
+        Some(found) => found,
+        None if reference.starts_with('.') => ("", reference),
+        None => return Some(text.to_owned()),
+    };
+    if path.starts_with('/') {
+        return Some(text.to_owned());
+    }
+    // By its words, as Nix does it.
+    let mut whole = directory.to_owned();
+    for part in Path::new(path).components() {
+        match part {
+            Component::ParentDir => drop(whole.pop()),
+            Component::Normal(name) => whole.push(name),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+=,!/".contains(&byte);
+    let whole = whole.to_str().filter(|whole| whole.bytes().all(is_plain))?;
+    Some(format!("{scheme}{whole}{rest}"))
 }
 
 /// `NAME.NAME…`, each of letters, digits, `_`, `'` and `-`; quoted names are not taken.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::NixError;
 use super::cache::fingerprint;
-use super::names::{flake_identity, is_reference};
+use super::names::{flake_identity, from_root, is_reference};
 use super::tool::Nix;
 use crate::operator::Operator;
 
@@ -82,7 +82,8 @@ fn named(text: &str, operator: &Operator) -> Result<Nixpkgs, NixError> {
     if !is_reference(text) || text.contains('#') {
         return Err(NixError::Reference { text: text.to_owned() });
     }
-    Ok(Nixpkgs::Flake(text.to_owned()))
+    let reference = from_root(text, &operator.directory);
+    reference.map(Nixpkgs::Flake).ok_or_else(|| NixError::Reference { text: text.to_owned() })
 }
 
 /// A directory with packages in it, by its real path.

@@ -100,6 +100,54 @@ fn nix_does_not_see_the_operators_tokens() {
 }
 
 #[test]
+fn nix_starts_in_the_root_and_is_no_program_of_the_workspace() {
+    let folder = tempfile::tempdir().unwrap();
+    tool(
+        &folder.path().join("own"),
+        "nix-store",
+        "pwd; echo \"${GIT_SSH_COMMAND-absent} ${NIX_LDFLAGS-absent}\"",
+    );
+    tool(&folder.path().join("work"), "nix-store", "echo job");
+    let path = ["work/bin", "own/bin"].map(|place| folder.path().join(place));
+    let path = std::env::join_paths(path).unwrap().into_string().unwrap();
+    let variables = [("PATH", &*path), ("GIT_SSH_COMMAND", "./ssh"), ("NIX_LDFLAGS", "x")];
+    let operator = operator(folder.path(), &variables).with_writable([folder.path().join("work")]);
+    assert_eq!(Nix::find(&operator).unwrap().run("nix-store", []).unwrap(), "/\nabsent absent\n");
+    let linked = folder.path().join("linked");
+    fs::create_dir(&linked).unwrap();
+    std::os::unix::fs::symlink(folder.path().join("work/bin/nix-store"), linked.join("nix-store")).unwrap();
+    let operator = Operator { environment: HashMap::from([("PATH".into(), linked.into())]), ..operator };
+    let error = Nix::find(&operator).map(drop).unwrap_err().to_string();
+    assert!(error.contains("that a job can write"), "{error}");
+}
+
+#[test]
+fn references_are_the_same_from_the_root() {
+    let from = |text, directory| from_root(text, Path::new(directory));
+    for (text, whole) in [
+        (".", "/a/b"),
+        (".#x", "/a/b#x"),
+        ("./c/../d?dir=e#x", "/a/b/d?dir=e#x"),
+        ("..#x", "/a#x"),
+        ("../../..", "/"),
+        ("path:.#x", "path:/a/b#x"),
+        ("path:c", "path:/a/b/c"),
+        ("git+file:.#x", "git+file:///a/b#x"),
+        ("/c#x", "/c#x"),
+        ("path:/c", "path:/c"),
+        ("git+file:///c#x", "git+file:///c#x"),
+        ("nixpkgs#x", "nixpkgs#x"),
+        ("github:a/b?dir=./c#d", "github:a/b?dir=./c#d"),
+    ] {
+        assert_eq!(from(text, "/a/b").as_deref(), Some(whole), "{text}");
+    }
+    for directory in ["/a b", "/a?b", "/a#b", "/a%20b", "/\u{e9}", "/a@b"] {
+        assert_eq!(from(".#x", directory), None, "{directory}");
+        assert_eq!(from("/c#x", directory).as_deref(), Some("/c#x"));
+    }
+}
+
+#[test]
 fn the_end_of_a_failure_is_in_the_error() {
     let folder = tempfile::tempdir().unwrap();
     let script = "echo building >&2; echo 'error: builder failed;' >&2; \

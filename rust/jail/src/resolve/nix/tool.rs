@@ -1,9 +1,12 @@
 //! Running Nix's own programs: what they are given, and what becomes of what they say.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+use sandbox::host_program::{HostProgramError, HostPrograms};
+use sandbox::timed;
 
 use super::{Cache, NixError};
 use crate::operator::Operator;
@@ -34,8 +37,6 @@ const USUAL_PLACES: &[&str] = &["/run/current-system/sw/bin", "/nix/var/nix/prof
 const PASSED: &[&str] = &[
     "ALL_PROXY",
     "CURL_CA_BUNDLE",
-    "GIT_SSH",
-    "GIT_SSH_COMMAND",
     "HOME",
     "HTTPS_PROXY",
     "HTTP_PROXY",
@@ -55,7 +56,34 @@ const PASSED: &[&str] = &[
     "https_proxy",
     "no_proxy",
 ];
-const PASSED_FAMILIES: &[&str] = &["LC_", "NIX_", "NIXPKGS_", "XDG_"];
+const PASSED_FAMILIES: &[&str] = &["LC_", "NIXPKGS_"];
+/// Where Nix finds its settings, its store and its sources: not the many variables that a dev shell sets for compilers.
+const OF_NIX: &[&str] = &[
+    "NIX_CACHE_HOME",
+    "NIX_CONFIG",
+    "NIX_CONFIG_HOME",
+    "NIX_CONF_DIR",
+    "NIX_DAEMON_SOCKET_PATH",
+    "NIX_DATA_DIR",
+    "NIX_DATA_HOME",
+    "NIX_LOCALSTATE_DIR",
+    "NIX_LOG_DIR",
+    "NIX_PATH",
+    "NIX_PROFILES",
+    "NIX_REMOTE",
+    "NIX_SSHOPTS",
+    "NIX_SSL_CERT_FILE",
+    "NIX_STATE_DIR",
+    "NIX_STATE_HOME",
+    "NIX_STORE_DIR",
+    "NIX_USER_CONF_FILES",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_DIRS",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_RUNTIME_DIR",
+    "XDG_STATE_HOME",
+];
 
 /// How much of what Nix says about a failure is shown.
 const TAIL: usize = 25;
@@ -63,27 +91,33 @@ const TAIL: usize = 25;
 /// Nix as this operator has it.
 pub(crate) struct Nix<'a> {
     operator: &'a Operator,
+    programs: HostPrograms,
     directory: PathBuf,
-    places: Vec<PathBuf>,
 }
 
 impl<'a> Nix<'a> {
     /// Finds it.
     pub(crate) fn find(operator: &'a Operator) -> Result<Nix<'a>, NixError> {
-        let path = operator.variable("PATH").unwrap_or_default();
-        // A relative directory would let the workspace say what `nix` is.
-        let mut places: Vec<PathBuf> =
-            std::env::split_paths(path).filter(|place| place.is_absolute()).collect();
-        places.push(operator.home.join(".nix-profile/bin"));
+        let mut places = vec![operator.home.join(".nix-profile/bin")];
         places.extend(USUAL_PLACES.iter().map(PathBuf::from));
-        let nix = Nix { operator, directory: operator.directory.clone(), places };
-        nix.program("nix-store")?;
+        let programs = operator.programs().with_directories(places);
+        let nix = Nix { operator, programs, directory: PathBuf::from("/") };
+        nix.command("nix-store")?;
         Ok(nix)
     }
 
-    /// The same, run in a directory: what relative references start at.
+    /// The same, for a flake whose reference is relative to a directory because no reference can name that.
     pub(crate) fn at(self, directory: &Path) -> Nix<'a> {
         Nix { directory: directory.to_owned(), ..self }
+    }
+
+    /// Returns the version of its programs, which does not take long.
+    pub(crate) fn version(&self) -> Result<String, NixError> {
+        let mut command = self.command("nix-store")?;
+        let program = PathBuf::from(command.get_program());
+        let output = timed::output_within(command.arg("--version"), timed::ANSWER)
+            .map_err(|error| NixError::Start { program, error })?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
     /// Runs one of its programs to the end and returns what it printed. Progress goes to standard error as it happens;
@@ -109,8 +143,9 @@ impl<'a> Nix<'a> {
     }
 
     fn command(&self, program: &str) -> Result<Command, NixError> {
-        let mut command = Command::new(self.program(program)?);
-        command.current_dir(&self.directory).env_clear().envs(self.environment());
+        let mut command = self.programs.command(program).map_err(|error| self.not_started(program, error))?;
+        let passed = self.programs.environment().into_iter().filter(|(name, _)| is_passed(name));
+        command.current_dir(&self.directory).env_clear().envs(passed);
         // Nix asks git about a workspace, whose settings can name programs to run.
         let settings = [("core.fsmonitor", "false"), ("core.hooksPath", "/dev/null")];
         for (position, (key, value)) in settings.into_iter().enumerate() {
@@ -121,20 +156,22 @@ impl<'a> Nix<'a> {
         Ok(command)
     }
 
-    fn program(&self, name: &str) -> Result<PathBuf, NixError> {
-        self.places.iter().map(|place| place.join(name)).find(|path| path.is_file()).ok_or_else(|| {
-            let looked = self.places.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
-            NixError::NoNix { program: name.to_owned(), looked: looked.join(", ") }
-        })
+    fn not_started(&self, program: &str, error: HostProgramError) -> NixError {
+        if let HostProgramError::NotFound { .. } = error {
+            let looked = self.programs.search_path();
+            let looked = looked.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+            return NixError::NoNix { program: program.to_owned(), looked };
+        }
+        NixError::Start { program: program.into(), error: io::Error::other(error) }
     }
+}
 
-    fn environment(&self) -> impl Iterator<Item = (&OsString, &OsString)> {
-        self.operator.environment.iter().filter(|(name, _)| {
-            name.to_str().is_some_and(|name| {
-                PASSED.contains(&name) || PASSED_FAMILIES.iter().any(|family| name.starts_with(family))
-            })
-        })
-    }
+fn is_passed(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| {
+        PASSED.contains(&name)
+            || OF_NIX.contains(&name)
+            || PASSED_FAMILIES.iter().any(|family| name.starts_with(family))
+    })
 }
 
 fn finish(command: &mut Command) -> Result<String, NixError> {

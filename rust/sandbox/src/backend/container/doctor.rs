@@ -1,13 +1,12 @@
 //! What this host offers to jails of containers.
 
-use std::ffi::OsString;
-
 use super::engine::{Engine, Kind, Rights};
 use crate::backend::{Error, Finding, State};
+use crate::host_program::HostPrograms;
 
 /// Looks at one engine, changing nothing.
-pub fn diagnose(kind: Kind, environment: &[(OsString, OsString)]) -> Vec<Finding> {
-    let engine = Engine::new(kind, environment);
+pub fn diagnose(kind: Kind, programs: &HostPrograms) -> Vec<Finding> {
+    let engine = Engine::new(kind, programs);
     let version = match engine.ask(&["--version"]) {
         Ok(version) => version.trim().to_owned(),
         // One of several ways to make jails; a host without it lacks nothing.

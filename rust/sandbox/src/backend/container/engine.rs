@@ -20,6 +20,7 @@ use nix::unistd::{Gid, Group, User, getegid, geteuid};
 
 use super::image::{Image, LABEL};
 use crate::backend::{ContainerError, Error, JobIds, Os};
+use crate::host_program::{HostProgramError, HostPrograms};
 use crate::stage::container::mapped;
 use crate::timed;
 
@@ -36,6 +37,7 @@ pub enum Kind {
 #[derive(Clone, Debug)]
 pub(super) struct Engine {
     pub(super) kind: Kind,
+    programs: HostPrograms,
     /// The program's environment.
     environment: Vec<(OsString, OsString)>,
 }
@@ -86,17 +88,17 @@ impl Kind {
 }
 
 impl Engine {
-    pub(super) fn new(kind: Kind, environment: &[(OsString, OsString)]) -> Engine {
-        let heeded = environment.iter().filter(|(name, _)| is_heeded(name));
-        Engine { kind, environment: heeded.cloned().collect() }
+    pub(super) fn new(kind: Kind, programs: &HostPrograms) -> Engine {
+        let heeded = programs.environment().into_iter().filter(|(name, _)| is_heeded(name));
+        Engine { kind, programs: programs.clone(), environment: heeded.collect() }
     }
 
     /// The program, to be given arguments.
-    pub(super) fn command(&self) -> Command {
-        let mut command = Command::new(self.kind.program());
+    pub(super) fn command(&self) -> std::io::Result<Command> {
+        let mut command = self.programs.command(self.kind.program()).map_err(std::io::Error::from)?;
         let variables = self.environment.iter().map(|(name, value)| (name, value));
         command.env_clear().envs(variables).stdin(Stdio::null());
-        command
+        Ok(command)
     }
 
     /// Whether the engine can be reached, with whose rights it works, and whether on this kernel.
@@ -159,7 +161,7 @@ impl Engine {
 
     /// Gives the engine the image.
     pub(super) fn import(&self, image: &Image<'_>) -> Result<(), Error> {
-        let mut command = self.command();
+        let mut command = self.command().map_err(|error| self.not_started(error))?;
         command.args(["import", "--change", LABEL, "-", &image.name]);
         // Its own words tell more than a pipe that nobody reads.
         let feed = |mut pipe| drop(image.write(&mut pipe));
@@ -188,7 +190,8 @@ impl Engine {
     /// Removes a container, if it is there; whether it is gone. An engine that hangs is an error.
     pub(super) fn remove(&self, container: &str) -> std::io::Result<bool> {
         let words = ["rm", "--force", "--volumes", container];
-        let output = match timed::output_within(self.command().args(words), REMOVAL) {
+        let Ok(mut command) = self.command() else { return Ok(false) };
+        let output = match timed::output_within(command.args(words), REMOVAL) {
             Err(error) if error.kind() == std::io::ErrorKind::TimedOut => return Err(error),
             Err(_) => return Ok(false),
             Ok(output) => output,
@@ -209,7 +212,11 @@ impl Engine {
     }
 
     pub(super) fn not_started(&self, error: std::io::Error) -> Error {
-        ContainerError::Program { program: self.kind.program().to_owned(), os: error.into() }.into()
+        let program = self.kind.program().to_owned();
+        match error.get_ref().filter(|inner| inner.is::<HostProgramError>()) {
+            Some(why) => ContainerError::Unsafe { why: why.to_string() }.into(),
+            None => ContainerError::Program { program, os: error.into() }.into(),
+        }
     }
 
     /// The engine's no, in its own words.
@@ -229,14 +236,14 @@ impl Engine {
     }
 
     /// The engine that was remembered.
-    pub(super) fn remembered(bytes: &[u8], environment: &[(OsString, OsString)]) -> Option<Engine> {
+    pub(super) fn remembered(bytes: &[u8], programs: &HostPrograms) -> Option<Engine> {
         let mut parts = bytes.split(|&byte| byte == 0);
         let kind = match parts.next()? {
             b"docker" => Kind::Docker,
             b"podman" => Kind::Podman,
             _ => return None,
         };
-        let mut engine = Engine::new(kind, environment);
+        let mut engine = Engine::new(kind, programs);
         engine.environment.retain(|(name, _)| !name.as_bytes().starts_with(b"DOCKER_"));
         for part in parts {
             let at = part.iter().position(|&byte| byte == b'=')?;
@@ -255,7 +262,8 @@ impl Engine {
     }
 
     fn output(&self, words: &[&str]) -> Result<Output, Error> {
-        let output = timed::output_within(self.command().args(words), timed::ANSWER);
+        let output =
+            self.command().and_then(|mut command| timed::output_within(command.args(words), timed::ANSWER));
         output.map_err(|error| self.not_started(error))
     }
 }
@@ -308,5 +316,51 @@ pub(super) fn own_ids() -> JobIds {
     JobIds {
         uid: outside("/proc/self/uid_map", geteuid().as_raw()),
         gid: outside("/proc/self/gid_map", getegid().as_raw()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::host_program::Settings;
+
+    /// Scripts named `docker` in directories, the first of which jobs can write.
+    fn programs(folder: &Path, places: &[&str]) -> HostPrograms {
+        let places: Vec<PathBuf> = places.iter().map(|place| folder.join(place)).collect();
+        for place in &places {
+            fs::create_dir_all(place).unwrap();
+            let program = place.join("docker");
+            fs::write(&program, "#!/bin/sh\npwd; echo \"$DOCKER_CONFIG ${GIT_DIR-absent}\"\n").unwrap();
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let mut environment = std::collections::HashMap::new();
+        environment.insert("PATH".into(), std::env::join_paths(&places).unwrap());
+        environment.insert("DOCKER_CONFIG".into(), "/settings".into());
+        environment.insert("GIT_DIR".into(), "/x".into());
+        let writable = vec![folder.join("work")];
+        HostPrograms::new(Settings {
+            environment,
+            directory: folder.join("work"),
+            home: folder.to_owned(),
+            writable,
+        })
+    }
+
+    #[test]
+    fn the_engine_s_program_is_never_one_of_a_job() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().canonicalize().unwrap();
+        let engine = Engine::new(Kind::Docker, &programs(&folder, &["work/bin", "own"]));
+        assert_eq!(engine.ask(&[]).unwrap(), "/\n/settings absent\n");
+        let only_the_job_s = Engine::new(Kind::Docker, &programs(&folder, &["work/bin"]));
+        let error = only_the_job_s.ask(&[]).unwrap_err();
+        assert!(matches!(error, Error::Container(ContainerError::Program { .. })), "{error}");
+        let own = folder.join("own/docker");
+        fs::remove_file(&own).unwrap();
+        std::os::unix::fs::symlink(folder.join("work/bin/docker"), &own).unwrap();
+        let error = engine.ask(&[]).unwrap_err();
+        assert!(matches!(error, Error::Container(ContainerError::Unsafe { .. })), "{error}");
     }
 }

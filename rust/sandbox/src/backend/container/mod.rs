@@ -25,7 +25,6 @@ mod proof;
 mod relayed;
 mod start;
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub use doctor::diagnose;
@@ -34,6 +33,7 @@ use engine::{Engine, Reached, Rights};
 
 use crate::backend::native::identity::FIRST_KERNEL_ID;
 use crate::backend::{Backend, ContainerError, Error, JobIds, Prepared};
+use crate::host_program::HostPrograms;
 use crate::plan::Plan;
 
 /// Makes jails of containers.
@@ -48,8 +48,8 @@ pub struct Container {
 pub struct Settings<'a> {
     /// Whose engine.
     pub kind: Kind,
-    /// The operator's environment: how the engine's program finds its engine.
-    pub environment: &'a [(OsString, OsString)],
+    /// The operator's programs: the engine's is one of them.
+    pub programs: &'a HostPrograms,
     /// A private directory of the operator's, for the containers' files.
     pub runtime: PathBuf,
     /// Relay as if the engine were on another kernel.
@@ -74,7 +74,7 @@ struct Identified {
 impl Container {
     /// Finds the engine; an error if it cannot be used.
     pub fn new(settings: Settings<'_>) -> Result<Container, Error> {
-        let engine = Engine::new(settings.kind, settings.environment);
+        let engine = Engine::new(settings.kind, settings.programs);
         let Reached { rights, elsewhere } = engine.reach()?;
         let relay = elsewhere
             .map(|endpoint| format!("the engine at {endpoint} runs on another kernel"))
@@ -98,8 +98,8 @@ impl Container {
     }
 
     /// Removes what launchers that were killed have left behind.
-    pub fn reap(runtime: &Path, environment: &[(OsString, OsString)]) {
-        place::reap(runtime, environment);
+    pub fn reap(runtime: &Path, programs: &HostPrograms) {
+        place::reap(runtime, programs);
     }
 }
 

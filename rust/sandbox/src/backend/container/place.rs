@@ -4,7 +4,6 @@
 //! what has ended) unless the engine is down at that moment; the directory stays in any case. The next `jail` command
 //! finds the lock free, and removes both.
 
-use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -17,6 +16,7 @@ use super::engine::Engine;
 use super::layout::Own;
 use super::program::{Program, SOCKET};
 use crate::backend::{ContainerError, Error};
+use crate::host_program::HostPrograms;
 
 /// The directory of one job's container.
 #[derive(Debug)]
@@ -104,8 +104,8 @@ pub(super) fn container_name(id: &str) -> String {
     format!("nix-jail-{id}")
 }
 
-/// Removes what launchers that are gone have left; `environment` is the caller's, for the engines' programs.
-pub(super) fn reap(runtime: &Path, environment: &[(OsString, OsString)]) {
+/// Removes what launchers that are gone have left.
+pub(super) fn reap(runtime: &Path, programs: &HostPrograms) {
     for entry in fs::read_dir(runtime).into_iter().flatten().flatten() {
         let name = entry.file_name();
         if name.as_bytes().starts_with(UNFINISHED.as_bytes()) {
@@ -114,7 +114,7 @@ pub(super) fn reap(runtime: &Path, environment: &[(OsString, OsString)]) {
         let Ok(file) = File::open(entry.path().join(LOCK)) else { continue };
         let Ok(_lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { continue };
         let remembered = fs::read(entry.path().join(LOCK)).unwrap_or_default();
-        let removed = match Engine::remembered(&remembered, environment) {
+        let removed = match Engine::remembered(&remembered, programs) {
             None => true,
             Some(engine) => match engine.remove(&container_name(&name.to_string_lossy())) {
                 Ok(removed) => removed,

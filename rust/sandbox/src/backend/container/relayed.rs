@@ -4,16 +4,14 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
-
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::process::{Child, Stdio};
 
 use super::Identified;
 use super::image::Image;
 use super::place::Place;
-use super::start::{Carried, MOST_TRIES, NOT_MADE, spawn};
+use super::start::{Carried, MOST_TRIES, NOT_MADE, is_called, spawn};
 use crate::backend::{ContainerError, Error};
+use crate::host_program::this_program;
 use crate::relay::near;
 use crate::wire::Channel;
 
@@ -31,7 +29,7 @@ pub(super) fn start(
         let (input, theirs_out) = std::io::pipe().map_err(failed)?;
         let (theirs_in, output) = std::io::pipe().map_err(failed)?;
         let mut carrier = spawn(&who.engine, &place, arguments, theirs_in.into(), Some(theirs_out.into()))?;
-        if has_spoken(&input)? {
+        if is_called(who, &mut carrier, input.as_fd())? {
             let (channel, near) = near_end().map_err(failed)?;
             let carried = Carried::new(channel, carrier, Some(near), who.engine.clone(), place);
             return Ok((carried, [input.into(), output.into()]));
@@ -49,25 +47,10 @@ pub(super) fn start(
     }
 }
 
-/// Waits for the far end's first word; whether it came before the engine's program ended.
-fn has_spoken(input: &impl AsFd) -> Result<bool, Error> {
-    let mut events = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
-    loop {
-        match poll(&mut events, PollTimeout::NONE) {
-            Ok(_) => {
-                let [event] = &events;
-                return Ok(event.revents().is_some_and(|flags| flags.contains(PollFlags::POLLIN)));
-            }
-            Err(Errno::EINTR) => {}
-            Err(os) => return Err(Error::Watch { step: "poll".to_owned(), os: os.into() }),
-        }
-    }
-}
-
 fn near_end() -> std::io::Result<(Channel, Child)> {
     let (channel, theirs) = Channel::pair().map_err(std::io::Error::other)?;
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("jail").env_clear().arg(near::ARGUMENT).stdin(theirs).stdout(Stdio::null());
+    let mut command = this_program();
+    command.arg0("jail").arg(near::ARGUMENT).stdin(theirs).stdout(Stdio::null());
     Ok((channel, command.spawn()?))
 }
 

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -181,7 +182,9 @@ impl Stage for Carried {
 
     fn next(&mut self) -> Result<(FromStage, Vec<OwnedFd>), Error> {
         // Last words count more than the end, which they may have come before.
-        if self.near.is_none() && !either(self.channel.as_fd(), self.carrier.ended.as_fd())? {
+        if self.near.is_none()
+            && either(self.channel.as_fd(), self.carrier.ended.as_fd(), None)? != Some(true)
+        {
             return Err(self.lost());
         }
         match self.channel.receive()? {
@@ -262,6 +265,9 @@ impl Carrier {
     }
 }
 
+/// How long the engine may take to make a container of an image that it has.
+const START: Duration = Duration::from_secs(120);
+
 /// Starts the container and waits for its pid 1's call; imports the image if that is what is missing.
 fn call(
     who: &Identified,
@@ -273,7 +279,7 @@ fn call(
     let mut tries_left = MOST_TRIES;
     loop {
         let mut carrier = spawn(&who.engine, &place, arguments, Stdio::null(), None)?;
-        if either(listener.as_fd(), carrier.ended.as_fd())? {
+        if is_called(who, &mut carrier, listener.as_fd())? {
             let caller = fds::accept(listener.as_fd()).map_err(|os| Error::Channel { os: os.into() })?;
             let channel = Channel::inherited(caller);
             let _ = fs::remove_file(place.socket());
@@ -302,7 +308,7 @@ pub(super) fn spawn(
 ) -> Result<Carrier, Error> {
     let failed = |error: std::io::Error| ContainerError::Place { path: place.said(), os: error.into() };
     let said = File::create(place.said()).map_err(failed)?;
-    let mut command = engine.command();
+    let mut command = engine.command().map_err(|error| engine.not_started(error))?;
     let output = match output {
         Some(output) => output,
         None => said.try_clone().map_err(failed)?.into(),
@@ -321,12 +327,43 @@ pub(super) fn spawn(
     Ok(Carrier { child, ended })
 }
 
-/// Waits for the first to become readable, or else the second; whether it was the first.
-fn either(first: BorrowedFd<'_>, second: BorrowedFd<'_>) -> Result<bool, Error> {
+/// Waits until something can be read from `first`, or the engine's program ends; returns whether it was the first. An
+/// engine that has made no container in time is killed.
+pub(super) fn is_called(
+    who: &Identified,
+    carrier: &mut Carrier,
+    first: BorrowedFd<'_>,
+) -> Result<bool, Error> {
+    match either(first, carrier.ended.as_fd(), Some(START))? {
+        Some(is_first) => Ok(is_first),
+        None => {
+            let _ = carrier.child.kill();
+            let _ = carrier.child.wait();
+            let program = who.engine.kind.program().to_owned();
+            Err(ContainerError::Late { program, seconds: START.as_secs() }.into())
+        }
+    }
+}
+
+/// Waits until something can be read from the first, or else the second is ready; returns whether it was the first, or
+/// nothing when the time is over.
+fn either(
+    first: BorrowedFd<'_>,
+    second: BorrowedFd<'_>,
+    limit: Option<Duration>,
+) -> Result<Option<bool>, Error> {
+    let deadline = limit.map(|limit| Instant::now() + limit);
     let mut events = [PollFd::new(first, PollFlags::POLLIN), PollFd::new(second, PollFlags::POLLIN)];
     loop {
-        match poll(&mut events, PollTimeout::NONE) {
-            Ok(_) => return Ok(events.first().and_then(PollFd::any).unwrap_or(false)),
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let left = left.map_or(PollTimeout::NONE, |left| left.try_into().unwrap_or(PollTimeout::MAX));
+        match poll(&mut events, left) {
+            Ok(0) => return Ok(None),
+            Ok(_) => {
+                let [first, _] = &events;
+                // The end of a pipe is no call.
+                return Ok(Some(first.revents().is_some_and(|flags| flags.contains(PollFlags::POLLIN))));
+            }
             Err(Errno::EINTR) => {}
             Err(os) => return Err(Error::Watch { step: "poll".to_owned(), os: os.into() }),
         }
@@ -366,4 +403,23 @@ fn file_mask() -> u32 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
     mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(USUAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn an_engine_that_does_nothing_is_waited_for_until_its_time_is_over() {
+        let (call, mut caller) = std::io::pipe().unwrap();
+        let (end, program) = std::io::pipe().unwrap();
+        let wait = |limit| either(call.as_fd(), end.as_fd(), Some(limit)).unwrap();
+        assert_eq!(wait(Duration::from_millis(1)), None);
+        drop(program);
+        assert_eq!(wait(Duration::from_secs(60)), Some(false));
+        caller.write_all(b"x").unwrap();
+        assert_eq!(wait(Duration::from_secs(60)), Some(true));
+    }
 }

@@ -40,10 +40,9 @@ fn kernel() -> Finding {
 
 fn user_namespaces() -> Finding {
     // A probe costs nothing and tells what settings do not: a container's filter, a security module's policy.
-    let probe = std::process::Command::new("/proc/self/exe")
+    let probe = crate::host_program::this_program()
         .arg(crate::stage::ARGUMENT)
         .arg(crate::stage::PROBE)
-        .env_clear()
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Stdio};
 use std::sync::Mutex;
 
 use nix::errno::Errno;
@@ -18,6 +19,7 @@ use super::{identity, proof};
 use crate::backend::disk::Disk;
 use crate::backend::run::{self, Stage as _, Waiting};
 use crate::backend::{Error, Listeners};
+use crate::host_program::{command_at, this_program};
 use crate::plan::Plan;
 use crate::stage;
 use crate::sys::process::pidfd_send_signal;
@@ -205,15 +207,15 @@ fn spawn(scope: Option<&Scope>) -> Result<Stage, Error> {
     let (channel, theirs) = Channel::pair()?;
     let mut command = match scope.map(|scope| (scope, scope.words.as_slice())) {
         Some((scope, [program, words @ ..])) => {
-            let mut command = Command::new(program);
+            let mut command = command_at(Path::new(program));
             command.env_clear().envs(scope.environment.iter().map(|(name, value)| (name, value)));
             // There /proc/self is another program first.
             command.args(words).arg(std::env::current_exe().map_err(failed)?);
             command
         }
         _ => {
-            let mut command = Command::new("/proc/self/exe");
-            command.arg0("jail").env_clear();
+            let mut command = this_program();
+            command.arg0("jail");
             command
         }
     };

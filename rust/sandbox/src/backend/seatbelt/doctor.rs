@@ -1,9 +1,10 @@
 //! What this Mac offers to jails.
 
-use std::process::Command;
+use std::path::Path;
 
 use super::jail::PROGRAM;
 use crate::backend::{Finding, State};
+use crate::host_program::command_at;
 use crate::timed;
 
 /// Looks at everything that the backend rests on, changing nothing.
@@ -13,7 +14,7 @@ pub fn diagnose() -> Vec<Finding> {
 
 /// Nothing is allowed by this profile, so that a sandbox at work does not let the program start.
 fn sandbox() -> Finding {
-    let mut command = Command::new(PROGRAM);
+    let mut command = command_at(Path::new(PROGRAM));
     command.args(["-p", "(version 1)(deny default)", "/usr/bin/true"]).env_clear();
     let probe = timed::output_within(&mut command, timed::ANSWER);
     let (state, cure) = match probe {

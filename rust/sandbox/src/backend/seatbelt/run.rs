@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -16,6 +16,7 @@ use super::jail::Waiting;
 use super::watchdog::{Family, Verdict, judge};
 use crate::backend::disk::Disk;
 use crate::backend::{Ended, Error, Exhausted};
+use crate::host_program::command_at;
 use crate::plan::Limits;
 use crate::sys::launch::{self, Before, Limit};
 use crate::sys::signals::Caught;
@@ -70,7 +71,7 @@ pub(super) fn run(mut waiting: Waiting) -> Result<Ended, Error> {
 fn spawn(waiting: &mut Waiting) -> Result<Child, Error> {
     let failed = |error: std::io::Error| Error::StartStage { os: error.into() };
     let [_, arguments @ ..] = waiting.layout.command.as_slice() else { return Err(Error::NoCommand) };
-    let mut command = Command::new(&waiting.program);
+    let mut command = command_at(&waiting.program);
     command
         .arg("-f")
         .arg(&waiting.profile)

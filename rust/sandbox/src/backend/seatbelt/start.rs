@@ -5,7 +5,6 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use nix::pty::{OpenptyResult, openpty};
 use nix::unistd::ttyname;
@@ -16,6 +15,7 @@ use super::private::Private;
 use super::profile::{self, Ends};
 use crate::backend::disk::Disk;
 use crate::backend::{Error, Listeners};
+use crate::host_program::command_at;
 use crate::plan::{Entry, Plan};
 use crate::sys::launch;
 use crate::timed;
@@ -116,7 +116,7 @@ fn is_elf(path: &Path) -> bool {
 
 /// Runs under the job's own profile what no profile allows, and sees it refused.
 fn prove(program: &Path, profile: &Path) -> Result<(), Error> {
-    let mut command = Command::new(program);
+    let mut command = command_at(program);
     command.arg("-f").arg(profile).arg(program).env_clear();
     let output = timed::output_within(&mut command, timed::ANSWER)
         .map_err(|error| Error::Seatbelt { program: program.to_owned(), text: error.to_string() })?;

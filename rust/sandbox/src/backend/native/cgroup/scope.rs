@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 
 use super::{is_unified, processes};
+use crate::host_program;
 use crate::plan::Limits;
 
 /// A systemd that makes scopes for us.
@@ -27,7 +28,7 @@ pub(in crate::backend) enum Absent {
     )]
     OldGroups,
     /// Nothing to ask with.
-    #[error("there is no systemd-run on PATH; install systemd, or add its directory")]
+    #[error("there is no systemd-run in the system's directories (/usr/bin and the like); install systemd")]
     Program,
     /// Nobody to ask.
     #[error(
@@ -53,11 +54,7 @@ pub(in crate::backend) fn manager() -> Result<Manager, Absent> {
     if !is_unified() {
         return Err(Absent::OldGroups);
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let program = std::env::split_paths(&path)
-        .map(|directory| directory.join("systemd-run"))
-        .find(|program| program.is_absolute() && program.is_file())
-        .ok_or(Absent::Program)?;
+    let program = host_program::system_program("systemd-run").ok_or(Absent::Program)?;
     let answers = |directory: &Path| {
         let socket = directory.join("systemd/private");
         socket.symlink_metadata().is_ok_and(|metadata| metadata.file_type().is_socket())

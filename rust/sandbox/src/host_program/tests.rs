@@ -34,9 +34,8 @@ impl Places {
             environment.insert(name.into(), value.into());
         }
         environment.insert("TOOL_ROOT".into(), self.at("work/bin").into());
-        let (directory, home) = (self.at("work"), self.at(""));
-        let operator = Operator { environment, directory, home, uid: 1000, writable: Vec::new() };
-        HostPrograms::of(&operator.with_writable([self.at("work")]))
+        let writable = vec![self.at("work")];
+        HostPrograms::new(Settings { environment, directory: self.at("work"), home: self.at(""), writable })
     }
 }
 
@@ -103,4 +102,24 @@ fn a_program_starts_in_the_root_without_variables_that_lead_into_a_workspace() {
         places.at("own").display()
     );
     assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
+}
+
+#[test]
+fn programs_of_the_system_are_not_looked_for_on_path() {
+    let name = "nix-jail-no-such-program";
+    assert_eq!(system_program(name), None);
+    let error = system_command(name).unwrap_err();
+    assert!(
+        error.kind() == std::io::ErrorKind::NotFound && error.to_string().contains("/usr/bin"),
+        "{error}"
+    );
+    let Some(shell) = system_program("sh") else {
+        crate::skip::report("this machine has no shell where systems have it");
+        return;
+    };
+    assert!(shell.is_absolute());
+    // Builtins alone.
+    let mut command = system_command("sh").unwrap();
+    let output = command.args(["-c", "pwd; echo ${HOME-absent}"]).output().unwrap();
+    assert_eq!(output.stdout, b"/\nabsent\n");
 }
