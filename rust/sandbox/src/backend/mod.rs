@@ -11,6 +11,7 @@ pub mod container;
 mod container_error;
 mod disk;
 mod error;
+mod files;
 #[cfg(target_os = "linux")]
 pub mod native;
 #[cfg(target_os = "linux")]

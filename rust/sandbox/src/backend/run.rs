@@ -8,6 +8,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 
 use crate::backend::disk::Disk;
+use crate::backend::files::Files;
 use crate::backend::{Ended, Error, Listeners, Prepared};
 use crate::sys::signals::Caught;
 use crate::terminal::outside::Outside;
@@ -43,6 +44,8 @@ pub(super) struct Waiting<S> {
     pub(super) notices: Vec<String>,
     pub(super) timeout: Option<Duration>,
     pub(super) disk: Option<Disk>,
+    /// The files among the launcher's standard streams.
+    pub(super) files: Files,
     /// The job is killed when the other end of it is closed.
     pub(super) lifeline: Option<OwnedFd>,
 }
@@ -65,7 +68,7 @@ impl<S: Stage> Prepared for Waiting<S> {
 
 /// Starts the command and returns when every process of the jail is gone.
 fn run(waiting: Waiting<impl Stage>) -> Result<Ended, Error> {
-    let Waiting { stage, timeout, disk, lifeline, .. } = waiting;
+    let Waiting { stage, timeout, disk, files, lifeline, .. } = waiting;
     let signals = Caught::start().map_err(|os| watch("catch signals", os))?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let time = Time { deadline, is_up: false };
@@ -76,6 +79,7 @@ fn run(waiting: Waiting<impl Stage>) -> Result<Ended, Error> {
         exit: None,
         time,
         disk,
+        files,
         lifeline,
         killed: None,
         kill_sent: None,
@@ -99,6 +103,8 @@ struct Watcher<S> {
     exit: Option<Exit>,
     time: Time,
     disk: Option<Disk>,
+    // After the stage: what the job has written last is in its files when this is dropped.
+    files: Files,
     lifeline: Option<OwnedFd>,
     /// Why we killed the job, if its time was not the reason.
     killed: Option<Ended>,
@@ -364,6 +370,7 @@ impl<S: Stage> Watcher<S> {
             relay.finish(self.signals.as_ref(), was_ended, self.time.deadline);
         }
         self.stage.finish();
+        self.files.finish();
         if let Some(killed) = self.killed {
             return Ok(killed);
         }

@@ -14,6 +14,7 @@ mod processes;
 mod programs;
 #[path = "../support/skip.rs"]
 mod skip;
+mod streams;
 mod support;
 mod syscalls;
 mod terminal;

@@ -26,7 +26,8 @@ use super::program;
 use super::proof::{self, Visible};
 use super::{Identified, arguments, relayed};
 use crate::backend::disk::Disk;
-use crate::backend::native::start::{add, standard_streams};
+use crate::backend::files::standard_streams;
+use crate::backend::native::start::add;
 use crate::backend::run::{Stage, Waiting};
 use crate::backend::{ContainerError, Error, Listeners};
 use crate::plan::{Limits, Network, Plan};
@@ -55,7 +56,7 @@ pub(super) fn start(who: &Identified, runtime: &Path, plan: &Plan) -> Result<Wai
         return Err(Error::Unsupported { what: "a jail in a network that it did not make".to_owned(), cure });
     }
     let disk = Disk::of(plan, None)?;
-    let streams = standard_streams()?;
+    let (streams, files) = standard_streams()?;
     let is_relayed = who.relay.is_some();
     let mut layout = layout::of(&plan.tree, engine::own_ids().uid == 0)?;
     let own = if is_relayed { layout.move_in()? } else { Vec::new() };
@@ -123,7 +124,7 @@ pub(super) fn start(who: &Identified, runtime: &Path, plan: &Plan) -> Result<Wai
     notices.extend(
         who.relay.iter().map(|why| format!("{why}: the job's connections are relayed through the engine")),
     );
-    Ok(Waiting { stage, listeners, notices, timeout: plan.limits.timeout, disk, lifeline: None })
+    Ok(Waiting { stage, listeners, notices, timeout: plan.limits.timeout, disk, files, lifeline: None })
 }
 
 /// An engine without the control groups for a limit goes on without it. Some say so; a rootless Docker has to be asked.

@@ -1,6 +1,5 @@
 //! Starts a stage and takes its listeners.
 
-use std::fs::File;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -17,6 +16,7 @@ use nix::unistd::Pid;
 use super::cgroup::{self, Enforcement, Scope};
 use super::{identity, proof};
 use crate::backend::disk::Disk;
+use crate::backend::files::standard_streams;
 use crate::backend::run::{self, Stage as _, Waiting};
 use crate::backend::{Error, Listeners};
 use crate::host_program::{command_at, this_program};
@@ -51,7 +51,7 @@ pub(in crate::backend) fn start(
     }
     reap_left();
     let disk = Disk::of(plan, None)?;
-    let streams = standard_streams()?;
+    let (streams, files) = standard_streams()?;
     let file = seal_plan(plan)?;
     let (scope, group, mut notices) = match enforcement()? {
         Enforcement::Unneeded => (None, None, Vec::new()),
@@ -105,7 +105,7 @@ pub(in crate::backend) fn start(
         // Init goes on building meanwhile. If it has failed and is gone, that is the reason to tell.
         return Err(stage.last_words().unwrap_or(unproven));
     }
-    Ok(Waiting { stage, listeners, notices, timeout: plan.limits.timeout, disk, lifeline: None })
+    Ok(Waiting { stage, listeners, notices, timeout: plan.limits.timeout, disk, files, lifeline: None })
 }
 
 impl Stage {
@@ -236,25 +236,6 @@ fn spawn(scope: Option<&Scope>) -> Result<Stage, Error> {
         is_over: false,
         group: None,
     })
-}
-
-/// Copies of our standard streams for the job; what is closed here is /dev/null there.
-pub(in crate::backend) fn standard_streams() -> Result<[OwnedFd; 3], Error> {
-    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    Ok([copy(0, stdin.as_fd())?, copy(1, stdout.as_fd())?, copy(2, stderr.as_fd())?])
-}
-
-fn copy(number: i32, stream: BorrowedFd<'_>) -> Result<OwnedFd, Error> {
-    let start = |error: std::io::Error| Error::StartStage { os: error.into() };
-    let Ok(copy) = stream.try_clone_to_owned() else {
-        let null = File::options().read(true).write(true).open("/dev/null").map_err(start)?;
-        return Ok(null.into());
-    };
-    let copy = File::from(copy);
-    if copy.metadata().map_err(start)?.is_dir() {
-        return Err(Error::StandardStream { number });
-    }
-    Ok(copy.into())
 }
 
 pub(in crate::backend) fn add(

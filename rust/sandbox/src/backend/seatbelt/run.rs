@@ -1,7 +1,6 @@
 //! Starts the command in the sandbox, and passes on what belongs to it until its end: signals, the terminal, time.
 
 use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -15,6 +14,7 @@ use nix::unistd::Pid;
 use super::jail::Waiting;
 use super::watchdog::{Family, Verdict, judge};
 use crate::backend::disk::Disk;
+use crate::backend::files::{Files, standard_streams};
 use crate::backend::{Ended, Error, Exhausted};
 use crate::host_program::command_at;
 use crate::plan::Limits;
@@ -41,7 +41,7 @@ pub(super) fn run(mut waiting: Waiting) -> Result<Ended, Error> {
         return Ok(Ended::Code(NOT_FOUND));
     }
     let signals = Caught::start().map_err(|os| watch("catch signals", os))?;
-    let child = spawn(&mut waiting)?;
+    let (child, files) = spawn(&mut waiting)?;
     let pid = Pid::from_raw(child.id().cast_signed());
     let mut job = Job {
         relay: None,
@@ -57,6 +57,7 @@ pub(super) fn run(mut waiting: Waiting) -> Result<Ended, Error> {
         state: State::Runs,
         disk: waiting.disk.take(),
         is_told_to_end: false,
+        files,
     };
     if let Some(OpenptyResult { master, slave }) = waiting.terminal.take() {
         drop(slave);
@@ -68,7 +69,7 @@ pub(super) fn run(mut waiting: Waiting) -> Result<Ended, Error> {
     job.finish()
 }
 
-fn spawn(waiting: &mut Waiting) -> Result<Child, Error> {
+fn spawn(waiting: &mut Waiting) -> Result<(Child, Files), Error> {
     let failed = |error: std::io::Error| Error::StartStage { os: error.into() };
     let [_, arguments @ ..] = waiting.layout.command.as_slice() else { return Err(Error::NoCommand) };
     let mut command = command_at(&waiting.program);
@@ -81,16 +82,14 @@ fn spawn(waiting: &mut Waiting) -> Result<Child, Error> {
         .envs(waiting.layout.environment.iter().map(|(name, value)| (name, value)))
         .current_dir(&waiting.layout.working_directory);
     let mut before = Before { terminal: None, limits: limits(&waiting.limits) };
-    for (number, stream) in [std::io::stdin().as_fd(), std::io::stdout().as_fd(), std::io::stderr().as_fd()]
-        .into_iter()
-        .enumerate()
-    {
+    let (streams, files) = standard_streams()?;
+    for (number, stream) in streams.into_iter().enumerate() {
         let stream = match &waiting.terminal {
             Some(pair) if std::io::IsTerminal::is_terminal(&stream) => {
                 before.terminal = before.terminal.or(i32::try_from(number).ok());
                 pair.slave.try_clone().map_err(failed)?.into()
             }
-            _ => standard_stream(number, stream)?,
+            _ => Stdio::from(stream),
         };
         match number {
             0 => command.stdin(stream),
@@ -99,18 +98,7 @@ fn spawn(waiting: &mut Waiting) -> Result<Child, Error> {
         };
     }
     launch::prepare(&mut command, before);
-    command.spawn().map_err(failed)
-}
-
-fn standard_stream(number: usize, stream: BorrowedFd<'_>) -> Result<Stdio, Error> {
-    // What is closed here is /dev/null there.
-    let Ok(copy) = stream.try_clone_to_owned() else { return Ok(Stdio::null()) };
-    let copy = std::fs::File::from(copy);
-    let is_directory = copy.metadata().map_err(|error| Error::StartStage { os: error.into() })?.is_dir();
-    if is_directory {
-        return Err(Error::StandardStream { number: i32::try_from(number).unwrap_or(0) });
-    }
-    Ok(copy.into())
+    Ok((command.spawn().map_err(failed)?, files))
 }
 
 fn limits(limits: &Limits) -> Vec<(Limit, u64)> {
@@ -144,6 +132,8 @@ struct Job {
     disk: Option<Disk>,
     /// Whether the operator has ended the job by a signal.
     is_told_to_end: bool,
+    /// The files among the launcher's standard streams.
+    files: Files,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -319,6 +309,7 @@ impl Job {
                 self.is_told_to_end || matches!(self.state, State::OutOfTime | State::DiskUsedUp(_));
             relay.finish(self.signals.as_ref(), was_ended, self.deadline);
         }
+        self.files.finish();
         Ok(match (self.state, status.code(), status.signal()) {
             (State::OutOfTime, _, _) => Ended::TimedOut,
             (State::DiskUsedUp(exhausted), _, _) => Ended::DiskUsedUp(exhausted),
