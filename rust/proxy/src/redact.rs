@@ -1,7 +1,8 @@
 //! Secrets out, dummies in: what happens to an answer between the outside and the job.
 //!
 //! A server that got a secret can send it back: in a header, an error text, a debug page, a redirect. On its way in,
-//! every spelling of the secret (`forms`) becomes the dummy in the same spelling. Nothing is buffered beyond the end
+//! every spelling of the secret (`forms`) becomes the dummy in the same spelling, and a secret that is not in one piece
+//! (`loose`: in lines, with some characters escaped) becomes the dummy piece by piece. Nothing is buffered beyond the end
 //! of a chunk that could be the beginning of a secret, and what cannot be searched does not go on.
 //!
 //! Not found: a secret that a server transforms otherwise (reversed, in hex, encrypted, in an archive, one letter per
@@ -11,10 +12,12 @@ mod body;
 mod decode;
 mod forms;
 mod head;
+mod loose;
 mod needles;
 mod splice;
 #[cfg(test)]
 mod test_support;
+mod unescape;
 mod websocket;
 
 use std::fmt;

@@ -7,6 +7,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
+use super::loose::Target;
+use super::unescape::{LEVELS, Reader, is_introducer, is_newline};
+
 /// One spelling.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Form {
@@ -26,8 +29,72 @@ pub(crate) fn forms(secret: &str, dummy: &str) -> Vec<Form> {
         add(&mut forms, spell(secret).into_bytes(), spell(dummy).into_bytes());
     }
     add(&mut forms, utf16(secret), utf16(dummy));
+    for secret in readings(secret) {
+        let dummy = fit(&plain(dummy), secret.len());
+        add(&mut forms, secret, dummy);
+    }
     add_base64(&mut forms, secret.as_bytes(), &fit(dummy.as_bytes(), secret.len()));
     forms
+}
+
+/// What is looked for between line breaks and escape sequences: the secret as decoders read it, and in base64.
+pub(super) fn targets(secret: &str, dummy: &str) -> Vec<Target> {
+    let plain = plain(dummy);
+    let mut targets: Vec<Target> =
+        readings(secret).into_iter().map(|secret| Target { secret, dummy: plain.clone() }).collect();
+    let fitted = fit(dummy.as_bytes(), secret.len());
+    for shift in 0..3 {
+        for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
+            // The characters that are the secret's alone.
+            let own = (shift * 8_usize).div_ceil(6)..(shift + secret.len()) * 8 / 6;
+            let spell = |text: &[u8]| {
+                let text = engine.encode([&vec![0; shift], text].concat());
+                text.as_bytes()[own.clone()].to_vec()
+            };
+            targets.push(Target { secret: spell(secret.as_bytes()), dummy: spell(&fitted) });
+        }
+    }
+    targets
+}
+
+/// What decoders make of a secret in which there seem to be escape sequences; the secret itself first.
+fn readings(secret: &str) -> Vec<Vec<u8>> {
+    let mut readings: Vec<Vec<u8>> = (0..=LEVELS).map(|level| decoded(secret, level)).collect();
+    // Padding at the end begins an escape sequence together with what follows it.
+    let is_padding = |last: Option<&u8>| last.is_some_and(|last| is_introducer(*last));
+    for index in 0..readings.len() {
+        let mut cut = readings[index].clone();
+        while is_padding(cut.last()) {
+            cut.pop();
+        }
+        readings.push(cut);
+    }
+    readings.sort_by_key(|reading| std::cmp::Reverse(reading.len()));
+    readings.dedup();
+    readings
+}
+
+/// The characters of a dummy that mean the same in every format.
+pub(super) fn plain(dummy: &str) -> Vec<u8> {
+    dummy.bytes().filter(|byte| is_plain(*byte)).collect()
+}
+
+pub(super) fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._".contains(&byte)
+}
+
+/// The text as decoders read it, without line breaks.
+fn decoded(text: &str, level: usize) -> Vec<u8> {
+    let reader = Reader { text: text.as_bytes(), is_whole: true };
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(next) = reader.read(at, level) {
+        at = next.end;
+        if !is_newline(next.byte) {
+            decoded.push(next.byte);
+        }
+    }
+    decoded
 }
 
 /// The dummy cut, or filled up with `x`, to this length: what stands in where lengths must not change.

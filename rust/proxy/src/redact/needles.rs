@@ -10,7 +10,8 @@ use aho_corasick::packed::{self, Searcher};
 use aho_corasick::{AhoCorasick, Input, MatchKind};
 use memchr::{memchr3_iter, memmem};
 
-use super::forms::{Form, fit, forms};
+use super::forms::{Form, fit, forms, is_plain, plain, targets};
+use super::loose::{Loose, Target, Window};
 
 /// The least bytes of a secret: a shorter one cannot be found without hitting innocent text all the time.
 pub const SHORTEST: usize = 8;
@@ -32,6 +33,8 @@ pub(crate) struct Needles {
     same_length: bool,
     /// Which two bytes start a needle, a bit each: the quick "no" when the end of a chunk is examined.
     pairs: Vec<u64>,
+    /// The same secrets, for places where they are not in one piece.
+    loose: Loose,
 }
 
 struct Needle {
@@ -46,6 +49,8 @@ struct Needle {
 struct Fragment {
     bytes: [u8; SHORTEST],
     known: Vec<(usize, usize)>,
+    /// Whether it is a window of a secret that may not be in one piece.
+    is_window: bool,
 }
 
 enum Search {
@@ -77,6 +82,11 @@ impl Needles {
     /// The needles of these (secret, dummy); of equal secrets the first wins.
     pub(crate) fn new<'a>(secrets: impl IntoIterator<Item = (&'a str, &'a str)>) -> Needles {
         let mut same_length = true;
+        let secrets: Vec<(&str, &str)> = secrets.into_iter().collect();
+        // Without a dummy nothing is to be replaced.
+        let replaced = secrets.iter().filter(|(_, dummy)| !dummy.is_empty());
+        let is_long = |target: &Target| target.secret.len() >= SHORTEST;
+        let loose = Loose::new(replaced.flat_map(|(secret, dummy)| targets(secret, dummy)).filter(is_long));
         let mut needles: Vec<Needle> = secrets
             .into_iter()
             .enumerate()
@@ -89,7 +99,7 @@ impl Needles {
         needles.sort_by(|one, other| one.secret.cmp(&other.secret));
         needles.dedup_by(|later, earlier| later.secret == earlier.secret);
 
-        let fragments = choose_fragments(&needles);
+        let fragments = choose_fragments(&needles, loose.windows());
         let search = Search::new(&fragments);
         let mut longest = [0; 256];
         let mut pairs = vec![0; (1 << 16) / 64];
@@ -103,12 +113,22 @@ impl Needles {
         by_length.sort_by_key(|byte| std::cmp::Reverse(longest[usize::from(*byte)]));
         let [reach, .., near] = [0, 1, 2, 3].map(|index: usize| longest[usize::from(by_length[index])]);
         let far = [by_length[0], by_length[1], by_length[2]];
-        Needles { needles, fragments, search, longest, reach, near, far, same_length, pairs }
+        Needles { needles, fragments, search, longest, reach, near, far, same_length, pairs, loose }
     }
 
     /// Whether every dummy is as long as its secret. Escaped, they can still differ.
     pub(crate) fn same_length(&self) -> bool {
         self.same_length
+    }
+
+    /// Finds the same secrets where they are not in one piece.
+    pub(super) fn loose(&self) -> &Loose {
+        &self.loose
+    }
+
+    /// The most bytes of a stream that wait for what comes next.
+    pub(crate) fn most_held(&self) -> usize {
+        self.reach.max(self.loose.most_held())
     }
 
     /// What stands in for what was found.
@@ -118,12 +138,25 @@ impl Needles {
 
     /// The needle that starts first at or after `from`; of those that start there, the longest.
     pub(crate) fn find(&self, text: &[u8], from: usize) -> Option<Found> {
+        self.find_with_windows(text, from, &mut Vec::new())
+    }
+
+    /// The same; gives the places of windows (see `loose`) that matter up to there.
+    pub(super) fn find_with_windows(
+        &self,
+        text: &[u8],
+        from: usize,
+        windows: &mut Vec<usize>,
+    ) -> Option<Found> {
         let mut best: Option<Found> = None;
         let mut at = from;
         while let Some((hit, fragment)) = self.search.next(text, at) {
             // A needle that starts no later than the best one shows its fragment within reach of that start.
-            if best.is_some_and(|best| hit > best.start + self.reach) {
+            if best.is_some_and(|best| hit > best.start + self.most_held()) {
                 break;
+            }
+            if self.fragments[fragment].is_window {
+                windows.push(hit);
             }
             for found in self.around(text, from, hit, fragment) {
                 if best.is_none_or(|best| (found.start, best.end) < (best.start, found.end)) {
@@ -219,9 +252,7 @@ impl Needle {
             form.dummy.clone()
         } else {
             // These mean the same in every spelling; a cut escape sequence would not.
-            let plain: Vec<u8> =
-                dummy.bytes().filter(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(byte)).collect();
-            fit(&plain, length)
+            fit(&plain(dummy), length)
         };
         Needle { owner, secret: form.secret, exact: form.dummy, fitted }
     }
@@ -233,9 +264,10 @@ impl Needle {
         }
     }
 
-    /// How many first bytes secret and stand-in have in common.
+    /// How many first bytes secret and stand-in have in common, whatever format they turn out to be in.
     fn shared(&self, kind: StandIn) -> usize {
-        self.secret.iter().zip(self.stand_in(kind)).take_while(|(one, other)| one == other).count()
+        let pairs = self.secret.iter().zip(self.stand_in(kind));
+        pairs.take_while(|(one, other)| one == other && is_plain(**one)).count()
     }
 }
 
@@ -270,9 +302,11 @@ impl Search {
     }
 }
 
-/// One fragment per needle, as few as possible.
-fn choose_fragments(needles: &[Needle]) -> Vec<Fragment> {
-    let mut fragments: Vec<Fragment> = Vec::new();
+/// All windows, and one fragment per needle, as few as possible.
+fn choose_fragments(needles: &[Needle], windows: impl Iterator<Item = Window>) -> Vec<Fragment> {
+    let windows: BTreeSet<Window> = windows.collect();
+    let window = |bytes| Fragment { bytes, known: Vec::new(), is_window: true };
+    let mut fragments: Vec<Fragment> = windows.into_iter().map(window).collect();
     // Short needles first: their fragments (letters and digits) come back in the escaped spellings.
     let mut order: Vec<usize> = (0..needles.len()).collect();
     order.sort_by_key(|&index| needles[index].secret.len());
@@ -296,7 +330,7 @@ fn choose_fragments(needles: &[Needle]) -> Vec<Fragment> {
         if let Some((offset, window)) = best
             && let Ok(bytes) = window.try_into()
         {
-            fragments.push(Fragment { bytes, known: vec![(index, offset)] });
+            fragments.push(Fragment { bytes, known: vec![(index, offset)], is_window: false });
         }
     }
     fragments

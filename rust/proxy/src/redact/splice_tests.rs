@@ -1,6 +1,14 @@
-use proptest::prelude::*;
+use std::cell::Cell;
 
-use super::super::forms::forms;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+
+use super::super::forms::{forms, targets};
+use super::super::needles::SHORTEST;
+use super::super::test_support::{Decoded, Layer, decode_all};
+use super::super::unescape::LEVELS;
 use super::*;
 
 const SECRET: &str = "tok_live_Qm7Zr2Xv9Lc4Hd8K";
@@ -23,28 +31,76 @@ fn stream(needles: &Arc<Needles>, kind: StandIn, chunks: &[&[u8]]) -> Vec<u8> {
     out
 }
 
-/// The definition: at each place the longest spelling that starts there, else one byte.
-fn by_definition(secrets: &[(&str, &str)], text: &[u8]) -> Vec<u8> {
+/// The definition: at each place the longest spelling that starts there, or else the longest secret that is not in one
+/// piece, else one byte. Gives the text and the number of the latter.
+fn by_definition(needles: &Needles, secrets: &[(&str, &str)], text: &[u8]) -> (Vec<u8>, usize) {
     let forms: Vec<_> = secrets.iter().flat_map(|(secret, dummy)| forms(secret, dummy)).collect();
-    let mut out = Vec::new();
+    let targets = secrets.iter().flat_map(|(secret, dummy)| targets(secret, dummy));
+    let targets: Vec<Vec<u8>> =
+        targets.map(|target| target.secret).filter(|secret| secret.len() >= SHORTEST).collect();
+    let (mut out, mut loose_places) = (Vec::new(), 0);
     let mut at = 0;
     while at < text.len() {
         let here = forms
             .iter()
             .filter(|form| text[at..].starts_with(&form.secret))
             .max_by(|one, other| one.secret.len().cmp(&other.secret.len()).then(std::cmp::Ordering::Greater));
-        match here {
-            Some(form) => {
-                out.extend_from_slice(&form.dummy);
-                at += form.secret.len();
+        let spelled = here.map_or(0, |form| form.secret.len());
+        let loose =
+            targets.iter().filter_map(|target| loose_by_definition(needles, target, &text[at..])).max();
+        if let Some(length) = loose.filter(|length| *length > spelled) {
+            let found = needles.loose().scan(text, at, at, true).best.expect("it is there");
+            assert_eq!((found.start, found.end), (at, at + length));
+            let mut replaced = BytesMut::new();
+            needles.loose().replace(text, &found, StandIn::Exact, &mut replaced);
+            out.extend_from_slice(&replaced);
+            loose_places += 1;
+            at += length;
+        } else if let Some(form) = here {
+            out.extend_from_slice(&form.dummy);
+            at += form.secret.len();
+        } else {
+            out.push(text[at]);
+            at += 1;
+        }
+    }
+    (out, loose_places)
+}
+
+/// How many bytes at the beginning of a text are this target, not in one piece. Longer than the limit no ordinary text gets.
+fn loose_by_definition(needles: &Needles, target: &[u8], text: &[u8]) -> Option<usize> {
+    let limit = needles.loose().reach(target.len());
+    let text = &text[..text.len().min(limit + 64)];
+    let mut view: Vec<Decoded> = text
+        .iter()
+        .zip(0..)
+        .map(|(&byte, start)| Decoded { byte, start, end: start + 1, is_soft_break: false })
+        .collect();
+    let mut longest = None;
+    for level in 0..=LEVELS {
+        if level > 0 {
+            view = decode_all(&view);
+        }
+        let (mut matched, mut is_loose, mut is_after_break) = (0, false, false);
+        for &Decoded { byte, start, end, .. } in &view {
+            if matched > 0 && (b"\r\n".contains(&byte) || (is_after_break && b" \t".contains(&byte))) {
+                (is_loose, is_after_break) = (true, true);
+            } else if byte == target[matched] {
+                is_loose |= end - start > 1;
+                is_after_break = false;
+                matched += 1;
+            } else {
+                break;
             }
-            None => {
-                out.push(text[at]);
-                at += 1;
+            if matched == target.len() {
+                let is_found =
+                    is_loose && end <= limit && needles.loose().holds_window_of(target, &text[..end]);
+                longest = longest.max(Some(end).filter(|_| is_found));
+                break;
             }
         }
     }
-    out
+    longest
 }
 
 #[test]
@@ -107,6 +163,29 @@ fn secret() -> impl Strategy<Value = String> {
     prop_oneof!["[a-c]{8,12}", "[A-Za-z0-9_-]{8,24}", "[a-b/+\"=&%]{8,16}", "[!-~]{8,20}"]
 }
 
+/// A secret, plain or in base64, in several formats around each other, and cut off.
+fn layered(secrets: Vec<(String, String)>) -> impl Strategy<Value = Vec<u8>> {
+    let layers = prop::collection::vec((prop::sample::select(Layer::ALL.to_vec()), any::<u64>()), 1..4);
+    let secret = prop::sample::select(secrets);
+    let is_base64 = any::<bool>();
+    let cut = prop_oneof![3 => Just(None), 1 => any::<prop::sample::Index>().prop_map(Some)];
+    (secret, "[a-c]{0,3}", is_base64, layers, cut).prop_map(
+        |((secret, _), before, is_base64, layers, cut)| {
+            let mut text = format!("{before}{secret}").into_bytes();
+            if is_base64 {
+                text = STANDARD.encode(&text).into_bytes();
+            }
+            for (layer, seed) in layers {
+                text = layer.encode(&text, seed, seed % 2 == 0);
+            }
+            if let Some(cut) = cut {
+                text.truncate(cut.index(text.len() + 1));
+            }
+            text
+        },
+    )
+}
+
 /// Texts made of what is hard: spellings of the secrets, whole and cut, among bytes of the same kind.
 fn text(secrets: Vec<(String, String)>) -> impl Strategy<Value = Vec<u8>> {
     let spellings: Vec<Vec<u8>> = secrets
@@ -121,25 +200,33 @@ fn text(secrets: Vec<(String, String)>) -> impl Strategy<Value = Vec<u8>> {
             let at = at.index(text.len());
             if first { text[..at].to_vec() } else { text[at..].to_vec() }
         }),
-        1 => "[a-c%:\\\\u0 ]{0,8}".prop_map(String::into_bytes),
+        4 => layered(secrets),
+        1 => "[a-c%:\\\\u0 =&#;\n\r]{0,8}".prop_map(String::into_bytes),
         1 => prop::collection::vec(any::<u8>(), 0..8),
     ];
     prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
-
-    #[test]
-    fn streams_equal_the_definition(
-        (secrets, text) in prop::collection::vec((secret(), secret()), 1..3)
+/// Streams of random texts in random chunks equal the definition; some of them hold secrets that are not in one piece.
+#[test]
+fn streams_equal_the_definition() {
+    let mut runner = TestRunner::new(ProptestConfig { cases: 192, ..ProptestConfig::default() });
+    let input = (
+        prop::collection::vec((secret(), secret()), 1..3)
             .prop_flat_map(|secrets| (Just(secrets.clone()), text(secrets))),
-        splits in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
-    ) {
-        let secrets: Vec<(&str, &str)> = secrets.iter().map(|(secret, dummy)| (&**secret, &**dummy)).collect();
+        prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+    );
+    let loose = Cell::new(0);
+    let outcome = runner.run(&input, |((secrets, text), splits)| {
+        let secrets: Vec<(&str, &str)> =
+            secrets.iter().map(|(secret, dummy)| (&**secret, &**dummy)).collect();
         let needles = Arc::new(Needles::new(secrets.iter().copied()));
-        let expected = by_definition(&secrets, &text);
-        prop_assert_eq!(whole(&needles, StandIn::Exact, &text).unwrap_or_else(|| text.clone()), expected.clone());
+        let (expected, places) = by_definition(&needles, &secrets, &text);
+        loose.set(loose.get() + places);
+        prop_assert_eq!(
+            whole(&needles, StandIn::Exact, &text).unwrap_or_else(|| text.clone()),
+            expected.clone()
+        );
         let mut splits: Vec<usize> = splits.iter().map(|split| split.index(text.len() + 1)).collect();
         splits.push(0);
         splits.push(text.len());
@@ -147,5 +234,13 @@ proptest! {
         let chunks: Vec<&[u8]> = splits.windows(2).map(|pair| &text[pair[0]..pair[1]]).collect();
         prop_assert_eq!(stream(&needles, StandIn::Exact, &chunks), expected);
         prop_assert_eq!(stream(&needles, StandIn::Fitted, &chunks).len(), text.len());
-    }
+        let bytes: Vec<&[u8]> = text.chunks(1).collect();
+        prop_assert_eq!(
+            stream(&needles, StandIn::Fitted, &bytes),
+            stream(&needles, StandIn::Fitted, &[&text])
+        );
+        Ok(())
+    });
+    outcome.unwrap();
+    assert!(loose.get() > 100, "{}", loose.get());
 }
