@@ -8,6 +8,12 @@ pub trait Audit: Send + Sync {
     fn record(&self, event: &Event);
 }
 
+/// The most bytes of a name that the job or a server has chosen: of a host, a method, a ref, a parameter.
+pub const LONGEST_NAME: usize = 256;
+
+/// The most bytes of a path: a policy can be learnt from it.
+pub const LONGEST_PATH: usize = 2048;
+
 /// One thing that happened.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Event {
@@ -65,4 +71,69 @@ pub enum What {
     },
     /// The place for events is full: what comes later is counted and not written.
     Truncated,
+}
+
+impl What {
+    /// The same with no name longer than [`LONGEST_NAME`]: whoever keeps, counts or prints events need not look.
+    pub(crate) fn bounded(mut self) -> What {
+        match &mut self {
+            What::Request { authority, method, path, query, credentials, refs, .. } => {
+                cut(path, LONGEST_PATH);
+                let names = query.iter_mut().chain(credentials).chain(refs);
+                names.chain([authority, method]).for_each(|name| cut(name, LONGEST_NAME));
+            }
+            What::Connection { authority, denied } => {
+                [authority, denied].into_iter().for_each(|name| cut(name, LONGEST_NAME));
+            }
+            What::Truncated => {}
+        }
+        self
+    }
+}
+
+/// Cuts a text to this many bytes, between two characters.
+pub(crate) fn cut(text: &mut String, most: usize) {
+    if text.len() > most {
+        text.truncate((0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default());
+        text.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_of_an_event_is_long() {
+        let long = || "\u{20ac}".repeat(100_000);
+        let request = What::Request {
+            scheme: "https".into(),
+            authority: long(),
+            method: long(),
+            path: long(),
+            query: vec![long()],
+            denied: None,
+            rule: None,
+            status: None,
+            credentials: vec![long()],
+            refs: vec![long()],
+            address: None,
+            milliseconds: 0,
+        };
+        let text = serde_json::to_string(&request.bounded()).unwrap();
+        assert!(text.len() < 5 * LONGEST_NAME + LONGEST_PATH + 200, "{}", text.len());
+        let connection = What::Connection { authority: long(), denied: long() };
+        assert!(serde_json::to_string(&connection.bounded()).unwrap().len() < 2 * LONGEST_NAME + 100);
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        for (text, most, expected) in
+            [("abc", 3, "abc"), ("abcd", 3, "abc"), ("a\u{20ac}b", 3, "a"), ("\u{20ac}", 2, "")]
+        {
+            let mut cut_text = text.to_owned();
+            cut(&mut cut_text, most);
+            assert_eq!(cut_text, expected);
+        }
+    }
 }

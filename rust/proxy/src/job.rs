@@ -81,7 +81,8 @@ impl Job {
     /// Writes one event.
     pub(crate) fn record(&self, what: What) {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.audit.record(&Event { time: u64::try_from(time.as_millis()).unwrap_or(u64::MAX), what });
+        let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.audit.record(&Event { time, what: what.bounded() });
     }
 
     /// Writes that a connection ended before it became a request.

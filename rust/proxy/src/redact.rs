@@ -57,15 +57,29 @@ enum Format {
     Unknown(Splicer),
 }
 
+const PART: &str =
+    "the server sent a part of its answer; parts cannot be searched for the credential, ask for all of it";
+const UNKNOWN_CODING: &str = "the server encoded its answer in a way that cannot be searched for the credential, though it \
+                              was asked not to encode it; ask for another format, or another resource";
+
 impl Redactor {
     pub(crate) fn new(needles: Arc<Needles>, parts_pass: bool) -> Redactor {
         Redactor { needles, parts_pass, plan: OnceLock::new() }
     }
 
-    /// Returns true for a part of a response where the proxy asks for whole ones: a job that asks for parts by other headers
-    /// than `Range` could put the secret together from them.
-    pub(crate) fn refuses(&self, status: StatusCode, headers: &HeaderMap) -> bool {
-        !self.parts_pass && head::is_part(status, headers)
+    /// Returns why a response cannot be searched, if it cannot: it is a part where the proxy asks for whole ones (a job that
+    /// asks for parts by other headers than `Range` could put the secret together from them), or its body is in a coding that
+    /// is not known.
+    pub(crate) fn refusal(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        has_body: bool,
+    ) -> Option<&'static str> {
+        if !self.parts_pass && head::is_part(status, headers) {
+            return Some(PART);
+        }
+        (has_body && head::codings(headers).is_err()).then_some(UNKNOWN_CODING)
     }
 
     /// Cleans the head of the answer and fits it to the cleaned body; call it before [`Redactor::body`] or

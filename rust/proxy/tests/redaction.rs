@@ -176,6 +176,54 @@ async fn a_part_that_was_not_asked_for_is_refused() {
     .await;
 }
 
+/// A server that says in `content-encoding` what the path says, and sends text.
+async fn encodes(request: Request<Incoming>) -> Answer {
+    let coding = request.uri().path()[1..].replace('+', ", ");
+    let has_body = request.method() == Method::GET;
+    let mut answer = match request.headers().contains_key(IF_NONE_MATCH) {
+        true => status(StatusCode::NOT_MODIFIED),
+        false => text(&if has_body { document(SECRET) } else { String::new() }),
+    };
+    answer.headers_mut().insert(http::header::CONTENT_ENCODING, coding.parse().unwrap());
+    answer
+}
+
+#[tokio::test]
+async fn a_coding_that_is_not_known_is_refused_with_a_reason() {
+    for outside in ["h2", "http/1.1"] {
+        let server = Server::https_with(&["a.test"], &[outside], encodes).await;
+        for inside in ["h2", "http/1.1"] {
+            let jail = jail(&server, DUMMIES[0]);
+            let mut http = jail.https("a.test:443", "a.test", inside).await;
+            for coding in ["/compress", "/gzip+aws-chunked", "/gzip+gzip+gzip"] {
+                let got = http.send(asks(Method::GET, coding, DUMMIES[0], &[])).await;
+                assert_eq!(
+                    (got.status, got.denied()),
+                    (502, Some("protocol-not-allowed")),
+                    "{coding}: {got:?}"
+                );
+                assert!(String::from_utf8_lossy(&got.body).contains("encoded"), "{got:?}");
+                // Without a body there is nothing to search.
+                let head = http.send(asks(Method::HEAD, coding, DUMMIES[0], &[])).await;
+                assert_eq!((head.status, head.denied()), (200, None), "{coding}: {head:?}");
+                let unchanged =
+                    http.send(asks(Method::GET, coding, DUMMIES[0], &[("if-none-match", TAG)])).await;
+                assert_eq!((unchanged.status, unchanged.denied()), (304, None), "{coding}: {unchanged:?}");
+            }
+            for coding in ["/identity", "/Identity++", "/,"] {
+                let got = http.send(asks(Method::GET, coding, DUMMIES[0], &[])).await;
+                assert_eq!((got.status, got.body), (200, document(DUMMIES[0]).into()), "{coding}");
+            }
+            // Where no credential goes, nothing is searched and nothing refused.
+            let plain = Jail::allow(&["a.test"]).to("a.test:443", &server).start();
+            let mut http = plain.https("a.test:443", "a.test", inside).await;
+            let got = http.send(Request::get("https://a.test/compress").body(Full::default()).unwrap()).await;
+            assert_eq!((got.status, got.header("content-encoding")), (200, Some("compress")));
+            assert_eq!(got.body, document(SECRET));
+        }
+    }
+}
+
 #[tokio::test]
 async fn answers_without_a_body_say_what_one_with_it_would() {
     each_way(async |http, dummy| {

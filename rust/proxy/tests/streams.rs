@@ -71,8 +71,14 @@ async fn trailers_pass_both_ways() {
         let asked = request.into_body().collect().await.unwrap();
         let mut trailers = asked.trailers().cloned().unwrap_or_default();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        // What only the proxy may say.
+        for name in ["x-jail-deny", "x_jail_error"] {
+            trailers.insert(name, HeaderValue::from_static("host-not-allowed"));
+        }
         let mut answer = Response::new(with(trailers).boxed());
-        answer.headers_mut().insert("trailer", HeaderValue::from_static("grpc-status, x-asked"));
+        answer
+            .headers_mut()
+            .insert("trailer", HeaderValue::from_static("grpc-status, x-asked, x-jail-deny, x_jail_error"));
         answer
     }
     for outside in ["h2", "http/1.1"] {
@@ -99,6 +105,7 @@ async fn trailers_pass_both_ways() {
         };
         assert_eq!(trailers["grpc-status"], "0", "{outside}");
         assert_eq!(trailers["x-asked"], "yes", "{outside}");
+        assert_eq!(trailers.len(), 2, "{outside}: {trailers:?}");
     }
 }
 

@@ -132,7 +132,7 @@ async fn pass(
     };
     let Answered { response, swapped, unread } =
         outbound.send_with_fresh(outgoing_headers, Uri::from(target.clone()), outgoing_body, record).await?;
-    let mut response = give_back(session, response, swapped, job_side)?;
+    let mut response = give_back(session, &head.method, response, swapped, job_side)?;
     if unread.is_any() && version < Version::HTTP_2 {
         // A client that had not begun to send would take the connection for a free one.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -305,6 +305,7 @@ fn protocol(scheme: Scheme, version: Version, websocket: bool) -> Protocol {
 /// Turns the outside's answer into the job's.
 fn give_back(
     session: &Session,
+    method: &Method,
     mut response: Response<Incoming>,
     swapped: Swapped,
     job_side: Option<OnUpgrade>,
@@ -325,14 +326,15 @@ fn give_back(
         return Ok(Response::from_parts(head, AnswerBody::empty()));
     }
 
-    if swapped
-        .redactor
-        .as_ref()
-        .is_some_and(|redactor| redactor.refuses(response.status(), response.headers()))
-    {
+    let has_body = !response.body().is_end_stream()
+        && method != Method::HEAD
+        && ![StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&response.status());
+    let redactor = swapped.redactor.as_ref();
+    let refusal = redactor.and_then(|it| it.refusal(response.status(), response.headers(), has_body));
+    if let Some(hint) = refusal {
         return Err(Denial {
             status: StatusCode::BAD_GATEWAY,
-            hint: Some("the server sent a part of its answer; parts cannot be searched for the credential, ask for all of it"),
+            hint: Some(hint),
             ..Reason::ProtocolNotAllowed.into()
         }
         .into());

@@ -8,12 +8,11 @@ use std::time::Instant;
 use http::{Method, Request, StatusCode};
 use policy::{Authority, Reason, RuleId, Scheme};
 
-use crate::audit::What;
+use crate::audit::{LONGEST_PATH, What, cut};
 use crate::denial::Asked;
 use crate::job::Job;
 
-/// A job cannot make one line longer than this.
-const PATH: usize = 2048;
+/// A job cannot make one line longer than this. Names are cut when the event is written.
 const QUERY_NAMES: usize = 32;
 const QUERY_NAME: usize = 64;
 const REFS: usize = 32;
@@ -42,7 +41,7 @@ impl Record {
             scheme,
             method: request.method().clone(),
             authority: String::new(),
-            path: beginning(request.uri().path(), PATH),
+            path: beginning(request.uri().path(), LONGEST_PATH),
             query: request.uri().query().map(query_names).unwrap_or_default(),
             denied: None,
             rule: None,
@@ -141,5 +140,7 @@ fn query_names(query: &str) -> Vec<String> {
 }
 
 fn beginning(text: &str, most: usize) -> String {
-    if text.len() <= most { text.to_owned() } else { text.chars().take(most).collect() }
+    let mut text = text.to_owned();
+    cut(&mut text, most);
+    text
 }

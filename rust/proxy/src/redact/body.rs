@@ -10,7 +10,7 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::Redactor;
-use super::decode::{Coding, Decoder};
+use super::decode::{Coding, DecodeError, Decoder};
 use super::head::{Plan, Unreadable};
 use super::needles::StandIn;
 use super::splice::Splicer;
@@ -35,9 +35,17 @@ pub struct Body<B = Incoming> {
 
 enum Reading {
     Plain,
-    /// What came and is not decoded yet.
-    Encoded(Decoder, Bytes),
+    Encoded(Decoding),
     Unreadable(Unreadable),
+}
+
+/// Decoders one after the other, as often as the body was encoded.
+struct Decoding(Vec<Step>);
+
+struct Step {
+    decoder: Decoder,
+    /// What came and is not decoded yet.
+    encoded: Bytes,
 }
 
 enum Stage {
@@ -53,11 +61,11 @@ const STEP: usize = 32 * 1024;
 impl<B> Body<B> {
     pub(super) fn new(redactor: Redactor, plan: Plan, inner: B) -> Body<B> {
         let splicer = redactor.splicer(plan.stand_in);
-        let keeps_length = plan.coding == Ok(Coding::Identity) && plan.stand_in == StandIn::Fitted;
-        let reading = match plan.coding {
-            Ok(coding) => {
-                Decoder::new(coding).map_or(Reading::Plain, |decoder| Reading::Encoded(decoder, Bytes::new()))
-            }
+        let is_plain = plan.codings.as_ref().is_ok_and(Vec::is_empty);
+        let keeps_length = is_plain && plan.stand_in == StandIn::Fitted;
+        let reading = match plan.codings {
+            Ok(_) if is_plain => Reading::Plain,
+            Ok(codings) => Reading::Encoded(Decoding::new(&codings)),
             Err(unreadable) => Reading::Unreadable(unreadable),
         };
         Body { inner, redactor, reading, splicer, keeps_length, started: false, stage: Stage::Data }
@@ -65,15 +73,10 @@ impl<B> Body<B> {
 
     /// Decodes the next piece of what came; `None` when more must come first.
     fn decode(&mut self) -> Result<Option<Bytes>, BoxError> {
-        let Reading::Encoded(decoder, encoded) = &mut self.reading else { return Ok(None) };
-        if encoded.is_empty() && !decoder.has_more() {
-            return Ok(None);
+        match &mut self.reading {
+            Reading::Encoded(decoding) => Ok(decoding.next()?),
+            _ => Ok(None),
         }
-        let mut plain = BytesMut::zeroed(STEP);
-        let length = decoder.step(encoded, &mut plain)?;
-        plain.truncate(length);
-        // Small pieces (events of a stream) must not keep a whole step's memory alive.
-        Ok(Some(if length < STEP / 4 { Bytes::copy_from_slice(&plain) } else { plain.freeze() }))
     }
 
     /// Takes data; gives what may go on.
@@ -81,8 +84,8 @@ impl<B> Body<B> {
         self.started |= !data.is_empty();
         match &mut self.reading {
             Reading::Plain => Ok(self.splicer.feed(data)),
-            Reading::Encoded(_, encoded) => {
-                *encoded = data;
+            Reading::Encoded(decoding) => {
+                decoding.feed(data);
                 Ok(Bytes::new())
             }
             Reading::Unreadable(unreadable) if !data.is_empty() => Err(unreadable.clone().into()),
@@ -92,14 +95,61 @@ impl<B> Body<B> {
 
     /// The data has ended: gives what was held back.
     fn end(&mut self, trailers: Option<HeaderMap>) -> Result<Bytes, BoxError> {
-        if let Reading::Encoded(decoder, _) = &self.reading {
-            decoder.finish()?;
+        if let Reading::Encoded(decoding) = &self.reading {
+            decoding.finish()?;
         }
         self.stage = Stage::End(trailers.map(|mut trailers| {
             self.redactor.trailers(&mut trailers);
             trailers
         }));
         Ok(self.splicer.finish())
+    }
+}
+
+impl Decoding {
+    /// What was encoded last is decoded first.
+    fn new(codings: &[Coding]) -> Decoding {
+        let decoders = codings.iter().rev().filter_map(|coding| Decoder::new(*coding));
+        Decoding(decoders.map(|decoder| Step { decoder, encoded: Bytes::new() }).collect())
+    }
+
+    /// Takes what came; all that came before has been decoded.
+    fn feed(&mut self, data: Bytes) {
+        if let Some(first) = self.0.first_mut() {
+            first.encoded = data;
+        }
+    }
+
+    /// Decodes the next piece of what came; `None` when more must come first.
+    fn next(&mut self) -> Result<Option<Bytes>, DecodeError> {
+        // The last step that has something to do; what it makes is for the step behind it.
+        while let Some(index) = self.0.iter().rposition(Step::has_work) {
+            let plain = self.0[index].run()?;
+            match self.0.get_mut(index + 1) {
+                Some(next) => next.encoded = plain,
+                None if !plain.is_empty() => return Ok(Some(plain)),
+                None => {}
+            }
+        }
+        Ok(None)
+    }
+
+    fn finish(&self) -> Result<(), DecodeError> {
+        self.0.iter().try_for_each(|step| step.decoder.finish())
+    }
+}
+
+impl Step {
+    fn has_work(&self) -> bool {
+        !self.encoded.is_empty() || self.decoder.has_more()
+    }
+
+    fn run(&mut self) -> Result<Bytes, DecodeError> {
+        let mut plain = BytesMut::zeroed(STEP);
+        let length = self.decoder.step(&mut self.encoded, &mut plain)?;
+        plain.truncate(length);
+        // Small pieces (events of a stream) must not keep a whole step's memory alive.
+        Ok(if length < STEP / 4 { Bytes::copy_from_slice(&plain) } else { plain.freeze() })
     }
 }
 
@@ -166,7 +216,7 @@ where
             Stage::Data => {
                 let nothing_held = match self.reading {
                     Reading::Plain => self.splicer.pending() == 0,
-                    Reading::Encoded(..) | Reading::Unreadable(_) => !self.started,
+                    Reading::Encoded(_) | Reading::Unreadable(_) => !self.started,
                 };
                 nothing_held && self.inner.is_end_stream()
             }

@@ -10,7 +10,8 @@ use super::splice::whole;
 /// How the body of an answer is to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
-    pub(super) coding: Result<Coding, Unreadable>,
+    /// The codings that were applied, in that order.
+    pub(super) codings: Result<Vec<Coding>, Unreadable>,
     pub(super) stand_in: StandIn,
     pub(super) websocket: bool,
 }
@@ -33,14 +34,15 @@ const DIGESTS: [HeaderName; 4] = [
 impl Plan {
     /// `same_length`: whether dummies are as long as their secrets.
     pub(super) fn new(status: Option<StatusCode>, headers: &HeaderMap, same_length: bool) -> Plan {
-        let coding = coding(headers);
+        let codings = codings(headers);
         // A known length stays true if the few escaped spellings that differ are fitted.
-        let is_known = coding == Ok(Coding::Identity) && headers.contains_key(header::CONTENT_LENGTH);
+        let is_known =
+            codings.as_ref().is_ok_and(Vec::is_empty) && headers.contains_key(header::CONTENT_LENGTH);
         // A part says from where to where it goes, asked for or not.
         let is_part = headers.contains_key(header::CONTENT_RANGE);
         let may_change = is_text(headers) && !is_part && !(same_length && is_known);
         Plan {
-            coding,
+            codings,
             stand_in: if may_change { StandIn::Exact } else { StandIn::Fitted },
             websocket: status == Some(StatusCode::SWITCHING_PROTOCOLS)
                 && tokens(headers, &header::UPGRADE).any(|token| token.eq_ignore_ascii_case("websocket")),
@@ -49,7 +51,7 @@ impl Plan {
 
     /// Makes the headers true for what becomes of the body.
     pub(super) fn adapt(&self, headers: &mut HeaderMap) {
-        let decodes = !matches!(self.coding, Ok(Coding::Identity) | Err(_));
+        let decodes = self.codings.as_ref().is_ok_and(|codings| !codings.is_empty());
         if decodes {
             headers.remove(header::CONTENT_ENCODING);
         }
@@ -121,8 +123,11 @@ const ACCEPT_MESSAGE_ENCODING: [&str; 2] = ["grpc-accept-encoding", "connect-acc
 static MESSAGE_ENCODING: [HeaderName; 2] =
     [HeaderName::from_static("grpc-encoding"), HeaderName::from_static("connect-content-encoding")];
 
-/// The one coding that is to be undone; several on top of each other are not.
-fn coding(headers: &HeaderMap) -> Result<Coding, Unreadable> {
+/// How many codings are undone: each may hold a window of several megabytes.
+const MOST_CODINGS: usize = 2;
+
+/// The codings that are to be undone, in the order in which they were applied.
+pub(super) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, Unreadable> {
     let unknown = tokens(headers, &header::TRANSFER_ENCODING)
         .find(|token| !token.eq_ignore_ascii_case("chunked"))
         .or_else(|| {
@@ -132,15 +137,15 @@ fn coding(headers: &HeaderMap) -> Result<Coding, Unreadable> {
     if let Some(unknown) = unknown {
         return Err(Unreadable(unknown));
     }
-    let mut coding = Coding::Identity;
+    let mut codings = Vec::new();
     for token in tokens(headers, &header::CONTENT_ENCODING) {
-        match (coding, Coding::parse(&token)) {
-            (_, Some(Coding::Identity)) => {}
-            (Coding::Identity, Some(next)) => coding = next,
+        match Coding::parse(&token) {
+            Some(Coding::Identity) => {}
+            Some(next) if codings.len() < MOST_CODINGS => codings.push(next),
             _ => return Err(Unreadable(token)),
         }
     }
-    Ok(coding)
+    Ok(codings)
 }
 
 /// Whether a body is text, in which lengths may change. Without a type it is taken for text.

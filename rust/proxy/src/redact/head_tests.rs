@@ -130,7 +130,26 @@ fn compressed_messages_in_a_body_cannot_be_searched() {
         ("connect-content-encoding", "gzip", false),
         ("connect-content-encoding", "identity", true),
     ] {
-        assert_eq!(coding(&headers(&[(name, value)])).is_ok(), readable, "{name}: {value}");
+        assert_eq!(codings(&headers(&[(name, value)])).is_ok(), readable, "{name}: {value}");
+    }
+}
+
+#[test]
+fn codings_in_every_spelling() {
+    for (values, expected) in [
+        (vec![], Some(vec![])),
+        (vec![""], Some(vec![])),
+        (vec!["Identity, ,identity"], Some(vec![])),
+        (vec!["X-GZIP"], Some(vec![Coding::Gzip])),
+        (vec![" gzip ,, identity, BR"], Some(vec![Coding::Gzip, Coding::Brotli])),
+        (vec!["gzip", "gzip"], Some(vec![Coding::Gzip, Coding::Gzip])),
+        (vec!["gzip, gzip, gzip"], None),
+        (vec!["compress"], None),
+        (vec!["gzip, aws-chunked"], None),
+        (vec!["gzip;q=1"], None),
+    ] {
+        let lines: Vec<_> = values.iter().map(|value| ("content-encoding", *value)).collect();
+        assert_eq!(codings(&headers(&lines)).ok(), expected, "{values:?}");
     }
 }
 
