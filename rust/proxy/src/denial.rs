@@ -48,15 +48,32 @@ impl From<Refusal> for Denial {
 impl Denial {
     /// The answer.
     pub(crate) fn response(&self, asked: &Asked<'_>) -> Response<AnswerBody> {
-        let body = json!({
+        answer(asked.method, self.status, "x-jail-deny", self.reason.as_str(), &self.body(asked))
+    }
+
+    /// The answer as HTTP/1 writes it, after which the connection ends.
+    pub(crate) fn http1(&self, asked: &Asked<'_>) -> Vec<u8> {
+        let body = format!("{}\n", self.body(asked));
+        format!(
+            "HTTP/1.1 {}\r\nx-jail-deny: {}\r\ncontent-type: application/json\r\ncache-control: no-store\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n{}",
+            self.status,
+            self.reason.as_str(),
+            body.len(),
+            if *asked.method == Method::HEAD { "" } else { &body },
+        )
+        .into_bytes()
+    }
+
+    fn body(&self, asked: &Asked<'_>) -> serde_json::Value {
+        json!({
             "error": "denied",
             "reason": self.reason.as_str(),
             "authority": asked.authority,
             "method": asked.method.as_str(),
             "path": asked.path,
             "hint": self.hint.unwrap_or_else(|| self.reason.hint()),
-        });
-        answer(asked.method, self.status, "x-jail-deny", self.reason.as_str(), &body)
+        })
     }
 }
 

@@ -201,7 +201,7 @@ impl RequestBody {
                 return Poll::Ready(known.map(|known| Ok(Frame::data(known))));
             };
             let frame = ready!(Pin::new(&mut *inner).poll_frame(context)).transpose()?;
-            if frame.is_none() || inner.is_end_stream() {
+            if frame.as_ref().is_none_or(Frame::is_trailers) || inner.is_end_stream() {
                 self.unread.none();
             }
             let Some(frame) = frame else {
@@ -315,10 +315,10 @@ impl Body for AnswerBody {
         match &mut self.inner {
             Inner::Upstream(body) => Pin::new(body)
                 .poll_frame(context)
-                .map(|frame| frame.map(|frame| frame.map(without_our_trailers).map_err(BoxError::from))),
+                .map(|frame| frame.map(|frame| frame.map(without_our_trailers).map_err(broken_off))),
             Inner::Redacted(body) => Pin::new(&mut **body)
                 .poll_frame(context)
-                .map(|frame| frame.map(|frame| frame.map(without_our_trailers))),
+                .map(|frame| frame.map(|frame| frame.map(without_our_trailers).map_err(broken_off))),
             Inner::Text(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
             Inner::Empty(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
         }
@@ -341,6 +341,21 @@ impl Body for AnswerBody {
             Inner::Empty(body) => body.size_hint(),
         }
     }
+}
+
+/// The error by which a response breaks off in the job as well. hyper takes the reason of a reset from it, and PROTOCOL_ERROR
+/// is kept for what the job's own requests do wrong.
+fn broken_off(error: impl Into<BoxError>) -> BoxError {
+    let error = error.into();
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error.as_ref());
+    while let Some(current) = cause {
+        if current.downcast_ref::<h2::Error>().and_then(h2::Error::reason) == Some(h2::Reason::PROTOCOL_ERROR)
+        {
+            return "the server broke the rules of HTTP/2".into();
+        }
+        cause = current.source();
+    }
+    error
 }
 
 /// A frame from a server, which cannot speak for the proxy in its trailers either.

@@ -10,6 +10,7 @@ use policy::{Authority, Reason};
 use tokio::time::timeout;
 
 use super::half_close::Watched;
+use super::http1_heads::CheckedHeads;
 use super::prefixed::Prefixed;
 use super::sniff::{Protocol, sniff};
 use super::{channel, http, password, tunnel};
@@ -115,11 +116,13 @@ where
 {
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
-        let parts = match upgrade.await.map(|upgraded| upgraded.downcast::<TokioIo<Prefixed>>()) {
+        let parts = match upgrade.await.map(|upgraded| upgraded.downcast::<TokioIo<CheckedHeads<Prefixed>>>())
+        {
             Ok(Ok(parts)) => parts,
             Ok(Err(_)) => return tracing::error!("a CONNECT on a connection of another kind"),
             Err(error) => return tracing::debug!(%error, "a CONNECT was not taken up"),
         };
-        then(parts.io.into_inner().put_back(parts.read_buf)).await;
+        let (stream, unread) = parts.io.into_inner().into_parts();
+        then(stream.put_back(unread).put_back(parts.read_buf)).await;
     });
 }

@@ -15,6 +15,8 @@ use policy::Reason;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::half_close::Watched;
+use super::http1_heads::CheckedHeads;
+use super::http2_refusals::Reasons;
 use super::prefixed::Prefixed;
 use crate::config::Limits;
 use crate::exchange::{self, AnswerBody, Session, UnderWay};
@@ -66,15 +68,18 @@ pub(super) async fn http1_with<S, F, A>(
     F: Fn(Request<Incoming>) -> A,
     A: Future<Output = Response<AnswerBody>>,
 {
+    let under_way = UnderWay::default();
+    let (stream, refusal) = CheckedHeads::new(stream, &job.limits, &under_way, server);
     let waits = AtomicBool::new(false);
     let service = service_fn(|request| {
         let answer = answer(request);
+        let busy = under_way.one_more();
         let waits = &waits;
         async move {
             waits.store(true, Ordering::Relaxed);
             let answer = answer.await;
             waits.store(false, Ordering::Relaxed);
-            Ok::<_, Infallible>(answer)
+            Ok::<_, Infallible>(answer.map(|body| body.keeping(busy)))
         }
     });
     let half_close = watched.is_some();
@@ -99,6 +104,9 @@ pub(super) async fn http1_with<S, F, A>(
         ended = connection.as_mut() => ended,
         () = given_up(watched, job.limits.half_closed, &waits) => return,
     };
+    if let Some(reason) = refusal.get() {
+        job.record_connection(server, reason.as_str());
+    }
     ended_with(job, server, ended);
 }
 
@@ -121,6 +129,7 @@ where
 {
     let job = session.job.clone();
     let under_way = UnderWay::default();
+    let (stream, refusals) = Reasons::new(stream);
     let service = service_fn(|request| {
         let session = session.clone();
         let busy = under_way.one_more();
@@ -158,6 +167,9 @@ where
         }
         ended = connection.as_mut() => ended,
     };
+    if refusals.load(Ordering::Relaxed) > 0 {
+        job.record_connection(server(&session), Reason::MalformedRequest.as_str());
+    }
     ended_with(&job, &server(&session), ended);
 }
 

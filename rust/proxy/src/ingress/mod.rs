@@ -4,6 +4,8 @@ mod channel;
 mod explicit;
 mod half_close;
 mod http;
+mod http1_heads;
+mod http2_refusals;
 mod password;
 mod prefixed;
 mod sniff;
