@@ -394,8 +394,13 @@ in
             "/etc/ssl/company.pem"
           ];
       proxy =
-        optional types.str "The HTTP proxy behind which the outside is, as `[http://]HOST:PORT`."
+        optional types.str
+          "The proxy behind which the outside is: `http://[NAME:PASSWORD@]HOST:PORT` (special characters as `%XX`), `https://`, `socks5://` (names are resolved here), `socks5h://` (names are resolved there), or `none`. Without it the operator's `HTTPS_PROXY`, `HTTP_PROXY` and `ALL_PROXY` say so; they are the better place for a password, which would be readable in the store."
           "proxy.example.com:3128";
+      noProxy =
+        listOf types.str
+          "Hosts with their sub-domains, addresses and networks that are reached without the proxy, as in `NO_PROXY`, which says so without this."
+          [ "intranet.example.com" ];
       connectTo =
         listOf types.str
           "`HOST:PORT:ADDRESS:PORT`: this host and port is at that address, past resolver and address guard."

@@ -125,6 +125,7 @@ lib.mapAttrs (_: module: jail module) nix-jail.lib.jails
     upstream = {
       ca = [ "/etc/ssl/company.pem" ];
       proxy = "proxy.example.com:3128";
+      noProxy = [ "intranet.example.com" ];
       connectTo = [ "api.example.com:443:10.1.2.3:8443" ];
     };
     service = {

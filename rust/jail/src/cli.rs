@@ -9,7 +9,9 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 
 use crate::quantity::Span;
 
-pub(crate) use run::{JailArgs, RunArgs, StoreArgs, connect_to, upstream_proxy};
+#[cfg(test)]
+pub(crate) use run::ProxyUrl;
+pub(crate) use run::{JailArgs, RunArgs, StoreArgs, connect_to};
 
 /// Run a coding agent in a jail whose only way out is its own proxy. Real tokens never enter it.
 #[derive(Debug, Parser)]

@@ -44,6 +44,7 @@ mod unit;
 #[cfg(target_os = "linux")]
 mod units;
 mod unreported;
+mod way_out;
 mod workspace;
 
 use std::ffi::OsString;

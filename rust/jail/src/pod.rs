@@ -14,7 +14,7 @@ use clap::Subcommand;
 use nix::sys::signal::{SigSet, Signal};
 use policy::Policy;
 use proxy::ca::JobCa;
-use proxy::config::{Config, Mode, Trust, Upstream};
+use proxy::config::{Config, Mode, Proxies, Trust, Upstream};
 use sandbox::backend::Reach;
 use sandbox::plan::Entry;
 use serde::{Deserialize, Serialize};
@@ -118,7 +118,7 @@ fn serve(operator: &Operator) -> Result<ExitCode, Failure> {
             upstream: Upstream {
                 connect_to: Vec::new(),
                 trust: Trust::System { extra: Vec::new() },
-                proxy: None,
+                proxy: Proxies::default(),
             },
             limits: descriptors::proxy_limits(),
             ca,

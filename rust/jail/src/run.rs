@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use policy::{Action, Policy, Rule};
 use proxy::ca::JobCa;
-use proxy::config::{Config, Limits, Listeners, Mode, Trust, Upstream};
+use proxy::config::{Config, Limits, Listeners, Mode};
 use sandbox::backend::{Backend, Ended, Exhausted, Reach};
 use sandbox::plan::Entry;
 use secrecy::SecretString;
@@ -36,6 +36,7 @@ use crate::rules;
 use crate::secrets::dummy::Dummies;
 use crate::spec::{self, BindSpec, Home, JailSpec};
 use crate::unreported;
+use crate::way_out;
 use crate::workspace::{self, Changes, Guard, Workspace};
 use crate::{etc, trust};
 
@@ -80,6 +81,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     }
     let closure = resolve::closure(&spec, &arguments.store, workspace.as_ref(), operator)?;
     check_command(&command, &programs, &closure)?;
+    let upstream = way_out::upstream(&spec, &arguments, operator)?;
     // Secrets are read before anything of the jail exists: a missing one means that there is no job.
     let found = credentials::read(&spec, &policy, arguments.jail.insecure_file, operator)?;
     check_named(&arguments.jail, |name| found.iter().any(|found| found.name() == name))?;
@@ -114,7 +116,6 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     let recorder = Arc::new(Recorder::new(audit, LARGEST_AUDIT, learning));
     let mut record = record(&directory, &spec, &command, workspace.as_ref());
     directory.write(&record).map_err(Failure::no_jail)?;
-    let upstream = upstream(&spec, &arguments, operator)?;
     let config = Config {
         policy,
         mode: if learning { Mode::Learn } else { Mode::Enforce },
@@ -333,22 +334,6 @@ fn workspace(
 pub(crate) fn with_writable(operator: &Operator, spec: &JailSpec, workspace: Option<&Workspace>) -> Operator {
     let binds = spec.binds.iter().filter(|bind| bind.writable).map(|bind| operator.path(&bind.source));
     operator.with_writable(workspace.map(|workspace| workspace.path.clone()).into_iter().chain(binds))
-}
-
-/// The way to the outside: what is said now goes before what the jail says.
-pub(crate) fn upstream(
-    spec: &JailSpec,
-    arguments: &RunArgs,
-    operator: &Operator,
-) -> Result<Upstream, Failure> {
-    let connect_to = spec.upstream.connect_to().map_err(Failure::usage)?;
-    let proxy = spec.upstream.proxy().map_err(Failure::usage)?;
-    let files = arguments.upstream_ca.iter().chain(&spec.upstream.ca);
-    Ok(Upstream {
-        connect_to: arguments.connect_to.iter().cloned().chain(connect_to).collect(),
-        trust: Trust::System { extra: files.map(|path| operator.path(path)).collect() },
-        proxy: arguments.upstream_proxy.clone().or(proxy),
-    })
 }
 
 /// A program that is not in the jail is better named here, with the cure, than by a shell inside.

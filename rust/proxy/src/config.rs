@@ -12,6 +12,8 @@ use crate::audit::Audit;
 use crate::ca::JobCa;
 use crate::swap::Place;
 
+pub use crate::upstream_proxy::{NoProxy, Proxies, ProxyError, ProxyScheme, ProxyServer};
+
 /// The sockets that a proxy serves; all bound and listening.
 #[derive(Debug, Default)]
 pub struct Listeners {
@@ -159,8 +161,8 @@ pub struct Upstream {
     pub connect_to: Vec<(Authority, SocketAddr)>,
     /// The certificates that upstream servers must chain to (PEM files).
     pub trust: Trust,
-    /// `--upstream-proxy`: every connection goes through this HTTP proxy by CONNECT.
-    pub proxy: Option<Authority>,
+    /// `--upstream-proxy`: the operator's proxies, which connections go through.
+    pub proxy: Proxies,
 }
 
 /// Which certificates upstream servers must chain to.

@@ -28,6 +28,7 @@ mod keeper;
 mod serving;
 mod tls;
 mod upstream;
+mod upstream_proxy;
 
 use std::path::PathBuf;
 use std::thread::{self, JoinHandle};

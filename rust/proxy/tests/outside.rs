@@ -252,7 +252,7 @@ async fn everything_goes_through_the_operators_proxy() {
     let proxy = corporate(server.address).await;
     let jail = Jail::allow(&["a.test", "b.test"])
         .trusting(&server)
-        .upstream_proxy(&proxy.address.to_string())
+        .upstream_proxy(&proxy.address.to_string(), "")
         .start();
     assert_eq!(jail.get("https://a.test/", "h2").await.status, 200);
     let got = jail.get("https://b.test/", "h2").await;
@@ -263,7 +263,7 @@ async fn everything_goes_through_the_operators_proxy() {
 
 #[test]
 fn a_file_that_holds_no_certificates_is_an_error_before_anything_starts() {
-    use proxy::config::{Config, Limits, Listeners, Mode, Trust, Upstream};
+    use proxy::config::{Config, Limits, Listeners, Mode, Proxies, Trust, Upstream};
     struct Silence;
     impl proxy::audit::Audit for Silence {
         fn record(&self, _: &proxy::audit::Event) {}
@@ -277,7 +277,7 @@ fn a_file_that_holds_no_certificates_is_an_error_before_anything_starts() {
             upstream: Upstream {
                 connect_to: Vec::new(),
                 trust: Trust::System { extra: vec![path.to_owned()] },
-                proxy: None,
+                proxy: Proxies::default(),
             },
             limits: Limits::default(),
             ca: proxy::ca::JobCa::generate().unwrap(),

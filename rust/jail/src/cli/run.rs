@@ -1,8 +1,11 @@
 //! What `jail run` takes, and `explain` with it.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, ValueHint};
 use policy::Authority;
@@ -87,9 +90,10 @@ pub(crate) struct RunArgs {
     /// Trust these certificates too, of authorities or of single servers: a PEM file, or a directory of such files.
     #[arg(long, value_name = "FILE|DIR", help_heading = "Network", value_hint = ValueHint::AnyPath)]
     pub(crate) upstream_ca: Vec<PathBuf>,
-    /// Reach the outside through this HTTP proxy, which then is the one to resolve names.
-    #[arg(long, value_name = "[http://]HOST:PORT", value_parser = upstream_proxy, help_heading = "Network")]
-    pub(crate) upstream_proxy: Option<Authority>,
+    /// Reach the outside through this proxy: `http://[NAME:PASSWORD@]HOST:PORT`, `https://`, `socks5://` (names are resolved
+    /// here) or `socks5h://` (there). Default: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY; NO_PROXY names exceptions. `none`: no proxy.
+    #[arg(long, value_name = "URL|none", help_heading = "Network")]
+    pub(crate) upstream_proxy: Option<ProxyUrl>,
     /// Allow everything that the address guard permits, and write the least policy for it to FILE at the end.
     #[arg(long, value_name = "FILE", help_heading = "Network", value_hint = ValueHint::FilePath)]
     pub(crate) learn: Option<PathBuf>,
@@ -192,9 +196,22 @@ pub(crate) fn connect_to(text: &str) -> Result<(Authority, SocketAddr), String> 
     Ok((authority, address))
 }
 
-pub(crate) fn upstream_proxy(text: &str) -> Result<Authority, String> {
-    let text = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
-    Authority::parse(text, None).map_err(|error| format!("{error}; write http://HOST:PORT"))
+/// What `--upstream-proxy` says. It is read later, where an error does not repeat it: it may hold a password.
+#[derive(Clone)]
+pub(crate) struct ProxyUrl(pub(crate) String);
+
+impl FromStr for ProxyUrl {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<ProxyUrl, Infallible> {
+        Ok(ProxyUrl(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for ProxyUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ProxyUrl")
+    }
 }
 
 #[cfg(test)]

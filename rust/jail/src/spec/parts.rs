@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use policy::{Authority, HostPattern};
+use proxy::config::ProxyServer;
 use proxy::swap::{Place, PlaceError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::cli;
 use crate::quantity::{Bytes, Span};
 use crate::secrets::Source;
+use crate::way_out;
 
 /// A secret that the job uses without having it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -166,9 +168,13 @@ pub(crate) struct UpstreamSpec {
     /// Certificates to trust beside the system's, of authorities or of single servers: PEM files, or directories of such.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) ca: Vec<PathBuf>,
-    /// The HTTP proxy behind which the outside is, as `[http://]HOST:PORT`.
+    /// The proxy behind which the outside is: `http://[NAME:PASSWORD@]HOST:PORT`, `https://`, `socks5://`, `socks5h://`, or
+    /// `none`. Without it the operator's HTTPS_PROXY, HTTP_PROXY and ALL_PROXY say so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) proxy: Option<String>,
+    /// Hosts, addresses and networks that are reached without the proxy, as in NO_PROXY. Without it NO_PROXY says so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) no_proxy: Vec<String>,
     /// `HOST:PORT:ADDRESS:PORT`: this host and port is at that address, past resolver and address guard.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) connect_to: Vec<String>,
@@ -309,10 +315,14 @@ impl UpstreamSpec {
         *self == UpstreamSpec::default()
     }
 
-    /// What `proxy` says.
-    pub(crate) fn proxy(&self) -> Result<Option<Authority>, String> {
-        let proxy = self.proxy.as_deref().map(cli::upstream_proxy).transpose();
-        proxy.map_err(|error| format!("upstream.proxy: {error}"))
+    /// Checks `proxy`.
+    pub(super) fn check_proxy(&self) -> Result<(), String> {
+        match self.proxy.as_deref().filter(|proxy| *proxy != way_out::NONE) {
+            Some(proxy) => {
+                proxy.parse::<ProxyServer>().map(drop).map_err(|error| format!("upstream.proxy: {error}"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// What `connectTo` says.

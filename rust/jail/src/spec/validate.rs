@@ -61,7 +61,7 @@ impl JailSpec {
             }
         }
         self.credentials.iter().try_for_each(|credential| self.validate_oauth(credential))?;
-        self.upstream.proxy().and_then(|_| self.upstream.connect_to())?;
+        self.upstream.check_proxy().and_then(|_| self.upstream.connect_to())?;
         if let Some(service) = &self.service {
             if let Some(path) = service.workspace.iter().find(|path| !path.is_absolute()) {
                 return Err(format!("service.workspace: {} must be an absolute path", path.display()));

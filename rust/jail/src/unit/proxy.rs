@@ -23,6 +23,7 @@ use super::{control, directory, handover, nobody, started, terms};
 use crate::cli::RunArgs;
 use crate::descriptors;
 use crate::failure::Failure;
+use crate::way_out;
 use crate::{credentials, git, run};
 
 /// How long requests under way may take to end when the jail stops: its job has ended before.
@@ -72,7 +73,7 @@ fn serve(name: &str, listeners: Listeners, jail: NetworkId) -> Result<Serving, F
         policy: terms.policy,
         mode: Mode::Enforce,
         credentials: terms.credentials,
-        upstream: run::upstream(&spec, &RunArgs::default(), &nobody("/".into()))?,
+        upstream: way_out::upstream(&spec, &RunArgs::default(), &nobody("/".into()))?,
         limits: descriptors::proxy_limits(),
         ca,
         audit: Arc::new(Journal),

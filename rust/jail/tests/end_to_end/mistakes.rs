@@ -210,7 +210,7 @@ fn values_that_are_none() {
         (&["--env", "1A=x"], "1A"),
         (&["--pass-env", "A=B"], "A=B"),
         (&["--connect-to", "api.test"], "--connect-to"),
-        (&["--upstream-proxy", "socks5://127.0.0.1:1"], "--upstream-proxy"),
+        (&["--upstream-proxy", "socks4://127.0.0.1:1"], "--upstream-proxy"),
         (&["--json", "--quiet"], "--quiet"),
     ] {
         let jail = Jail::new().for_people().options(options.iter().copied());

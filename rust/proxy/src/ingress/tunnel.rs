@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use policy::{Action, Authority, Decision, Reason, Request, RuleId, Scheme};
 use tokio::io::copy_bidirectional;
-use tokio::net::TcpStream;
 
 use super::prefixed::Prefixed;
 use crate::exchange::Record;
 use crate::job::Job;
-use crate::upstream::{Guard, UpstreamError};
+use crate::upstream::{Guard, Stream, UpstreamError};
 
 /// Why there is no tunnel.
 pub(super) enum Failed {
@@ -46,7 +45,7 @@ pub(super) async fn open(
     job: &Arc<Job>,
     authority: &Authority,
     rule: Option<RuleId>,
-) -> Result<TcpStream, Failed> {
+) -> Result<Stream, Failed> {
     let mut record = Record::tcp(job.clone(), authority);
     record.rule(rule);
     match job.upstream.open(&Guard { policy: &job.policy, request: &request(job, authority) }).await {
@@ -71,7 +70,7 @@ pub(super) async fn open(
 }
 
 /// Copies until one side is through, or the terms end under which it was opened.
-pub(super) async fn join(job: &Job, mut stream: Prefixed, mut outside: TcpStream) {
+pub(super) async fn join(job: &Job, mut stream: Prefixed, mut outside: Stream) {
     tokio::select! {
         ended = copy_bidirectional(&mut stream, &mut outside) => if let Err(error) = ended {
             tracing::debug!(%error, "a tunnel ended");

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -18,9 +18,11 @@ use super::closing::LenientEnd;
 use super::guard::{Guard, OwnAddresses, Verdict};
 use super::link::Link;
 use super::pool::Key;
+use super::stream::Stream;
 use super::tls_failure::explain;
 use super::trust::Trust;
-use super::{Protocol, UpstreamError, proxy};
+use super::{Forward, Protocol, UpstreamError, proxy};
+use crate::config::{Proxies, ProxyScheme, ProxyServer};
 use crate::{ServeError, config, tls};
 
 /// How long one address may keep the next waiting (RFC 8305).
@@ -29,46 +31,62 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// Seconds after which a connection without a byte is asked whether it lives, and between such questions.
 const QUIET: u32 = 30;
 
+/// How many addresses of a server a SOCKS proxy is asked for at most.
+const SOCKS_ATTEMPTS: usize = 3;
+
 /// Makes connections.
 pub(super) struct Dialer {
     connect_to: HashMap<Authority, SocketAddr>,
-    proxy: Option<Authority>,
+    proxies: Proxies,
     patience: Duration,
     trust: Trust,
 }
 
 /// A connection and where it goes.
 pub(super) struct Way {
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     pub(super) address: SocketAddr,
     /// The address is the server's, and the guard has judged it.
     pub(super) checked: bool,
     /// The address guard let it through for this request only.
     pub(super) excepted: bool,
+    /// It ends at an HTTP proxy, which forwards requests.
+    pub(super) forward: Option<Forward>,
 }
 
 impl Dialer {
     pub(super) fn new(config: config::Upstream, patience: Duration) -> Result<Dialer, ServeError> {
         Ok(Dialer {
             connect_to: config.connect_to.into_iter().collect(),
-            proxy: config.proxy,
+            proxies: config.proxy,
             patience,
             trust: Trust::new(&config.trust)?,
         })
     }
 
-    /// Connects to the server of a request.
-    pub(super) async fn dial(&self, guard: &Guard<'_>) -> Result<Way, UpstreamError> {
+    /// Connects to the server of a request, to speak this protocol or opaque bytes.
+    pub(super) async fn dial(
+        &self,
+        guard: &Guard<'_>,
+        protocol: Option<Protocol>,
+    ) -> Result<Way, UpstreamError> {
         let authority = guard.request.authority;
         let way = async {
             if let Some(address) = self.connect_to.get(authority) {
                 let stream = race(vec![*address]).await;
                 let (stream, address) =
                     stream.map_err(|error| UpstreamError::Connect(authority.clone(), error))?;
-                return Ok(Way { stream, address, checked: false, excepted: false });
+                return Ok(Way {
+                    stream: Stream::Tcp(stream),
+                    address,
+                    checked: false,
+                    excepted: false,
+                    forward: None,
+                });
             }
-            match &self.proxy {
-                Some(proxy) => dial_through(proxy, guard).await,
+            match self.proxies.to(guard.request.scheme, authority) {
+                Some(proxy) if proxy.is_http() => self.dial_http(proxy, guard, protocol).await,
+                Some(proxy) => dial_socks(proxy, guard).await,
                 None => dial_directly(guard).await,
             }
         };
@@ -79,7 +97,7 @@ impl Dialer {
     pub(super) async fn speak(
         &self,
         key: &Key,
-        stream: TcpStream,
+        stream: Stream,
         place: OwnedSemaphorePermit,
     ) -> Result<Link, UpstreamError> {
         let spoken = async {
@@ -119,6 +137,17 @@ impl Dialer {
 
 async fn dial_directly(guard: &Guard<'_>) -> Result<Way, UpstreamError> {
     let authority = guard.request.authority;
+    let admitted = admitted(guard).await?;
+    let (stream, address) = race(admitted.iter().map(|(address, _)| *address).collect())
+        .await
+        .map_err(|error| UpstreamError::Connect(authority.clone(), error))?;
+    let excepted = admitted.contains(&(address, Verdict::Excepted));
+    Ok(Way { stream: Stream::Tcp(stream), address, checked: true, excepted, forward: None })
+}
+
+/// Resolves the server of a request to the addresses that the guard lets through.
+async fn admitted(guard: &Guard<'_>) -> Result<Vec<(SocketAddr, Verdict)>, UpstreamError> {
+    let authority = guard.request.authority;
     let addresses = resolve(authority).await?;
     let own = OwnAddresses::read().map_err(|error| UpstreamError::Connect(authority.clone(), error))?;
     let verdicts = addresses.into_iter().map(|address| (address, guard.judge(address.ip(), &own)));
@@ -129,31 +158,92 @@ async fn dial_directly(guard: &Guard<'_>) -> Result<Way, UpstreamError> {
         let error = if is_denied { UpstreamError::DeniedAddress } else { UpstreamError::PrivateAddress };
         return Err(error(authority.clone()));
     }
-    let (stream, address) = race(admitted.iter().map(|(address, _)| *address).collect())
-        .await
-        .map_err(|error| UpstreamError::Connect(authority.clone(), error))?;
-    Ok(Way { stream, address, checked: true, excepted: admitted.contains(&(address, Verdict::Excepted)) })
+    Ok(admitted)
 }
 
-/// The operator's proxy resolves names itself, so that the guard sees literal addresses only.
-async fn dial_through(proxy: &Authority, guard: &Guard<'_>) -> Result<Way, UpstreamError> {
+impl Dialer {
+    /// Through an HTTP proxy. Plain HTTP is forwarded by it; everything else goes through a tunnel.
+    async fn dial_http(
+        &self,
+        proxy: &ProxyServer,
+        guard: &Guard<'_>,
+        protocol: Option<Protocol>,
+    ) -> Result<Way, UpstreamError> {
+        let authority = guard.request.authority;
+        let refused = |reason| UpstreamError::Proxy(authority.clone(), reason);
+        let excepted = judge_unresolved(guard)?;
+        let (stream, address) = reach(proxy).await?;
+        let mut stream = match proxy.scheme {
+            ProxyScheme::Https => {
+                let clients = self.trust.clients().await.map_err(refused)?;
+                let name = server_name(&proxy.authority.host).map_err(refused)?;
+                let secured = TlsConnector::from(clients.http1.clone()).connect(name, stream).await;
+                let secured =
+                    secured.map_err(|error| refused(format!("no TLS with {proxy}: {}", explain(&error))))?;
+                Stream::Tls(Box::new(secured))
+            }
+            _ => Stream::Tcp(stream),
+        };
+        if protocol == Some(Protocol::Http1) {
+            let forward = Some(Forward { authorization: proxy.authorization() });
+            return Ok(Way { stream, address, checked: false, excepted, forward });
+        }
+        proxy::ask_for_tunnel(&mut stream, proxy, authority).await.map_err(refused)?;
+        Ok(Way { stream, address, checked: false, excepted, forward: None })
+    }
+}
+
+/// Through a SOCKS proxy. Where names are resolved here, the guard sees every address as it does without a proxy.
+async fn dial_socks(proxy: &ProxyServer, guard: &Guard<'_>) -> Result<Way, UpstreamError> {
     let authority = guard.request.authority;
-    let mut excepted = false;
-    if let Host::Ip(address) = authority.host {
-        let own = OwnAddresses::read().map_err(|error| UpstreamError::Connect(authority.clone(), error))?;
-        match guard.judge(address, &own) {
-            Verdict::Refused => return Err(UpstreamError::PrivateAddress(authority.clone())),
-            Verdict::Denied => return Err(UpstreamError::DeniedAddress(authority.clone())),
-            verdict => excepted = verdict == Verdict::Excepted,
+    let refused = |reason| UpstreamError::Proxy(authority.clone(), reason);
+    if proxy.scheme == ProxyScheme::Socks5h {
+        let excepted = judge_unresolved(guard)?;
+        let (stream, address) = reach(proxy).await?;
+        let stream = proxy::ask_socks(stream, proxy, authority, None).await.map_err(refused)?;
+        return Ok(Way { stream: Stream::Tcp(stream), address, checked: false, excepted, forward: None });
+    }
+    let mut problem = String::new();
+    for (address, verdict) in admitted(guard).await?.into_iter().take(SOCKS_ATTEMPTS) {
+        let (stream, _) = reach(proxy).await?;
+        match proxy::ask_socks(stream, proxy, authority, Some(address)).await {
+            Ok(stream) => {
+                let excepted = verdict == Verdict::Excepted;
+                let stream = Stream::Tcp(stream);
+                return Ok(Way { stream, address, checked: true, excepted, forward: None });
+            }
+            Err(reason) => problem = reason,
         }
     }
-    let addresses = resolve(proxy).await?;
-    let (mut stream, address) =
-        race(addresses).await.map_err(|error| UpstreamError::Connect(proxy.clone(), error))?;
-    proxy::ask_for_tunnel(&mut stream, authority)
-        .await
-        .map_err(|refusal| UpstreamError::Proxy(authority.clone(), refusal))?;
-    Ok(Way { stream, address, checked: false, excepted })
+    Err(refused(problem))
+}
+
+/// Connects to a proxy itself.
+async fn reach(proxy: &ProxyServer) -> Result<(TcpStream, SocketAddr), UpstreamError> {
+    let addresses = resolve(&proxy.authority).await?;
+    race(addresses).await.map_err(|error| UpstreamError::Connect(proxy.authority.clone(), error))
+}
+
+/// Judges a server whose name a proxy resolves: the guard sees addresses that are written as such, and the name that is every
+/// machine's own.
+fn judge_unresolved(guard: &Guard<'_>) -> Result<bool, UpstreamError> {
+    let authority = guard.request.authority;
+    let address = match &authority.host {
+        Host::Ip(address) => *address,
+        Host::Name(name) if is_localhost(name.as_str()) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Host::Name(_) => return Ok(false),
+    };
+    let own = OwnAddresses::read().map_err(|error| UpstreamError::Connect(authority.clone(), error))?;
+    match guard.judge(address, &own) {
+        Verdict::Refused => Err(UpstreamError::PrivateAddress(authority.clone())),
+        Verdict::Denied => Err(UpstreamError::DeniedAddress(authority.clone())),
+        verdict => Ok(verdict == Verdict::Excepted),
+    }
+}
+
+/// Returns true for `localhost` and the names below it (RFC 6761, section 6.3).
+fn is_localhost(name: &str) -> bool {
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 /// The one place where a name becomes addresses.

@@ -10,6 +10,7 @@ mod pool;
 mod proxy;
 mod replay;
 mod route;
+mod stream;
 mod tls_failure;
 mod trust;
 
@@ -17,16 +18,16 @@ pub use trust::system_roots;
 
 pub(crate) use ahead::Ahead;
 pub(crate) use guard::Guard;
+pub(crate) use stream::Stream;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, COOKIE, HOST, TE};
+use http::header::{CONNECTION, COOKIE, HOST, PROXY_AUTHORIZATION, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, uri};
 use hyper::body::Incoming;
 use policy::{Authority, Host, Policy, RequestPath, Scheme};
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -34,7 +35,7 @@ use crate::ServeError;
 use crate::config::{self, Limits};
 use crate::exchange::RequestBody;
 use dial::{Dialer, Way};
-use link::{Link, Sent};
+use link::Sent;
 use pool::{Key, Pool, Pooled, Start};
 use replay::{Replay, ReplayBudget, SentBody};
 
@@ -61,6 +62,13 @@ pub(crate) struct Outgoing {
     pub(crate) headers: HeaderMap,
     pub(crate) body: RequestBody,
     pub(crate) protocol: Protocol,
+}
+
+/// How requests are written that an HTTP proxy forwards: with absolute URLs.
+#[derive(Clone)]
+pub(crate) struct Forward {
+    /// What the proxy asks for.
+    authorization: Option<HeaderValue>,
 }
 
 /// How to speak to a server.
@@ -151,12 +159,17 @@ impl Upstream {
                 attempt < ATTEMPTS && (connection.link.is_http2() || (is_reused && is_idempotent));
             let spare = may_repeat.then(|| head.clone());
             let body = replay.body(may_repeat);
-            let request = write_request(authority, &connection.link, head, protocol, body);
+            let request = write_request(authority, &connection, head, protocol, body);
             let (error, again) = match connection.link.send(request).await {
                 Sent::Answered(response) => {
                     replay.stop_keeping();
                     if link::is_too_large(response.headers()) {
                         return Err(UpstreamError::LargeHead(authority.clone()));
+                    }
+                    if connection.forward.is_some()
+                        && response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+                    {
+                        return Err(UpstreamError::Proxy(authority.clone(), proxy::NEEDS_LOGIN.to_owned()));
                     }
                     let address = connection.address;
                     if !protocol.is_websocket() {
@@ -222,8 +235,8 @@ impl Upstream {
     }
 
     /// Opens a connection for opaque bytes.
-    pub(crate) async fn open(&self, guard: &Guard<'_>) -> Result<(TcpStream, SocketAddr), UpstreamError> {
-        let Way { stream, address, .. } = self.dialer.dial(guard).await?;
+    pub(crate) async fn open(&self, guard: &Guard<'_>) -> Result<(Stream, SocketAddr), UpstreamError> {
+        let Way { stream, address, .. } = self.dialer.dial(guard, None).await?;
         Ok((stream, address))
     }
 
@@ -246,10 +259,12 @@ impl Upstream {
 
     async fn connect(&self, key: &Key, guard: &Guard<'_>) -> Result<Pooled, UpstreamError> {
         let place = self.place().await?;
-        let way = self.dialer.dial(guard).await?;
-        let (address, checked, excepted) = (way.address, way.checked, way.excepted);
-        let link = self.dialer.speak(key, way.stream, place).await?;
-        Ok(Pooled::new(link, address, checked, excepted))
+        let Way { stream, address, checked, excepted, forward } =
+            self.dialer.dial(guard, Some(key.protocol)).await?;
+        let link = self.dialer.speak(key, stream, place).await?;
+        let mut connection = Pooled::new(link, address, checked, excepted);
+        connection.forward = forward;
+        Ok(connection)
     }
 }
 
@@ -315,7 +330,7 @@ struct Head {
 /// Writes the head as the connection's version wants it.
 fn write_request(
     authority: &Authority,
-    link: &Link,
+    connection: &Pooled,
     head: Head,
     protocol: Protocol,
     body: SentBody,
@@ -324,7 +339,7 @@ fn write_request(
     let host = host_text(authority, protocol.tls());
     let mut request = Request::new(body);
     *request.method_mut() = method;
-    if link.is_http2() {
+    if connection.link.is_http2() {
         *request.version_mut() = Version::HTTP_2;
         let mut parts = target.into_parts();
         parts.scheme = Some(if protocol.tls() { uri::Scheme::HTTPS } else { uri::Scheme::HTTP });
@@ -334,11 +349,22 @@ fn write_request(
         if headers.contains_key(TE) {
             headers.insert(CONNECTION, HeaderValue::from_static("TE"));
         }
+        *request.uri_mut() = match &connection.forward {
+            None => target,
+            Some(forward) => {
+                if let Some(authorization) = &forward.authorization {
+                    headers.insert(PROXY_AUTHORIZATION, authorization.clone());
+                }
+                let mut parts = target.into_parts();
+                parts.scheme = Some(uri::Scheme::HTTP);
+                parts.authority = host.parse().ok();
+                Uri::from_parts(parts).unwrap_or_default()
+            }
+        };
         if let Ok(host) = HeaderValue::try_from(host) {
             headers.insert(HOST, host);
         }
         join_cookies(&mut headers);
-        *request.uri_mut() = target;
     }
     *request.headers_mut() = headers;
     request
@@ -362,6 +388,7 @@ fn read_head(request: Request<SentBody>) -> Head {
     let mut headers = head.headers;
     headers.remove(HOST);
     headers.remove(CONNECTION);
+    headers.remove(PROXY_AUTHORIZATION);
     let target = head.uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
     Head { method: head.method, target, headers }
 }

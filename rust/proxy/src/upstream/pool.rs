@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use policy::Authority;
 
-use super::Protocol;
 use super::ahead::{self, Ahead, Progress};
 use super::guard::Guard;
 use super::link::Link;
+use super::{Forward, Protocol};
 
 /// Servers close idle connections after a minute or more; ours go first.
 const IDLE: Duration = Duration::from_secs(50);
@@ -33,6 +33,8 @@ pub(super) struct Pooled {
     checked: bool,
     /// The address is one that only some requests may use.
     excepted: bool,
+    /// It ends at an HTTP proxy, which forwards requests.
+    pub(super) forward: Option<Forward>,
     made: Instant,
     used: Instant,
 }
@@ -66,7 +68,7 @@ struct Server {
 impl Pooled {
     pub(super) fn new(link: Link, address: SocketAddr, checked: bool, excepted: bool) -> Pooled {
         let now = Instant::now();
-        Pooled { link, address, checked, excepted, made: now, used: now }
+        Pooled { link, address, checked, excepted, forward: None, made: now, used: now }
     }
 
     fn usable(&self, now: Instant) -> bool {
@@ -91,7 +93,7 @@ impl Pool {
                 server.shared = None;
             } else if shared.admits(guard) {
                 shared.used = now;
-                return shared.link.share().map(|link| Pooled { link, ..*shared });
+                return shared.link.share().map(|link| Pooled { link, forward: None, ..*shared });
             }
         }
         // The one that was used last is the least likely to be closed on us.

@@ -17,7 +17,9 @@ use std::time::Duration;
 use policy::{Action, Policy, Rule};
 use proxy::audit::{Audit, Event, What};
 use proxy::ca::JobCa;
-use proxy::config::{Config, Credential, Limits, Listeners, Mode, Origin, Terms, Trust, Upstream};
+use proxy::config::{
+    Config, Credential, Limits, Listeners, Mode, NoProxy, Origin, Proxies, Terms, Trust, Upstream,
+};
 use proxy::swap::Place;
 use proxy::{ProxyHandle, ServeError, serve};
 use rustls::RootCertStore;
@@ -90,7 +92,7 @@ impl Jail {
             upstream: Upstream {
                 connect_to: Vec::new(),
                 trust: Trust::System { extra: Vec::new() },
-                proxy: None,
+                proxy: Proxies::default(),
             },
             limits: Limits::default(),
             mode: Mode::Enforce,
@@ -182,8 +184,9 @@ impl JailBuilder {
         self
     }
 
-    pub fn upstream_proxy(mut self, authority: &str) -> JailBuilder {
-        self.upstream.proxy = Some(policy::Authority::parse(authority, None).unwrap());
+    /// `--upstream-proxy`, with the list of `NO_PROXY`.
+    pub fn upstream_proxy(mut self, address: &str, except: &str) -> JailBuilder {
+        self.upstream.proxy = Proxies::all(address.parse().unwrap(), NoProxy::parse(except));
         self
     }
 
