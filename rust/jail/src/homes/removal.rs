@@ -6,12 +6,17 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{HomeError, failed};
+use crate::job::started_ticks;
+
+/// The beginning of a trash directory's name; the id of the process that empties it follows.
+const TRASH: &str = ".removed-";
 
 /// Removes a directory. It is gone from its place at once, and then emptied in `around`, a directory of the operator's on
 /// the same file system.
 ///
 /// No job may have the directory any more: what is looked at here must not change meanwhile.
 pub(super) fn remove(directory: &Path, around: &Path) -> Result<(), HomeError> {
+    remove_left_over(around);
     let trash = make_trash(around).map_err(failed(around))?;
     let moved = make_accessible(directory).and_then(|()| fs::rename(directory, trash.join("0")));
     let emptied = moved.and_then(|()| empty(&trash));
@@ -19,9 +24,20 @@ pub(super) fn remove(directory: &Path, around: &Path) -> Result<(), HomeError> {
     emptied.and(removed).map_err(failed(directory))
 }
 
+/// Empties what processes that were killed meanwhile have left. What cannot be removed stays for the next time.
+fn remove_left_over(around: &Path) {
+    for entry in fs::read_dir(around).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(TRASH)?.split('-').next()?.parse().ok());
+        if owner.is_some_and(|owner| started_ticks(owner).is_none()) {
+            let _ = empty(&entry.path()).and_then(|()| fs::remove_dir(entry.path()));
+        }
+    }
+}
+
 fn make_trash(around: &Path) -> io::Result<PathBuf> {
     for number in 0_u32.. {
-        let path = around.join(format!(".removed-{}-{number}", std::process::id()));
+        let path = around.join(format!("{TRASH}{}-{number}", std::process::id()));
         match fs::DirBuilder::new().mode(0o700).create(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             made => return made.map(|()| path),
@@ -33,21 +49,24 @@ fn make_trash(around: &Path) -> io::Result<PathBuf> {
 /// Removes every directory in `trash`. Directories in a directory are moved up to it first, so that neither a path nor the
 /// stack grows with their depth.
 fn empty(trash: &Path) -> io::Result<()> {
-    let (mut next, mut done) = (1_u64, 0);
-    while done < next {
-        let directory = trash.join(done.to_string());
+    let mut waiting: Vec<PathBuf> = fs::read_dir(trash)?.flatten().map(|entry| entry.path()).collect();
+    // Names that none of those has which are there already.
+    let mut free = waiting.iter().filter_map(|path| path.file_name()?.to_str()?.parse::<u64>().ok()).max();
+    while let Some(directory) = waiting.pop() {
         for entry in fs::read_dir(&directory)? {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
                 make_accessible(&entry.path())?;
-                fs::rename(entry.path(), trash.join(next.to_string()))?;
-                next += 1;
+                let number = free.map_or(0, |free| free + 1);
+                let moved = trash.join(number.to_string());
+                fs::rename(entry.path(), &moved)?;
+                free = Some(number);
+                waiting.push(moved);
             } else {
                 fs::remove_file(entry.path())?;
             }
         }
         fs::remove_dir(&directory)?;
-        done += 1;
     }
     Ok(())
 }

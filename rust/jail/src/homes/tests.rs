@@ -143,3 +143,22 @@ fn what_a_job_has_made_is_removed_whatever_it_is_and_nothing_else() {
     assert_eq!(fs::read_dir(&homes.directory).unwrap().count(), 0);
     assert!(outside.join("kept").exists());
 }
+
+#[test]
+fn what_a_killed_reset_has_left_is_removed_by_the_next_one() {
+    let (_directory, homes) = homes();
+    let home = homes.home("claude", None);
+    fs::create_dir_all(&homes.directory).unwrap();
+    let left = |pid: u32| homes.directory.join(format!(".removed-{pid}-0"));
+    // No process has such a number; this one is at work.
+    let (dead, alive) = (left(u32::MAX), left(std::process::id()));
+    for trash in [&dead, &alive] {
+        fs::create_dir_all(trash.join("7/inner")).unwrap();
+        fs::write(trash.join("7/inner/file"), "").unwrap();
+        fs::create_dir(trash.join("9")).unwrap();
+    }
+    assert!(homes.all().unwrap().is_empty());
+    drop(home.open().unwrap());
+    assert!(home.reset().unwrap());
+    assert!(!dead.exists() && alive.join("7/inner/file").exists());
+}
