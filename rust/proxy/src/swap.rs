@@ -163,6 +163,17 @@ impl Vault {
         Ok(Swapped { names, redactor, signing, is_signed })
     }
 
+    /// Returns true if requests to a host may carry the same credentials whichever of two rules allowed them.
+    pub(crate) fn has_same_credentials(
+        &self,
+        authority: &Authority,
+        one: Option<RuleId>,
+        other: Option<RuleId>,
+    ) -> bool {
+        let may_go_by = |index: usize, rule| self.credentials[index].may_go_by(rule);
+        self.own(authority).into_iter().all(|index| may_go_by(index, one) == may_go_by(index, other))
+    }
+
     /// Whether trailers of a request may go out: they hold neither a credential slot nor a dummy.
     pub fn trailers_ok(&self, trailers: &HeaderMap) -> bool {
         self.credentials.is_empty()

@@ -189,6 +189,53 @@ async fn a_path_override_needs_the_overriding_path_allowed() {
 }
 
 #[tokio::test]
+async fn no_header_names_another_host_behind_the_server() {
+    for outside in ["h2", "http/1.1"] {
+        let server = Server::https(&["api.test"], &[outside]).await;
+        let jail = Jail::allow(&["api.test"]).to("api.test:443", &server).start();
+        let names = ["forwarded", "x-forwarded-host", "x_forwarded_host", "x-host", "x-forwarded-server"];
+        let request = names.iter().fold(Request::get("https://api.test/"), |request, name| {
+            request.header(*name, "host=other.test")
+        });
+        let request = request.header("x-forwarded-for", "192.0.2.1").body(Full::default()).unwrap();
+        let got = jail.send(request, "h2").await;
+        assert_eq!(got.status, 200);
+        assert!(names.iter().all(|name| got.seen_header(name).is_empty()), "{got:?}");
+        assert_eq!(got.seen_header("x-forwarded-for"), ["192.0.2.1"]);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_stands_for_another_one_needs_the_same_credentials() {
+    let (secret, dummy) =
+        ("sk-test-secretsecretsecretsecretsecret-42", "sk-test-dummy-dummy-dummy-dummy-dummy-001");
+    let server = Server::https(&["a.test"], &["h2"]).await;
+    // The credential goes along by the first rule only.
+    let credential =
+        proxy::config::Credential { rules: Some(vec![policy::RuleId(0)]), ..token(dummy, secret) };
+    let jail = Jail::allow(&["https://a.test/ok/**", "https://a.test/free/**"])
+        .to("a.test:443", &server)
+        .credential(credential)
+        .start();
+    for (path, other, status) in [
+        ("/ok/x", "/ok/y", 200),
+        ("/ok/x", "/free/y", 403),
+        ("/free/x", "/ok/y", 403),
+        ("/free/x", "/free/y", 200),
+    ] {
+        let request = Request::get(format!("https://a.test{path}")).header("x-original-url", other);
+        let request = match path.starts_with("/ok") {
+            true => request.header("authorization", format!("Bearer {dummy}")),
+            false => request,
+        };
+        let got = jail.send(request.body(Full::default()).unwrap(), "h2").await;
+        let denied = (status == 403).then_some("stray-credential");
+        assert_eq!((got.status, got.denied()), (status, denied), "{path} {other}");
+    }
+    assert_eq!(server.requests(), 2);
+}
+
+#[tokio::test]
 async fn learning_lets_pass_and_says_so() {
     let server = Server::https(&["api.test"], &["h2"]).await;
     let jail = Jail::allow(&[]).deny_first("api.test/secret").to("api.test:443", &server).learn().start();

@@ -18,6 +18,17 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
 
+/// Headers by which servers behind a proxy learn for which host a request was. Here the job is in front: none of them may
+/// name another server than the one that the policy was asked about.
+const FORWARDED: [&str; 6] = [
+    "forwarded",
+    "x-forwarded-host",
+    "x-forwarded-server",
+    "x-host",
+    "x-original-host",
+    "x-http-host-override",
+];
+
 /// By headers of this beginning the job knows that an answer is ours.
 const OURS: &str = "x-jail-";
 
@@ -84,6 +95,7 @@ pub(super) fn strip_request(headers: &mut HeaderMap) {
     headers.remove(EXPECT);
     headers.remove(HOST);
     headers.remove(PROXY_AUTHORIZATION);
+    remove_named(headers, |key| FORWARDED.contains(&key));
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -127,9 +139,14 @@ pub(super) fn strip_answer(headers: &mut HeaderMap) {
 
 /// Takes off, in any spelling, the headers and trailers that only the proxy itself may send.
 pub(super) fn strip_ours(headers: &mut HeaderMap) {
-    let is_ours = |name: &&HeaderName| header_key(name.as_str()).starts_with(OURS);
-    let ours: Vec<HeaderName> = headers.keys().filter(is_ours).cloned().collect();
-    for name in ours {
+    remove_named(headers, |key| key.starts_with(OURS));
+}
+
+/// Takes off headers by their names as servers normalise them.
+fn remove_named(headers: &mut HeaderMap, is_one: impl Fn(&str) -> bool) {
+    let named: Vec<HeaderName> =
+        headers.keys().filter(|name| is_one(&header_key(name.as_str()))).cloned().collect();
+    for name in named {
         headers.remove(name);
     }
 }

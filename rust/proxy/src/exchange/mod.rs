@@ -277,18 +277,37 @@ fn decide(
         }
     };
     let overrides = Overrides::read(headers, asked.query)?;
+    let mut others = Vec::new();
     for path in overrides.paths.iter().chain([asked.path]) {
         for method in overrides.methods.iter().map(String::as_str).chain([asked.method]) {
-            let is_other = (method, path) != (asked.method, asked.path);
-            if is_other && ask(&policy::Request { method, path, ..*asked })? == Verdict::Push {
-                return Err(Denial {
-                    hint: Some("a push is sent by POST, not by something that stands for it"),
-                    ..Reason::MethodNotAllowed.into()
-                });
+            if (method, path) == (asked.method, asked.path) {
+                continue;
+            }
+            match ask(&policy::Request { method, path, ..*asked })? {
+                Verdict::Pass(rule) => others.push(rule),
+                Verdict::Push => {
+                    return Err(Denial {
+                        hint: Some("a push is sent by POST, not by something that stands for it"),
+                        ..Reason::MethodNotAllowed.into()
+                    });
+                }
             }
         }
     }
-    ask(asked)
+    let verdict = ask(asked)?;
+    // What goes along is decided by the rule of the request itself: it must be the same for what it could be taken for.
+    if let Verdict::Pass(rule) = verdict
+        && let vault = session.job.keeper.vault()
+        && others.iter().any(|other| !vault.has_same_credentials(asked.authority, rule, *other))
+    {
+        return Err(Denial {
+            hint: Some(
+                "the request stands for another one, for which other credentials are declared; send that one",
+            ),
+            ..Reason::StrayCredential.into()
+        });
+    }
+    Ok(verdict)
 }
 
 /// How to speak to the server. With TLS it has a say in it; without, the job has the only one.
