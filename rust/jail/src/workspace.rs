@@ -14,6 +14,7 @@ use sandbox::plan::{Access, Entry};
 use crate::operator::Operator;
 use crate::spec::{self, WorkspaceMode};
 pub(crate) use guard::{Baseline, Changes, Guard, shown};
+use sandbox::beneath::RealPath;
 
 /// Why a directory is not taken as a workspace.
 #[derive(Debug, thiserror::Error)]
@@ -119,27 +120,18 @@ impl Workspace {
 
 /// A path without links. One in the workspace may be a job's, and is not followed out of it.
 pub(crate) fn resolve(path: &Path, workspace: Option<&Workspace>) -> io::Result<PathBuf> {
-    let whole = path.canonicalize()?;
-    // Most have no links at all.
-    if whole == path || workspace.is_none() {
-        return Ok(whole);
+    let real = RealPath::of(path)?;
+    let Some(workspace) = workspace.filter(|workspace| !real.path.starts_with(&workspace.path)) else {
+        return Ok(real.path);
+    };
+    match real.links.iter().find(|link| link.starts_with(&workspace.path)) {
+        None => Ok(real.path),
+        Some(link) => Err(io::Error::other(format!(
+            "the link {} leads out of the workspace, and a job may have made it; name {} itself",
+            shown(link),
+            shown(&real.path)
+        ))),
     }
-    let mut real = PathBuf::new();
-    for part in path.components() {
-        let next = real.join(part).canonicalize()?;
-        let is_inside = |path: &Path| workspace.is_some_and(|workspace| path.starts_with(&workspace.path));
-        // `..` is the operator's own word.
-        if is_name(part) && is_inside(&real) && !is_inside(&next) {
-            let link = real.join(part);
-            return Err(io::Error::other(format!(
-                "the link {} leads out of the workspace, and a job may have made it; name {} itself",
-                shown(&link),
-                shown(&next)
-            )));
-        }
-        real = next;
-    }
-    Ok(real)
 }
 
 fn is_name(part: Component<'_>) -> bool {

@@ -198,16 +198,26 @@ impl Tree {
     pub fn open(root: &Path) -> Result<Tree, BeneathError> {
         let failed = |error| BeneathError::System { path: root.to_owned(), error };
         let path = root.canonicalize().map_err(failed)?;
-        let root = resolve::open_root(&path).map_err(|errno| match errno {
-            Errno::ENOTDIR => BeneathError::NotADirectory { path: path.clone() },
-            errno => failed(errno.into()),
-        })?;
-        Ok(Tree { root, path })
+        // What was a directory on the way just now may be a link of a job's by now.
+        let opened = resolve::open_root(Path::new("/"))
+            .and_then(|root| resolve(root.as_fd(), &path, Links::Refuse))
+            .map_err(|errno| failed(errno.into()))?;
+        match opened.found {
+            Found { fd: Some(root), ref stat, .. } if resolve::kind(stat) == Kind::Directory => {
+                Ok(Tree { root, path })
+            }
+            _ => Err(BeneathError::NotADirectory { path }),
+        }
     }
 
     /// The absolute path of the root, without symbolic links.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The root's descriptor, which stands for the same directory whatever is renamed: for making files in it.
+    pub fn directory(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
     }
 
     /// Returns what is at `path`; of a symbolic link at its end, the link itself.

@@ -1,12 +1,12 @@
 //! A layer of an image: a tar archive that depends on nothing but what is in it. Sorted, without owners and times.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use sandbox::beneath::{self, Budget, Kind, Limits};
 use sandbox::plan::Entry;
 
 use crate::failure::Failure;
@@ -16,6 +16,9 @@ use crate::failure::Failure;
 pub(super) struct Tree {
     /// By absolute path; a directory comes before what is in it.
     nodes: BTreeMap<PathBuf, Node>,
+    /// Where files are copied from.
+    host: beneath::Tree,
+    budget: Budget,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,13 +41,17 @@ const TIME: u64 = 1;
 const BLOCK: usize = 512;
 /// What fits into the fixed fields; longer ones are in a record before the file's own.
 const MAX_NAME: usize = 100;
+/// What is in an image: far more than a program of any size.
+const LIMITS: Limits = Limits { entries: 4_000_000, depth: MAX_DEPTH, time: Duration::from_secs(600) };
+const MAX_DEPTH: usize = 256;
 /// As the kernel has it.
 const MAX_LINKS: usize = 40;
 
 impl Tree {
     /// The entries of a jail's tree, in order; a later one lies on top of an earlier one.
     pub(super) fn of(entries: &[Entry]) -> Result<Tree, Failure> {
-        let mut tree = Tree { nodes: BTreeMap::new() };
+        let host = beneath::Tree::open(Path::new("/")).map_err(Failure::no_jail)?;
+        let mut tree = Tree { nodes: BTreeMap::new(), host, budget: Budget::new(LIMITS) };
         for entry in entries {
             match entry {
                 Entry::Directory { target, .. } => tree.put(target, Node::Directory)?,
@@ -65,7 +72,7 @@ impl Tree {
     /// Writes the archive.
     pub(super) fn write(&self, archive: &mut dyn Write) -> Result<(), Failure> {
         for (path, node) in &self.nodes {
-            write_node(archive, path, node).map_err(|error| {
+            write_node(archive, path, node, &self.host).map_err(|error| {
                 Failure::no_jail(format!("cannot put {} into an image: {error}", path.display()))
             })?;
         }
@@ -75,29 +82,38 @@ impl Tree {
             .map_err(|error| Failure::no_jail(format!("cannot write a layer: {error}")))
     }
 
+    /// Copies a file or directory of this host, by its path without links. A job may have written it.
     fn copy(&mut self, source: &Path, target: &Path) -> Result<(), Failure> {
-        let unreadable = |error: io::Error| {
+        let unreadable = |error: String| {
             Failure::no_jail(format!("cannot put {} into an image: {error}", source.display()))
         };
-        let metadata = fs::symlink_metadata(source).map_err(unreadable)?;
-        let kind = metadata.file_type();
-        if kind.is_dir() {
-            self.put(target, Node::Directory)?;
-            for child in fs::read_dir(source).map_err(unreadable)? {
-                let name = child.map_err(unreadable)?.file_name();
-                self.copy(&source.join(&name), &target.join(&name))?;
+        let found = self.host.metadata(source).map_err(|error| unreadable(error.to_string()))?;
+        let metadata = found.ok_or_else(|| unreadable("it is not there".to_owned()))?;
+        match metadata.kind {
+            Kind::Directory => {
+                self.put(target, Node::Directory)?;
+                if source.components().count() > MAX_DEPTH {
+                    return Err(unreadable("its directories are nested too deeply".to_owned()));
+                }
+                let children = self.host.list(source, &mut self.budget);
+                let children = children.map_err(|error| unreadable(error.to_string()))?;
+                for (name, _) in children.unwrap_or_default() {
+                    self.copy(&source.join(&name), &target.join(&name))?;
+                }
+                Ok(())
             }
-            Ok(())
-        } else if kind.is_symlink() {
-            self.put(target, Node::Link(fs::read_link(source).map_err(unreadable)?))
-        } else if kind.is_file() {
-            let executable = metadata.permissions().mode() & 0o111 != 0;
-            self.put(target, Node::Copy { source: source.to_owned(), executable })
-        } else {
-            Err(Failure::no_jail(format!(
+            Kind::Link => {
+                let to = self.host.read_link(source).map_err(|error| unreadable(error.to_string()))?;
+                self.put(target, Node::Link(to.unwrap_or_default()))
+            }
+            Kind::File => {
+                let executable = metadata.mode & 0o111 != 0;
+                self.put(target, Node::Copy { source: source.to_owned(), executable })
+            }
+            Kind::Special => Err(Failure::no_jail(format!(
                 "{} is a socket, a pipe or a device, which no image holds; leave it out of the jail",
                 source.display()
-            )))
+            ))),
         }
     }
 
@@ -144,7 +160,7 @@ fn normal(path: &Path) -> PathBuf {
     })
 }
 
-fn write_node(archive: &mut dyn Write, path: &Path, node: &Node) -> io::Result<()> {
+fn write_node(archive: &mut dyn Write, path: &Path, node: &Node, host: &beneath::Tree) -> io::Result<()> {
     let Ok(name) = path.strip_prefix("/") else { return Ok(()) };
     let name = name.as_os_str().as_bytes();
     if name.is_empty() {
@@ -159,7 +175,8 @@ fn write_node(archive: &mut dyn Write, path: &Path, node: &Node) -> io::Result<(
             contents_of(archive, &mut contents.as_slice(), contents.len() as u64)
         }
         Node::Copy { source, executable } => {
-            let mut file = File::open(source)?;
+            let found = host.open_file(source).map_err(io::Error::other)?;
+            let mut file = found.ok_or(io::ErrorKind::NotFound)?;
             let length = file.metadata()?.len();
             header(archive, name, b'0', mode(executable), length, b"")?;
             contents_of(archive, &mut file, length)

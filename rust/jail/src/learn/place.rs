@@ -6,16 +6,17 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 
-use nix::fcntl::{OFlag, open, openat, renameat};
+use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
+use sandbox::beneath::Tree;
 
 use crate::job;
 use crate::workspace::{self, Workspace};
 
 /// A file that need not be there yet.
 pub(crate) struct Place {
-    directory: File,
+    directory: Tree,
     name: OsString,
 }
 
@@ -25,21 +26,20 @@ impl Place {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::ErrorKind::IsADirectory.into());
         };
-        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let directory = open(&workspace::resolve(parent, workspace)?, flags, Mode::empty())?;
-        Ok(Place { directory: directory.into(), name: name.to_owned() })
+        let directory = Tree::open(&workspace::resolve(parent, workspace)?).map_err(io::Error::other)?;
+        Ok(Place { directory, name: name.to_owned() })
     }
 
     /// Writes the file, as a whole or not at all.
     pub(crate) fn write(&self, text: &str) -> io::Result<()> {
-        let fresh = job::new_id(".learnt");
+        let (directory, fresh) = (self.directory.directory(), job::new_id(".learnt"));
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let file = openat(&self.directory, fresh.as_str(), flags, Mode::from_bits_truncate(0o666))?;
-        let written = File::from(file).write_all(text.as_bytes()).and_then(|()| {
-            Ok(renameat(&self.directory, fresh.as_str(), &self.directory, self.name.as_os_str())?)
-        });
+        let file = openat(directory, fresh.as_str(), flags, Mode::from_bits_truncate(0o666))?;
+        let written = File::from(file)
+            .write_all(text.as_bytes())
+            .and_then(|()| Ok(renameat(directory, fresh.as_str(), directory, self.name.as_os_str())?));
         if written.is_err() {
-            let _ = unlinkat(&self.directory, fresh.as_str(), UnlinkatFlags::NoRemoveDir);
+            let _ = unlinkat(directory, fresh.as_str(), UnlinkatFlags::NoRemoveDir);
         }
         written
     }

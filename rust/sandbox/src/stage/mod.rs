@@ -18,7 +18,7 @@ mod init;
 pub(crate) mod job;
 mod landlock;
 pub(crate) mod limits;
-mod lookup;
+pub(crate) mod lookup;
 pub(crate) mod mounted;
 pub(crate) mod network;
 mod old;

@@ -1,5 +1,7 @@
 //! Layers as the `tar` of this machine lists them.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use super::*;
@@ -86,4 +88,24 @@ fn a_directory_is_copied_as_it_is_and_what_is_no_file_is_an_error() {
     );
     let _listener = std::os::unix::net::UnixListener::bind(source.join("socket")).unwrap();
     assert!(Tree::of(&[bind]).unwrap_err().message.contains("socket"));
+}
+
+#[test]
+fn a_file_that_has_become_a_pipe_or_a_link_is_not_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().canonicalize().unwrap().join("file");
+    fs::write(&source, "text").unwrap();
+    let bind = Entry::Bind {
+        source: source.clone(),
+        target: "/file".into(),
+        access: sandbox::plan::Access::ReadOnly,
+    };
+    let tree = Tree::of(&[bind]).unwrap();
+    tree.write(&mut Vec::new()).unwrap();
+    fs::remove_file(&source).unwrap();
+    nix::unistd::mkfifo(&source, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    tree.write(&mut Vec::new()).unwrap_err();
+    fs::remove_file(&source).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", &source).unwrap();
+    tree.write(&mut Vec::new()).unwrap_err();
 }

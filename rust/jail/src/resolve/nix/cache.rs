@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use sandbox::beneath::{Budget, Kind, Limits, Tree};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -125,16 +126,57 @@ pub(crate) fn fingerprint(directory: &Path) -> String {
     if directory.starts_with("/nix/store") {
         return "in the store".to_owned();
     }
-    let mut files = files_of(directory);
-    files.extend(files_of(&directory.join("nix")));
-    files.sort();
     let mut parts: Vec<Vec<u8>> = Vec::new();
-    for file in files {
-        parts.push(file.as_os_str().as_encoded_bytes().to_vec());
-        parts.push(fs::read(file).unwrap_or_default());
+    match Tree::open(directory) {
+        Ok(tree) => {
+            let mut budget = Budget::new(LIMITS);
+            for place in ["", "nix"] {
+                add_files(&tree, Path::new(place), &mut budget, &mut parts);
+            }
+            add_commit(&tree, &mut parts);
+        }
+        Err(error) => parts.push(error.to_string().into_bytes()),
     }
-    parts.push(commit(&directory.join(".git")));
     digest(parts.iter().map(Vec::as_slice))
+}
+
+/// A job may have written the directory: a listing ends here, and so does a file.
+const LIMITS: Limits = Limits { entries: 50_000, depth: 0, time: Duration::from_secs(5) };
+const MAX_FILE: u64 = 16 << 20;
+/// As many of these files are read.
+const MAX_FILES: usize = 512;
+
+/// Adds the files of one directory that decide what Nix makes of it.
+fn add_files(tree: &Tree, place: &Path, budget: &mut Budget, parts: &mut Vec<Vec<u8>>) {
+    let decides = |name: &str| {
+        [".nix", ".lock", ".toml"].iter().any(|end| name.ends_with(end))
+            || ["rust-toolchain", ".version", "package.json"].contains(&name)
+    };
+    let entries = match tree.list(place, budget) {
+        Ok(entries) => entries.unwrap_or_default(),
+        Err(error) => return parts.push(error.to_string().into_bytes()),
+    };
+    let names = entries.into_iter().filter(|(name, _)| name.to_str().is_some_and(decides));
+    for (name, kind) in names.filter(|(_, kind)| *kind != Kind::Directory).take(MAX_FILES) {
+        parts.push(name.as_encoded_bytes().to_vec());
+        parts.push(contents(tree, &place.join(name), kind));
+    }
+}
+
+/// What a file holds. A link that leads out of the directory is known by its words, what cannot be read by the reason.
+fn contents(tree: &Tree, path: &Path, kind: Kind) -> Vec<u8> {
+    let followed = match kind {
+        Kind::Link => tree.follow(path).map(|found| found.map(|found| found.path)),
+        _ => Ok(Some(path.to_owned())),
+    };
+    let read = followed.and_then(|path| path.map_or(Ok(None), |path| tree.read_file(&path, MAX_FILE)));
+    match read {
+        Ok(contents) => contents.unwrap_or_default(),
+        Err(error) => {
+            let target = tree.read_link(path).ok().flatten().unwrap_or_default();
+            [error.to_string().as_bytes(), target.as_os_str().as_encoded_bytes()].concat()
+        }
+    }
 }
 
 /// What the flake registries say; a name like `nixpkgs` means what they say.
@@ -144,29 +186,16 @@ pub(crate) fn registries(operator: &Operator) -> String {
     digest(texts.iter().map(Vec::as_slice))
 }
 
-fn files_of(directory: &Path) -> Vec<PathBuf> {
-    let decides = |name: &str| {
-        [".nix", ".lock", ".toml"].iter().any(|end| name.ends_with(end))
-            || ["rust-toolchain", ".version", "package.json"].contains(&name)
-    };
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries
-        .filter(|entry| entry.file_name().to_str().is_some_and(decides))
-        .map(|entry| entry.path())
-        .filter(|path| path.is_file())
-        .collect()
-}
-
-/// What is checked out, by the files of the repository: the commit, or the branch and its commit.
-fn commit(git: &Path) -> Vec<u8> {
-    let mut head = fs::read(git.join("HEAD")).unwrap_or_default();
+/// Adds what is checked out, by the files of the repository: the commit, or the branch and its commit.
+fn add_commit(tree: &Tree, parts: &mut Vec<Vec<u8>>) {
+    let git = Path::new(".git");
+    let head = contents(tree, &git.join("HEAD"), Kind::File);
     let branch = std::str::from_utf8(&head).ok().and_then(|head| head.strip_prefix("ref: ")).map(str::trim);
     if let Some(branch) = branch.filter(|branch| branch.starts_with("refs/") && !branch.contains("..")) {
-        let at =
-            fs::read(git.join(branch)).or_else(|_| fs::read(git.join("packed-refs"))).unwrap_or_default();
-        head.extend(at);
+        let at = contents(tree, &git.join(branch), Kind::File);
+        parts.push(if at.is_empty() { contents(tree, &git.join("packed-refs"), Kind::File) } else { at });
     }
-    head
+    parts.push(head);
 }
 
 fn directory(operator: &Operator) -> PathBuf {

@@ -29,6 +29,29 @@ fn a_checkout_is_known_by_its_files_and_its_commit() {
 }
 
 #[test]
+fn special_files_and_links_in_a_checkout_are_not_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    fs::create_dir(at(".git")).unwrap();
+    for fifo in ["a.nix", ".git/HEAD"] {
+        nix::unistd::mkfifo(&at(fifo), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    }
+    std::os::unix::fs::symlink("/dev/zero", at("package.json")).unwrap();
+    let first = fingerprint(folder.path());
+    // Neither blocks, and what a link says is a part of the state.
+    fs::remove_file(at("package.json")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", at("package.json")).unwrap();
+    let second = fingerprint(folder.path());
+    assert_ne!(first, second);
+    // A link that stays in the directory stands for the file.
+    fs::write(at("real"), "1").unwrap();
+    std::os::unix::fs::symlink("real", at("b.nix")).unwrap();
+    let third = fingerprint(folder.path());
+    fs::write(at("real"), "2").unwrap();
+    assert!(third != second && fingerprint(folder.path()) != third);
+}
+
+#[test]
 fn where_parts_end_is_part_of_the_key() {
     let key = |parts: &[&str]| digest(parts.iter().map(|part| part.as_bytes()));
     assert_ne!(key(&["ab", "c"]), key(&["a", "bc"]));

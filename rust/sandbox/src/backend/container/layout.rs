@@ -12,12 +12,12 @@ use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{SFlag, fstat};
 
 use crate::backend::{ContainerError, Error};
 use crate::plan::{Access, Entry};
 use crate::stage::base::{SCRATCH, SHARED_MEMORY_OPTIONS};
+use crate::stage::lookup;
 use crate::stage::mounted::{self, Mounted, Part, part_at};
 use crate::stage::tree::WRITABLE_OPTIONS;
 use crate::wire::Bound;
@@ -201,20 +201,13 @@ impl Pieces {
     /// Looks at a source once, as the native backend opens it: no part of its path may be a link. The engine follows
     /// the path again, later; that it has found the same is checked in the container.
     fn look_at(&self, source: &Path, access: Access) -> Result<Piece, Error> {
-        let how = OpenHow::new()
-            .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
-            .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
-        let link = || Error::SymlinkSource { path: source.to_owned() };
         let failed = |os: Errno| Error::OpenSource { path: source.to_owned(), os: os.into() };
-        let opened = openat2(AT_FDCWD, source, how).map_err(|os| match os {
-            Errno::ELOOP => link(),
+        let opened = lookup::without_links(source).map_err(|os| match os {
+            Errno::ELOOP => Error::SymlinkSource { path: source.to_owned() },
             os => failed(os),
         })?;
         let stat = fstat(&opened).map_err(failed)?;
         let is = |kind: SFlag| stat.st_mode & SFlag::S_IFMT.bits() == kind.bits();
-        if is(SFlag::S_IFLNK) {
-            return Err(link());
-        }
         let directory = is(SFlag::S_IFDIR);
         // Before version 25 Docker makes only the topmost mount read-only.
         if directory
