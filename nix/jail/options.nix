@@ -369,6 +369,10 @@ in
         optional bytes
           "Bytes per second to read, and as many to write, on the workspace's disk; services of systemd only."
           "20M";
+      proxyMemory =
+        optional bytes
+          "Memory of the job's proxy beyond that of an idle one; 64M if nothing is said, 16M at least."
+          "128M";
     };
 
     hardening.allow =

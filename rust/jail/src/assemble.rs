@@ -101,6 +101,13 @@ pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Re
     })
 }
 
+/// The limits of the job's proxy, as far as the specification says them.
+pub(crate) fn proxy_limits(spec: &JailSpec) -> proxy::config::Limits {
+    let limits = proxy::config::Limits::default();
+    let memory = spec.limits.proxy_memory.and_then(|bytes| usize::try_from(bytes.0).ok());
+    proxy::config::Limits { memory: memory.unwrap_or(limits.memory), ..limits }
+}
+
 /// What the job may use up.
 pub(crate) fn limits(spec: &JailSpec) -> Limits {
     Limits {

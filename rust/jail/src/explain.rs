@@ -106,6 +106,7 @@ fn portrait(spec: &JailSpec, policy: &Policy) -> String {
         spec.limits.timeout.map(|span| format!("time {span}")),
         spec.limits.disk.map(|bytes| format!("disk {bytes}")),
         spec.limits.io.map(|bytes| format!("disk {bytes}/s")),
+        spec.limits.proxy_memory.map(|bytes| format!("proxy memory {bytes}")),
     ];
     lines.push(format!("limits: {}", list(limits.into_iter().flatten().collect(), "none")));
     lines.push(match &spec.hardening.allow[..] {

@@ -120,7 +120,7 @@ fn serve(operator: &Operator) -> Result<ExitCode, Failure> {
                 trust: Trust::System { extra: Vec::new() },
                 proxy: Proxies::default(),
             },
-            limits: descriptors::proxy_limits(),
+            limits: descriptors::fitting(assemble::proxy_limits(&spec)),
             ca,
             password: None,
             audit: Arc::new(Recorder::new(standard_output()?, u64::MAX, false)),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use policy::{Action, Policy, Rule};
 use proxy::ca::JobCa;
-use proxy::config::{Config, Limits, Listeners, Mode};
+use proxy::config::{Config, Listeners, Mode};
 use sandbox::backend::{Backend, Ended, Exhausted, Reach};
 use sandbox::plan::Entry;
 use secrecy::SecretString;
@@ -121,7 +121,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
         mode: if learning { Mode::Learn } else { Mode::Enforce },
         credentials,
         upstream,
-        limits: Limits::default(),
+        limits: assemble::proxy_limits(&spec),
         ca,
         audit: recorder.clone(),
         password: match &reach {
@@ -235,6 +235,7 @@ pub(crate) fn compose(
     spec.limits.pids = arguments.pids.or(spec.limits.pids);
     spec.limits.timeout = arguments.timeout.or(spec.limits.timeout);
     spec.limits.disk = arguments.disk.or(spec.limits.disk);
+    spec.limits.proxy_memory = arguments.proxy_memory.or(spec.limits.proxy_memory);
     spec.validate().map_err(Failure::usage)?;
 
     let mut command: Vec<OsString> = spec.command.iter().map(OsString::from).collect();
@@ -428,7 +429,7 @@ fn jailed(
         }
     }
     sandbox::keep_freed_memory();
-    let config = Config { limits: descriptors::proxy_limits(), ..config };
+    let config = Config { limits: descriptors::fitting(config.limits), ..config };
     let proxy =
         proxy::serve(listeners(prepared.take_listeners(), reach), config).map_err(Failure::no_jail)?;
     tell_systemd();

@@ -60,6 +60,8 @@ pub enum Reason {
     TooLarge,
     /// More than a limit.
     TooMany,
+    /// The memory of the job's proxy is used up.
+    ProxyMemory,
 }
 
 /// A text that is no reason.
@@ -69,7 +71,7 @@ pub struct UnknownReason(String);
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 26] = [
+    pub const ALL: [Reason; 27] = [
         Reason::HostNotAllowed,
         Reason::SchemeNotAllowed,
         Reason::PortNotAllowed,
@@ -96,6 +98,7 @@ impl Reason {
         Reason::CredentialExpired,
         Reason::TooLarge,
         Reason::TooMany,
+        Reason::ProxyMemory,
     ];
 
     /// The reason as a word.
@@ -231,6 +234,11 @@ impl Reason {
                 "too-many",
                 "The job has more connections or requests open than the proxy's limit; close some before you open \
                  others.",
+            ),
+            Reason::ProxyMemory => (
+                "proxy-memory",
+                "The job's open requests use up the memory of its proxy; read or close some, then try again. The \
+                 operator can allow more with --proxy-memory.",
             ),
         }
     }

@@ -24,7 +24,7 @@ const CA_VALID: Duration = DAY.saturating_mul(10 * 365);
 /// Verifiers insist on leaves that do not live long. At half of it a fresh one is made.
 const LEAF_VALID: Duration = DAY.saturating_mul(7);
 /// Minting costs microseconds: when this many names are held, all are forgotten rather than ranked.
-const LEAVES: usize = 1024;
+const LEAVES: usize = 512;
 
 /// A certificate authority that only one job trusts.
 pub struct JobCa {
@@ -72,9 +72,15 @@ impl JobCa {
         &self.certificate_pem
     }
 
-    /// How to speak TLS as this host.
-    pub(crate) fn server_config(&self, host: &Host) -> Result<Arc<ServerConfig>, CaError> {
-        self.server_config_at(host, SystemTime::now())
+    /// How to speak TLS as this host, and whether HTTP/2 is offered.
+    pub(crate) fn server_config(&self, host: &Host, http2: bool) -> Result<Arc<ServerConfig>, CaError> {
+        let config = self.server_config_at(host, SystemTime::now())?;
+        if http2 {
+            return Ok(config);
+        }
+        let mut config = ServerConfig::clone(&config);
+        config.alpn_protocols.retain(|protocol| protocol != tls::HTTP2);
+        Ok(Arc::new(config))
     }
 
     fn server_config_at(&self, host: &Host, now: SystemTime) -> Result<Arc<ServerConfig>, CaError> {

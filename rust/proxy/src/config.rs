@@ -9,6 +9,7 @@ use policy::{Authority, HostPattern, Policy, RuleId};
 use secrecy::SecretString;
 
 use crate::audit::Audit;
+use crate::budget;
 use crate::ca::JobCa;
 use crate::swap::Place;
 
@@ -186,8 +187,10 @@ pub struct Limits {
     pub header_fields: usize,
     /// Streams of one HTTP/2 connection.
     pub streams: u32,
-    /// Requests of the job that wait for an answer at once; each holds its head, and heads can be large.
+    /// Requests of the job at once, each until the last byte of its answer is written.
     pub requests: usize,
+    /// Bytes that all of it together may hold in memory, beyond an idle proxy.
+    pub memory: usize,
     /// How long a connection may stay without a request, a handshake without progress.
     pub idle: Duration,
     /// How long the answer may take to a client that has ended its side of a connection without TLS, and may be gone.
@@ -195,6 +198,12 @@ pub struct Limits {
     /// How long a name look-up and a connection to the outside may take.
     pub dial: Duration,
 }
+
+/// What [`Limits::memory`] is by default.
+pub const MEMORY: usize = 64 * 1024 * 1024;
+
+/// The least [`Limits::memory`] with which a proxy serves every kind of request; less counts as that.
+pub const LEAST_MEMORY: usize = budget::LEAST;
 
 impl Default for Limits {
     fn default() -> Limits {
@@ -204,6 +213,7 @@ impl Default for Limits {
             header_fields: 1000,
             streams: 256,
             requests: 2048,
+            memory: MEMORY,
             idle: Duration::from_secs(120),
             half_closed: Duration::from_secs(60),
             dial: Duration::from_secs(20),

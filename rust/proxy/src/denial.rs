@@ -32,6 +32,7 @@ impl From<Reason> for Denial {
         let status = match reason {
             Reason::MalformedRequest | Reason::InvalidAuthority => StatusCode::BAD_REQUEST,
             Reason::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            Reason::ProxyMemory => StatusCode::SERVICE_UNAVAILABLE,
             Reason::ProxyAuthentication => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
             _ => StatusCode::FORBIDDEN,
         };

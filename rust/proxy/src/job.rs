@@ -8,10 +8,10 @@ use secrecy::SecretString;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::audit::{Audit, Event, What};
+use crate::budget::{Budget, Grant};
 use crate::ca::JobCa;
 use crate::config::{Limits, Mode};
 use crate::dns::Names;
-use crate::exchange::Room;
 use crate::keeper::Keeper;
 use crate::upstream::Upstream;
 
@@ -20,8 +20,8 @@ pub(crate) struct Job {
     pub(crate) policy: Arc<Policy>,
     pub(crate) mode: Mode,
     pub(crate) keeper: Arc<Keeper>,
-    /// For copies of requests that may be sent twice.
-    pub(crate) room: Arc<Room>,
+    /// What all of it may hold in memory.
+    pub(crate) budget: Arc<Budget>,
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) limits: Limits,
     pub(crate) ca: Arc<JobCa>,
@@ -31,21 +31,11 @@ pub(crate) struct Job {
     pub(crate) password: Option<SecretString>,
     /// `/`, for what has no path.
     pub(crate) root: RequestPath,
-    /// One place per request that waits for an answer.
-    pub(crate) requests: Semaphore,
-    /// One place per push that is being read.
-    pub(crate) pushes: Arc<Semaphore>,
-    /// One place per body that is read whole before it is signed.
-    pub(crate) whole_bodies: Arc<Semaphore>,
+    /// One place per request, until its answer is over.
+    pub(crate) requests: Arc<Semaphore>,
     /// Turns true when the proxy shuts down, or goes on under other terms.
     pub(crate) closing: watch::Receiver<bool>,
 }
-
-/// How many pushes of a job are read at once.
-pub(crate) const PUSHES: usize = 2;
-
-/// How many bodies of a job are read whole at once.
-pub(crate) const WHOLE_BODIES: usize = 4;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +46,8 @@ pub(crate) enum Verdict {
     Push,
 }
 
-/// A place among the job's connections, held as long as anything of one lives.
-pub(crate) type Place = Arc<OwnedSemaphorePermit>;
+/// A place among the job's connections, and its memory; held as long as anything of one lives.
+pub(crate) type Place = Arc<(OwnedSemaphorePermit, Grant)>;
 
 impl Job {
     /// The policy's word, after the mode's.

@@ -18,6 +18,7 @@ mod spelling;
 pub mod swap;
 
 mod authority_bind;
+mod budget;
 mod denial;
 mod dns;
 mod exchange;

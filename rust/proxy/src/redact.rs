@@ -93,6 +93,12 @@ impl Redactor {
         }
     }
 
+    /// The most that the body's decoders may hold in memory; 0 without any. Call it after [`Redactor::head`].
+    pub(crate) fn decoder_bytes(&self) -> usize {
+        let codings = self.plan.get().and_then(|plan| plan.codings.as_ref().ok());
+        codings.map_or(0, |codings| codings.iter().map(|coding| coding.most_bytes()).sum())
+    }
+
     /// Cleans the body of the answer and its trailers. The headers are looked at only if [`Redactor::head`] was not
     /// called.
     pub fn body<B>(self, headers: &HeaderMap, body: B) -> Body<B>

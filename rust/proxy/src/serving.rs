@@ -10,10 +10,11 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::audit::Audit;
+use crate::budget::Budget;
 use crate::ca::JobCa;
 use crate::config::{self, Config, Limits, Listeners, Mode, Terms};
 use crate::dns::{self, Names};
-use crate::job::{Job, PUSHES, WHOLE_BODIES};
+use crate::job::Job;
 use crate::keeper::Keeper;
 use crate::upstream::Upstream;
 use crate::{ServeError, ingress};
@@ -35,6 +36,7 @@ struct Lasting {
     names: Arc<Names>,
     password: Option<SecretString>,
     places: Arc<Semaphore>,
+    budget: Arc<Budget>,
 }
 
 /// The job under one set of terms.
@@ -50,7 +52,8 @@ impl Serving {
         let Config { policy, mode, credentials, upstream, limits, ca, audit, password } = config;
         let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
         let (ca, names) = (Arc::new(ca), Arc::new(Names::default()));
-        let lasting = Lasting { mode, upstream, limits, ca, audit, names, password, places };
+        let budget = Arc::new(Budget::new(limits.memory));
+        let lasting = Lasting { mode, upstream, limits, ca, audit, names, password, places, budget };
         let current = Current::new(Terms { policy, credentials }, &lasting)?;
         current.listen(&listeners, &lasting.places)?;
         Ok(Serving { listeners, lasting, current })
@@ -91,14 +94,16 @@ impl Serving {
 impl Current {
     fn new(terms: Terms, lasting: &Lasting) -> Result<Current, ServeError> {
         let policy = Arc::new(terms.policy);
-        let upstream = Arc::new(Upstream::new(lasting.upstream.clone(), &lasting.limits, policy.clone())?);
+        let upstream =
+            Upstream::new(lasting.upstream.clone(), &lasting.limits, policy.clone(), lasting.budget.clone())?;
+        let upstream = Arc::new(upstream);
         let keeper = Keeper::new(terms.credentials, upstream.clone(), policy.clone())?;
         let (close, closing) = watch::channel(false);
         let job = Arc::new(Job {
             policy,
             mode: lasting.mode,
             keeper: Arc::new(keeper),
-            room: Arc::default(),
+            budget: lasting.budget.clone(),
             upstream,
             limits: lasting.limits.clone(),
             ca: lasting.ca.clone(),
@@ -106,9 +111,7 @@ impl Current {
             names: lasting.names.clone(),
             password: lasting.password.clone(),
             root: RequestPath::parse("/")?,
-            requests: Semaphore::new(lasting.limits.requests.min(Semaphore::MAX_PERMITS)),
-            pushes: Arc::new(Semaphore::new(PUSHES)),
-            whole_bodies: Arc::new(Semaphore::new(WHOLE_BODIES)),
+            requests: Arc::new(Semaphore::new(lasting.limits.requests.min(Semaphore::MAX_PERMITS))),
             closing,
         });
         Ok(Current { job, close })

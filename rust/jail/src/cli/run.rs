@@ -149,6 +149,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     pub(crate) disk: Option<Bytes>,
 
+    /// Memory of the job's proxy beyond that of an idle one, e.g. `128M`; 64M by default.
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    pub(crate) proxy_memory: Option<Bytes>,
+
     /// Who makes the jail.
     #[arg(long, value_name = "BACKEND")]
     pub(crate) backend: Option<BackendName>,

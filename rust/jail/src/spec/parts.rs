@@ -270,6 +270,9 @@ pub(crate) struct LimitsSpec {
     /// Bytes per second to read, and as many to write, on the workspace's disk, e.g. `20M`. Services only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) io: Option<Bytes>,
+    /// Memory of the job's proxy beyond that of an idle one, e.g. `128M`; 64M by default, at least 16M.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) proxy_memory: Option<Bytes>,
 }
 
 impl CredentialSpec {

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
+use proxy::config::LEAST_MEMORY;
+
 use super::{CredentialSpec, JailSpec};
+use crate::quantity::Bytes;
 use crate::secrets::Place;
 
 impl JailSpec {
@@ -84,6 +87,10 @@ impl JailSpec {
             && !(cpus.is_finite() && cpus > 0.0)
         {
             return Err(format!("limits.cpus: {cpus} must be more than 0"));
+        }
+        let least = Bytes(LEAST_MEMORY as u64);
+        if let Some(memory) = self.limits.proxy_memory.filter(|memory| memory.0 < least.0) {
+            return Err(format!("limits.proxyMemory: {memory} must be at least {least}"));
         }
         Ok(())
     }

@@ -21,10 +21,9 @@ use super::handover::Handover;
 use super::journal::Journal;
 use super::{control, directory, handover, nobody, started, terms};
 use crate::cli::RunArgs;
-use crate::descriptors;
 use crate::failure::Failure;
 use crate::way_out;
-use crate::{credentials, git, run};
+use crate::{assemble, credentials, descriptors, git, run};
 
 /// How long requests under way may take to end when the jail stops: its job has ended before.
 const GRACE: Duration = Duration::from_secs(1);
@@ -74,7 +73,7 @@ fn serve(name: &str, listeners: Listeners, jail: NetworkId) -> Result<Serving, F
         mode: Mode::Enforce,
         credentials: terms.credentials,
         upstream: way_out::upstream(&spec, &RunArgs::default(), &nobody("/".into()))?,
-        limits: descriptors::proxy_limits(),
+        limits: descriptors::fitting(assemble::proxy_limits(&spec)),
         ca,
         audit: Arc::new(Journal),
         password: None,

@@ -11,6 +11,9 @@ const FIRST: u32 = u32::from_be_bytes([198, 18, 0, 1]);
 /// A job that looks up more names than this is not looking for servers; forgetting old ones would break the binding
 /// of addresses that it still holds.
 const MOST: usize = 65_536;
+/// Bytes of all names, with what the table takes for each.
+const MOST_BYTES: usize = 8 * 1024 * 1024;
+const ENTRY: usize = 96;
 
 /// Which name has which address.
 #[derive(Default)]
@@ -22,6 +25,7 @@ pub(crate) struct Names {
 struct Table {
     positions: HashMap<Arc<DnsName>, u32>,
     names: Vec<Arc<DnsName>>,
+    bytes: usize,
 }
 
 impl Names {
@@ -30,9 +34,10 @@ impl Names {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let position = match table.positions.get(&name) {
             Some(position) => *position,
-            None if table.names.len() >= MOST => return None,
+            None if table.names.len() >= MOST || table.bytes >= MOST_BYTES => return None,
             None => {
                 let position = u32::try_from(table.names.len()).ok()?;
+                table.bytes += name.as_str().len() + ENTRY;
                 let name = Arc::new(name);
                 table.names.push(name.clone());
                 table.positions.insert(name, position);

@@ -11,11 +11,12 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::copy::{Copy, Room};
+use super::copy::Copy;
+use super::flow::Flow;
 use super::headers;
+use crate::budget::{Grant, Share};
 use crate::redact::{self, BoxError, Coding, Decoder};
 use crate::swap::Vault;
 use crate::swap::aws::Chunks;
@@ -31,8 +32,8 @@ pub(crate) struct RequestBody {
     inner: Option<Incoming>,
     unread: Unread,
     vault: Arc<Vault>,
-    /// What was read ahead and goes first, with the place it took up.
-    held: Option<(Bytes, OwnedSemaphorePermit)>,
+    /// What was read ahead and goes first; it holds its own grant.
+    held: Bytes,
     /// What is left of a piece that is being decoded, if the body is.
     decoding: Option<Box<(Decoder, Bytes)>>,
     /// What is known already and goes last: all there is of a body that is sent again.
@@ -41,6 +42,8 @@ pub(crate) struct RequestBody {
     copy: Option<Copy>,
     /// Signs the chunks of the body again.
     chunks: Option<Box<Chunks>>,
+    /// Counts what is on its way to the server.
+    flow: Option<Arc<Flow>>,
 }
 
 /// Whether there is more of a body to come.
@@ -55,11 +58,12 @@ impl RequestBody {
             inner,
             unread,
             vault,
-            held: None,
+            held: Bytes::new(),
             decoding: None,
             known: Bytes::new(),
             copy: None,
             chunks: None,
+            flow: None,
         }
     }
 
@@ -71,10 +75,16 @@ impl RequestBody {
     }
 
     /// Keeps what goes through, to be sent again if the server refuses the credential.
-    pub(super) fn kept(mut self, room: &Arc<Room>) -> (RequestBody, Copy) {
-        let copy = Copy::new(room.clone(), self.is_end_stream());
+    pub(super) fn kept(mut self, memory: &Share) -> (RequestBody, Copy) {
+        let copy = Copy::new(memory.clone(), self.is_end_stream());
         self.copy = Some(copy.clone());
         (self, copy)
+    }
+
+    /// The same body, read no faster than the server takes it.
+    pub(super) fn through(mut self, flow: Arc<Flow>) -> RequestBody {
+        self.flow = Some(flow);
+        self
     }
 
     /// The same body with its chunks signed again.
@@ -91,9 +101,10 @@ impl RequestBody {
         body
     }
 
-    /// Puts back what was read ahead; `place` is given up when it has gone on.
-    pub(crate) fn put_back(&mut self, read: Bytes, place: OwnedSemaphorePermit) {
-        self.held = Some((read, place)).filter(|(read, _)| !read.is_empty());
+    /// Puts back what was read ahead; its grant is given back when the last byte is written.
+    pub(crate) fn put_back(&mut self, read: Bytes, mut grant: Grant) {
+        grant.shrink_to(read.len());
+        self.held = if read.is_empty() { read } else { Bytes::from_owner(Held { read, _grant: grant }) };
     }
 
     /// The rest, as it came.
@@ -103,7 +114,7 @@ impl RequestBody {
 
     /// Returns true if there is nothing in it and nothing to check at its end.
     pub(crate) fn is_empty(&self) -> bool {
-        self.inner.is_none() && self.held.is_none() && self.known.is_empty() && self.chunks.is_none()
+        self.inner.is_none() && self.held.is_empty() && self.known.is_empty() && self.chunks.is_none()
     }
 
     /// A body without anything in it.
@@ -136,6 +147,44 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.flow.as_ref().is_some_and(|flow| flow.is_full(context)) {
+            return Poll::Pending;
+        }
+        let frame = ready!(self.poll_own(context));
+        Poll::Ready(frame.map(|frame| frame.map(|frame| self.counted(frame))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // With chunks only the last poll says whether they were complete.
+        self.chunks.is_none() && self.is_over()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.decoding.is_some() {
+            return SizeHint::default();
+        }
+        let held = self.held.len() as u64 + self.known.len() as u64;
+        let held = held + self.chunks.as_ref().map_or(0, |chunks| chunks.pending() as u64);
+        let rest = self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(held));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(held));
+        }
+        hint
+    }
+}
+
+impl RequestBody {
+    fn counted(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        match &self.flow {
+            Some(flow) => frame.map_data(|data| flow.count(data)),
+            None => frame,
+        }
+    }
+
+    /// The next frame as the server gets it.
+    fn poll_own(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         loop {
             let frame = ready!(self.poll_next(context));
             if let (Some(copy), None | Some(Ok(_))) = (&self.copy, &frame) {
@@ -159,38 +208,16 @@ impl Body for RequestBody {
         }
     }
 
-    fn is_end_stream(&self) -> bool {
-        // With chunks only the last poll says whether they were complete.
-        self.chunks.is_none() && self.is_over()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        if self.decoding.is_some() {
-            return SizeHint::default();
-        }
-        let held = self.held.as_ref().map_or(0, |(held, _)| held.len() as u64) + self.known.len() as u64;
-        let held = held + self.chunks.as_ref().map_or(0, |chunks| chunks.pending() as u64);
-        let rest = self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower().saturating_add(held));
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper.saturating_add(held));
-        }
-        hint
-    }
-}
-
-impl RequestBody {
     fn is_over(&self) -> bool {
-        self.held.is_none()
+        self.held.is_empty()
             && self.decoding.is_none()
             && self.known.is_empty()
             && self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if let Some((held, _)) = self.held.take() {
-            return Poll::Ready(Some(Ok(Frame::data(held))));
+        if !self.held.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.held)))));
         }
         loop {
             if let Some(plain) = self.decode()? {
@@ -239,6 +266,18 @@ impl RequestBody {
     }
 }
 
+/// What was read ahead of its turn, with the memory that was reserved for it.
+struct Held {
+    read: Bytes,
+    _grant: Grant,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.read
+    }
+}
+
 /// A server may answer without having read everything. Its answer is under way to a client that is still sending.
 impl Drop for RequestBody {
     fn drop(&mut self) {
@@ -270,6 +309,10 @@ pub(super) async fn discard(body: Option<Incoming>) {
 /// What the job gets.
 pub(crate) struct AnswerBody {
     inner: Inner,
+    /// What the decoder of its coding may hold: as much as any, until the body shows how much it needs.
+    decoder: Option<Grant>,
+    /// Counts what is on its way to the job.
+    flow: Option<Arc<Flow>>,
     _busy: Option<Busy>,
 }
 
@@ -282,19 +325,29 @@ enum Inner {
 
 impl AnswerBody {
     pub(crate) fn upstream(body: Incoming) -> AnswerBody {
-        AnswerBody { inner: Inner::Upstream(body), _busy: None }
+        AnswerBody::new(Inner::Upstream(body))
     }
 
-    pub(crate) fn redacted(body: redact::Body) -> AnswerBody {
-        AnswerBody { inner: Inner::Redacted(Box::new(body)), _busy: None }
+    pub(crate) fn redacted(body: redact::Body, decoder: Option<Grant>) -> AnswerBody {
+        AnswerBody { decoder, ..AnswerBody::new(Inner::Redacted(Box::new(body))) }
     }
 
     pub(crate) fn text(text: Bytes) -> AnswerBody {
-        AnswerBody { inner: Inner::Text(Full::new(text)), _busy: None }
+        AnswerBody::new(Inner::Text(Full::new(text)))
     }
 
     pub(crate) fn empty() -> AnswerBody {
-        AnswerBody { inner: Inner::Empty(Empty::new()), _busy: None }
+        AnswerBody::new(Inner::Empty(Empty::new()))
+    }
+
+    fn new(inner: Inner) -> AnswerBody {
+        AnswerBody { inner, decoder: None, flow: None, _busy: None }
+    }
+
+    /// The same body, read no faster than the job takes it.
+    pub(super) fn through(mut self, flow: Arc<Flow>) -> AnswerBody {
+        self.flow = Some(flow);
+        self
     }
 
     /// Keeps a connection from being idle as long as the body lives.
@@ -312,16 +365,13 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.inner {
-            Inner::Upstream(body) => Pin::new(body)
-                .poll_frame(context)
-                .map(|frame| frame.map(|frame| frame.map(without_our_trailers).map_err(broken_off))),
-            Inner::Redacted(body) => Pin::new(&mut **body)
-                .poll_frame(context)
-                .map(|frame| frame.map(|frame| frame.map(without_our_trailers).map_err(broken_off))),
-            Inner::Text(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
-            Inner::Empty(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
+        if self.flow.as_ref().is_some_and(|flow| flow.is_full(context)) {
+            return Poll::Pending;
         }
+        let frame = ready!(self.poll_inner(context));
+        self.fit_decoder()?;
+        let Some(flow) = &self.flow else { return Poll::Ready(frame) };
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|data| flow.count(data)))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -356,6 +406,36 @@ fn broken_off(error: impl Into<BoxError>) -> BoxError {
         cause = current.source();
     }
     error
+}
+
+impl AnswerBody {
+    /// Gives back what the decoder does not need, once the body has shown what it does.
+    fn fit_decoder(&mut self) -> Result<(), BoxError> {
+        let (Some(grant), Inner::Redacted(body)) = (&mut self.decoder, &self.inner) else { return Ok(()) };
+        match body.decoder_bytes() {
+            Some(needs) if needs > grant.bytes() => {
+                Err("the answer's compression needs more memory than the job's proxy has".into())
+            }
+            Some(needs) => {
+                grant.shrink_to(needs);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn poll_inner(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.inner {
+            Inner::Upstream(body) => Pin::new(body)
+                .poll_frame(context)
+                .map(|frame| frame.map(|frame| frame.map(without_our_trailers).map_err(broken_off))),
+            Inner::Redacted(body) => Pin::new(&mut **body)
+                .poll_frame(context)
+                .map(|frame| frame.map(|frame| frame.map(without_our_trailers).map_err(broken_off))),
+            Inner::Text(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
+            Inner::Empty(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
+        }
+    }
 }
 
 /// A frame from a server, which cannot speak for the proxy in its trailers either.

@@ -1,7 +1,9 @@
 //! One request of the job, from its head to the answer's.
 
+mod arrival;
 mod body;
 mod copy;
+mod flow;
 mod headers;
 mod overrides;
 mod record;
@@ -10,17 +12,18 @@ mod signed;
 mod upgrade;
 
 use body::Unread;
+use flow::Flow;
 use overrides::Overrides;
 use refused::Refused;
 
+pub(crate) use arrival::{Admitted, Arrival};
 pub(crate) use body::{AnswerBody, RequestBody, UnderWay};
-pub(crate) use copy::Room;
 pub(crate) use record::Record;
 
 pub(crate) use crate::redact::BoxError;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::header::{CONNECTION, EXPECT, HeaderValue};
 use http::request::Parts;
@@ -31,6 +34,7 @@ use hyper::upgrade::OnUpgrade;
 use policy::{Reason, RequestPath, RuleId, Scheme};
 
 use crate::authority_bind::Binding;
+use crate::budget::Grant;
 use crate::denial::Denial;
 use crate::git::{self, Discovery};
 use crate::job::{Job, Place, Verdict};
@@ -48,7 +52,11 @@ pub(crate) struct Session {
 }
 
 /// Serves one request. There is always an answer.
-pub(crate) async fn answer(session: &Session, mut request: Request<Incoming>) -> Response<AnswerBody> {
+pub(crate) async fn answer(
+    session: &Session,
+    mut request: Request<Incoming>,
+    admitted: Arc<Admitted>,
+) -> Response<AnswerBody> {
     let mut record = Record::begin(session.job.clone(), session.binding.scheme, &request);
     let job_side = headers::asks_for_websocket(&request).then(|| hyper::upgrade::on(&mut request));
     let sends_unasked = !request.headers().contains_key(EXPECT);
@@ -57,7 +65,7 @@ pub(crate) async fn answer(session: &Session, mut request: Request<Incoming>) ->
     let discovery = Discovery::read(&head);
     let has_body = !body.is_end_stream();
     let mut body = Some(body);
-    let passed = pass(session, head, &mut body, job_side, &mut record).await;
+    let passed = pass(session, head, &mut body, admitted, job_side, &mut record).await;
     if passed.is_err() && sends_unasked {
         body::discard(body).await;
     }
@@ -65,7 +73,10 @@ pub(crate) async fn answer(session: &Session, mut request: Request<Incoming>) ->
     // connection could be taken for a part of it.
     let is_last = match &passed {
         Ok(_) => false,
-        Err(Refused::Denied(denial)) => has_body || denial.reason == Reason::MalformedRequest,
+        // A connection is memory itself.
+        Err(Refused::Denied(denial)) => {
+            has_body || [Reason::MalformedRequest, Reason::ProxyMemory].contains(&denial.reason)
+        }
         Err(_) => has_body,
     };
     let mut response = passed.unwrap_or_else(|refused| refused.response(discovery, &mut record));
@@ -82,6 +93,7 @@ async fn pass(
     session: &Session,
     head: Parts,
     body: &mut Option<Incoming>,
+    admitted: Arc<Admitted>,
     job_side: Option<OnUpgrade>,
     record: &mut Record,
 ) -> Result<Response<AnswerBody>, Refused> {
@@ -93,7 +105,6 @@ async fn pass(
     record.authority(Some(&authority));
     headers::refuse_large(&head, &job.limits)?;
     headers::refuse_ambiguous(&head.headers)?;
-    let _place = job.requests.try_acquire().map_err(|_| Denial::from(Reason::TooMany))?;
     if session.binding.scheme == Scheme::Https
         && let Some(answer) = own_refresh(&job.keeper, &authority, &head, body).await
     {
@@ -111,7 +122,7 @@ async fn pass(
     let verdict = decide(session, &asked, &head.headers, record)?;
 
     let version = head.version;
-    let mut outgoing_headers = head.headers.clone();
+    let mut outgoing_headers = head.headers;
     let (rule, outgoing_body) = match (verdict, body.take()) {
         (Verdict::Pass(rule), body) => (rule, RequestBody::new(body, job.keeper.vault())),
         (Verdict::Push, Some(body)) => {
@@ -122,6 +133,7 @@ async fn pass(
         }
         (Verdict::Push, None) => return Err(Denial::from(Reason::MalformedRequest).into()),
     };
+    let outgoing_body = outgoing_body.through(Flow::new(job.budget.queued().clone(), Some(admitted)));
     headers::strip_request(&mut outgoing_headers);
     let outbound = Outbound {
         session,
@@ -132,7 +144,7 @@ async fn pass(
     };
     let Answered { response, swapped, unread } =
         outbound.send_with_fresh(outgoing_headers, Uri::from(target.clone()), outgoing_body, record).await?;
-    let mut response = give_back(session, &head.method, response, swapped, job_side)?;
+    let mut response = give_back(session, &head.method, response, swapped, job_side).await?;
     if unread.is_any() && version < Version::HTTP_2 {
         // A client that had not begun to send would take the connection for a free one.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -174,7 +186,7 @@ impl Outbound<'_> {
             return self.send(&vault, headers, uri, body, record).await;
         }
         let vault = job.keeper.fresh(self.asked.authority).await;
-        let (body, copy) = body.kept(&job.room);
+        let (body, copy) = body.kept(job.budget.bulk());
         let sent = Instant::now();
         let first = self.send(&vault, headers.clone(), uri.clone(), body, record).await?;
         if !may_be_refusal(first.response.status(), first.swapped.is_signed) {
@@ -183,8 +195,8 @@ impl Outbound<'_> {
         let Some(vault) = job.keeper.refused(&vault, &first.swapped.names, sent).await? else {
             return Ok(first);
         };
-        let Some(body) = copy.whole() else { return Ok(first) };
-        let body = RequestBody::of(body, vault.clone());
+        let Some(again) = copy.whole() else { return Ok(first) };
+        let body = RequestBody::of(again, vault.clone());
         self.send(&vault, headers, uri, body, record).await
     }
 
@@ -322,7 +334,7 @@ fn protocol(scheme: Scheme, version: Version, websocket: bool) -> Protocol {
 }
 
 /// Turns the outside's answer into the job's.
-fn give_back(
+async fn give_back(
     session: &Session,
     method: &Method,
     mut response: Response<Incoming>,
@@ -367,9 +379,27 @@ fn give_back(
             // Before the connection's own headers are gone: `Transfer-Encoding: gzip` cannot be searched.
             let before = head.headers.clone();
             redactor.head(head.status, &mut head.headers);
-            AnswerBody::redacted(redactor.body(&before, body))
+            let grant = match redactor.decoder_bytes() {
+                0 => None,
+                bytes => Some(reserve_decoder(&session.job, bytes).await?),
+            };
+            AnswerBody::redacted(redactor.body(&before, body), grant)
         }
     };
     headers::strip_answer(&mut head.headers);
     Ok(Response::from_parts(head, body))
+}
+
+/// How long an answer waits for the memory of its decoder. Servers are asked not to compress, so that few answers do.
+const DECODER_PATIENCE: Duration = Duration::from_millis(250);
+
+async fn reserve_decoder(job: &Job, bytes: usize) -> Result<Grant, Denial> {
+    let bulk = job.budget.bulk();
+    let grant = bulk.reserve(bytes.min(bulk.bytes()), DECODER_PATIENCE).await;
+    grant.ok_or(Denial {
+        hint: Some(
+            "compressed answers use up the memory of the job's proxy; read or close some, then try again",
+        ),
+        ..Reason::ProxyMemory.into()
+    })
 }

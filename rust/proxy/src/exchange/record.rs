@@ -31,6 +31,7 @@ pub(crate) struct Record {
     credentials: Vec<String>,
     refs: Vec<String>,
     address: Option<SocketAddr>,
+    is_forgotten: bool,
 }
 
 impl Record {
@@ -49,6 +50,7 @@ impl Record {
             credentials: Vec::new(),
             refs: Vec::new(),
             address: None,
+            is_forgotten: false,
         }
     }
 
@@ -68,6 +70,7 @@ impl Record {
             credentials: Vec::new(),
             refs: Vec::new(),
             address: None,
+            is_forgotten: false,
         }
     }
 
@@ -78,6 +81,11 @@ impl Record {
 
     pub(crate) fn authority(&mut self, authority: Option<&Authority>) {
         self.authority = authority.map(ToString::to_string).unwrap_or_default();
+    }
+
+    /// Whom it is for, as far as that is known before its head is judged.
+    pub(crate) fn named(&mut self, server: &str) {
+        self.authority = server.to_owned();
     }
 
     pub(crate) fn denied(&mut self, reason: Reason) {
@@ -100,6 +108,11 @@ impl Record {
         self.address = Some(address);
     }
 
+    /// Writes nothing: somebody else records the request.
+    pub(crate) fn forget(mut self) {
+        self.is_forgotten = true;
+    }
+
     pub(crate) fn answered(mut self, status: StatusCode) {
         self.status = Some(status);
     }
@@ -107,6 +120,9 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if self.is_forgotten {
+            return;
+        }
         let (scheme, method) = match self.scheme {
             Scheme::Http => ("http", self.method.as_str()),
             Scheme::Https => ("https", self.method.as_str()),

@@ -89,6 +89,7 @@ impl From<UpstreamError> for Refused {
                 ..Reason::DeniedByRule.into()
             }),
             UpstreamError::TooMany => Refused::Denied(Reason::TooMany.into()),
+            UpstreamError::Memory => Refused::Denied(Reason::ProxyMemory.into()),
             error => Refused::Failed(error),
         }
     }

@@ -1,9 +1,8 @@
 //! Bodies of requests that are signed again.
 
-use std::sync::Arc;
-
 use bytes::BytesMut;
 use http::{HeaderMap, Uri};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use policy::Reason;
 use tokio::time::timeout;
@@ -29,21 +28,26 @@ pub(super) async fn signed(
         Signing::Chunks(chunks) => return Ok(body.signing(chunks)),
         Signing::Whole(resigning) => resigning,
     };
-    // Waits while others are read: what is held of all of them is bounded.
-    let place = Arc::clone(&job.whole_bodies).acquire_owned().await.map_err(|_| Reason::TooMany)?;
+    let bulk = job.budget.bulk();
+    let most = WHOLE.min(bulk.bytes() / 2);
+    // A body that does not say its length may be as long as any.
+    let length = body.size_hint().upper().and_then(|length| usize::try_from(length).ok());
+    let needs = length.unwrap_or(most).min(most);
+    // Waits while others are read.
+    let grant = bulk.reserve(needs, job.limits.dial).await.ok_or(Reason::ProxyMemory)?;
     let mut read = BytesMut::new();
     while let Some(frame) = timeout(job.limits.idle, body.frame()).await.map_err(|_| Reason::TooLarge)? {
         let frame = frame.map_err(|_| Reason::MalformedRequest)?;
         // Trailers are no part of what is signed, and no AWS service asks for them.
         let Ok(data) = frame.into_data() else { continue };
-        if read.len() + data.len() > WHOLE {
+        if read.len() + data.len() > needs {
             discard(body.into_rest()).await;
             return Err(Denial { hint: Some(TOO_LONG), ..Reason::TooLarge.into() });
         }
         read.extend_from_slice(&data);
     }
     resigning.finish(&sha256(&read), headers, uri)?;
-    body.put_back(read.freeze(), place);
+    body.put_back(read.freeze(), grant);
     Ok(body)
 }
 

@@ -16,9 +16,9 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use policy::{Change, PushDecision, Reason, RefUpdate, RuleId};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use crate::budget::Grant;
 use crate::denial::Denial;
 use crate::exchange::RequestBody;
 use crate::job::Job;
@@ -27,7 +27,9 @@ use commands::{Command, Commands, NoPush, Reader};
 use pack::{Lineage, Shown};
 
 /// Bytes of a push that are held back until it is known what they do.
-const MOST_HELD: usize = 16 * 1024 * 1024;
+const MOST_HELD: usize = 4 * 1024 * 1024;
+/// What reading a push takes: that, the longest list of commands, and the commits that its pack shows.
+const MEMORY: usize = MOST_HELD + 2 * commands::MOST_BYTES + pack::MOST_MEMORY;
 /// How long that may take, however slowly they come.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -119,9 +121,10 @@ impl Push {
         &mut self,
         job: &Job,
         request: &policy::Request<'_>,
-    ) -> Result<(RuleId, Vec<String>, OwnedSemaphorePermit), Refused> {
-        let turn = timeout(PATIENCE, job.pushes.clone().acquire_owned());
-        let Ok(Ok(turn)) = turn.await else { return Err(Denial::from(Reason::TooMany).into()) };
+    ) -> Result<(RuleId, Vec<String>, Grant), Refused> {
+        let bulk = job.budget.bulk();
+        let turn = bulk.reserve(MEMORY.min(bulk.bytes()), PATIENCE).await;
+        let turn = turn.ok_or_else(|| Denial::from(Reason::ProxyMemory))?;
         match timeout(PATIENCE, self.decide(job, request)).await {
             Ok(found) => found.map(|(rule, refs)| (rule, refs, turn)),
             Err(_) => Err(Denial::from(Reason::TooLarge).into()),

@@ -14,12 +14,17 @@ use super::object::{Hash, ObjectId};
 
 /// Bytes of one commit.
 const MOST_COMMIT: usize = 1024 * 1024;
-/// Bytes of all commits together.
-const MOST_KEPT: usize = 32 * 1024 * 1024;
+/// Bytes of all commits together, with what the tables take for each.
+const MOST_KEPT: usize = 6 * 1024 * 1024;
+const ENTRY: usize = 320;
 /// Bytes of all objects, inflated: a bomb costs time.
 const MOST_INFLATED: u64 = 256 * 1024 * 1024;
 /// Commits found on all ways back together.
-const MOST_STEPS: usize = 1_000_000;
+const MOST_STEPS: usize = 50_000;
+/// Bytes of one such step: its name, in a table that may be half empty.
+const STEP_BYTES: usize = 80;
+/// Bytes that reading a pack takes at most.
+pub(super) const MOST_MEMORY: usize = MOST_KEPT + MOST_STEPS * STEP_BYTES;
 const STEP: usize = 16 * 1024;
 
 /// What a pack has shown so far.
@@ -264,7 +269,7 @@ impl Lineage {
 
     /// Takes a whole object.
     fn object(&mut self, entry: Entry, content: &mut Vec<u8>) -> Result<(), NoPack> {
-        let content = match entry.kind {
+        let mut content = match entry.kind {
             Kind::Other => return Ok(()),
             Kind::Commit => std::mem::take(content),
             Kind::Delta(base) => {
@@ -272,12 +277,13 @@ impl Lineage {
                 apply(&base.content, content).ok_or(NoPack)?
             }
         };
+        content.shrink_to_fit();
         let id = self.hash.of_commit(&content);
         let mut parents = parents(&content, self.hash).ok_or(NoPack)?;
         if self.shallow.contains(&id) {
             parents.clear();
         }
-        self.kept += content.len() + parents.len() * size_of::<ObjectId>();
+        self.kept += content.len() + ENTRY + parents.len() * size_of::<ObjectId>();
         self.commits.insert(id, Commit { content, parents });
         self.commits_at.insert(entry.at, id);
         self.follow(id);

@@ -21,6 +21,9 @@ use crate::tls;
 /// on ports where no rule expects HTTP.
 const SILENCE: Duration = Duration::from_secs(1);
 
+/// What TLS may hold of an answer where there are many connections: one record, instead of four.
+const SMALL_BUFFER: usize = 16 * 1024;
+
 /// Serves one connection.
 pub(super) async fn serve(job: Arc<Job>, destination: Destination, mut stream: Prefixed, place: Place) {
     let authority = destination.authority();
@@ -47,7 +50,10 @@ pub(super) async fn serve(job: Arc<Job>, destination: Destination, mut stream: P
     match (protocol, authority) {
         (Protocol::Tls, _) => serve_tls(job, destination, stream, place).await,
         (Protocol::Http1, _) => http::plain_http1(plain(job, &destination, place), stream).await,
-        (Protocol::Http2, _) => http::http2(plain(job, &destination, place), stream).await,
+        (Protocol::Http2, authority) => match job.budget.http2(job.limits.streams) {
+            Some((_grant, limits)) => http::http2(plain(job, &destination, place), stream, limits).await,
+            None => job.record_connection(text(authority.as_ref()), Reason::ProxyMemory.as_str()),
+        },
         (Protocol::Unknown, Some(authority)) if job.mode == Mode::Learn => {
             if tunnel::is_denied(&job, &authority) {
                 return job.record_connection(authority, Reason::DeniedByRule.as_str());
@@ -80,7 +86,9 @@ async fn serve_tls(job: Arc<Job>, destination: Destination, stream: Prefixed, pl
     let Some(host) = binding.spoken_to() else {
         return job.record_connection(known, Reason::InvalidAuthority.as_str());
     };
-    let config = match job.ca.server_config(host) {
+    // HTTP/1.1 takes less: one request at a time.
+    let http2 = job.budget.http2(job.limits.streams);
+    let config = match job.ca.server_config(host, http2.is_some()) {
         Ok(config) => config,
         Err(error) => {
             tracing::warn!(%error, %host, "no certificate for a host");
@@ -98,16 +106,24 @@ async fn serve_tls(job: Arc<Job>, destination: Destination, stream: Prefixed, pl
     let ahead = expected.and_then(|server| job.upstream.dial_ahead(Scheme::Https, server));
     let known = text(binding.server().or(destination.authority().as_ref()));
     let stream = match timeout(job.limits.idle, start.into_stream(config)).await {
-        Ok(Ok(stream)) => stream,
+        Ok(Ok(mut stream)) => {
+            if !job.budget.is_roomy() {
+                stream.get_mut().1.set_buffer_limit(Some(SMALL_BUFFER));
+            }
+            stream
+        }
         Ok(Err(error)) => {
             tracing::debug!(%error, server = known, "a TLS handshake of the job failed");
             return job.record_connection(known, "tls-handshake");
         }
         Err(_) => return job.record_connection(known, "tls-handshake"),
     };
-    let http2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2);
+    let http2 = http2.filter(|_| stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2));
     let session = Arc::new(Session { job, binding, ahead, place });
-    if http2 { http::http2(session, stream).await } else { http::tls_http1(session, stream).await }
+    match http2 {
+        Some((_grant, limits)) => http::http2(session, stream, limits).await,
+        None => http::tls_http1(session, stream).await,
+    }
 }
 
 fn text(authority: Option<&Authority>) -> String {

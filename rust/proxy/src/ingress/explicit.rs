@@ -6,7 +6,7 @@ use ::http::header::HOST;
 use ::http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use policy::{Authority, Reason};
+use policy::{Authority, Reason, Scheme};
 use tokio::time::timeout;
 
 use super::half_close::Watched;
@@ -36,7 +36,7 @@ pub(super) async fn serve(job: Arc<Job>, mut stream: Prefixed, place: Place) {
     let binding = Binding::plain(&Destination::EachRequest);
     let session = Arc::new(Session { job: job.clone(), binding, ahead: None, place });
     let watched = Watched::new(&stream).ok();
-    http::http1_with(&job, "", stream, watched, |request| {
+    http::http1_with(&job, (Scheme::Http, ""), stream, watched, |request, admitted| {
         let session = session.clone();
         async move {
             if !password::is_said(session.job.password.as_ref(), request.headers()) {
@@ -44,7 +44,7 @@ pub(super) async fn serve(job: Arc<Job>, mut stream: Prefixed, place: Place) {
             } else if request.method() == Method::CONNECT {
                 connect(&session, request).await
             } else {
-                exchange::answer(&session, request).await
+                exchange::answer(&session, request, admitted).await
             }
         }
     })

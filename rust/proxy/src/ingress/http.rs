@@ -11,22 +11,23 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use policy::Reason;
+use policy::{Reason, Scheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::half_close::Watched;
 use super::http1_heads::CheckedHeads;
 use super::http2_refusals::Reasons;
+use super::paced::Paced;
 use super::prefixed::Prefixed;
+use crate::budget::Http2Limits;
 use crate::config::Limits;
-use crate::exchange::{self, AnswerBody, Session, UnderWay};
+use crate::exchange::{self, Admitted, AnswerBody, Arrival, Session, UnderWay};
 use crate::job::Job;
 
 /// What one HTTP/1 connection may hold of an answer that the job does not read.
-const BUFFER: usize = 128 * 1024;
-/// More than is on its way on loopback; with every connection that a job may have, half a gigabyte at the very most.
-const STREAM_WINDOW: u32 = 256 * 1024;
-const CONNECTION_WINDOW: u32 = 512 * 1024;
+const BUFFER: usize = 64 * 1024;
+/// What of one answer waits to be written at most; with more than one connection's worth of answers the budget allows less.
+const SEND_BUFFER: usize = 128 * 1024;
 
 /// Serves HTTP/1.1 requests to one server, without TLS.
 pub(super) async fn plain_http1(session: Arc<Session>, stream: Prefixed) {
@@ -48,9 +49,9 @@ where
 {
     let job = session.job.clone();
     let server = server(&session);
-    http1_with(&job, &server, stream, watched, |request| {
+    http1_with(&job, (session.binding.scheme, &server), stream, watched, |request, admitted| {
         let session = session.clone();
-        async move { exchange::answer(&session, request).await }
+        async move { exchange::answer(&session, request, admitted).await }
     })
     .await;
 }
@@ -58,26 +59,26 @@ where
 /// Serves HTTP/1.1 requests by a function; `server` is whom they are for, as far as it is known. A client
 /// whose connection is watched gets the answer also if it ends its side after its request, and the answer is not long in coming.
 pub(super) async fn http1_with<S, F, A>(
-    job: &Job,
-    server: &str,
+    job: &Arc<Job>,
+    (scheme, server): (Scheme, &str),
     stream: S,
     watched: Option<Watched>,
     answer: F,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    F: Fn(Request<Incoming>) -> A,
+    F: Fn(Request<Incoming>, Arc<Admitted>) -> A,
     A: Future<Output = Response<AnswerBody>>,
 {
     let under_way = UnderWay::default();
     let (stream, refusal) = CheckedHeads::new(stream, &job.limits, &under_way, server);
     let waits = AtomicBool::new(false);
     let service = service_fn(|request| {
-        let answer = answer(request);
+        let arrival = Arrival::new(job, scheme, server, request);
         let busy = under_way.one_more();
-        let waits = &waits;
+        let (answer, waits) = (&answer, &waits);
         async move {
             waits.store(true, Ordering::Relaxed);
-            let answer = answer.await;
+            let answer = arrival.answered(answer).await;
             waits.store(false, Ordering::Relaxed);
             Ok::<_, Infallible>(answer.map(|body| body.keeping(busy)))
         }
@@ -123,28 +124,32 @@ async fn given_up(watched: Option<Watched>, patience: Duration, waits: &AtomicBo
 }
 
 /// Serves HTTP/2 requests to one server.
-pub(super) async fn http2<S>(session: Arc<Session>, stream: S)
+pub(super) async fn http2<S>(session: Arc<Session>, stream: S, limits: Http2Limits)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let job = session.job.clone();
+    let server = server(&session);
     let under_way = UnderWay::default();
     let (stream, refusals) = Reasons::new(stream);
     let service = service_fn(|request| {
+        let arrival = Arrival::new(&job, session.binding.scheme, &server, request);
         let session = session.clone();
         let busy = under_way.one_more();
         async move {
-            Ok::<_, Infallible>(exchange::answer(&session, request).await.map(|body| body.keeping(busy)))
+            let answer = |request, admitted| exchange::answer(&session, request, admitted);
+            Ok::<_, Infallible>(arrival.answered(answer).await.map(|body| body.keeping(busy)))
         }
     });
     let mut connection = pin!(
         http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .max_concurrent_streams(job.limits.streams)
+            .max_concurrent_streams(limits.streams)
             .max_header_list_size(header_list(&job.limits))
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .serve_connection(TokioIo::new(stream), service)
+            .initial_stream_window_size(limits.window.div_ceil(2))
+            .initial_connection_window_size(limits.window)
+            .max_send_buf_size(SEND_BUFFER)
+            .serve_connection(TokioIo::new(Paced::new(stream)), service)
     );
     let idle = async {
         loop {
@@ -168,9 +173,9 @@ where
         ended = connection.as_mut() => ended,
     };
     if refusals.load(Ordering::Relaxed) > 0 {
-        job.record_connection(server(&session), Reason::MalformedRequest.as_str());
+        job.record_connection(&server, Reason::MalformedRequest.as_str());
     }
-    ended_with(&job, &server(&session), ended);
+    ended_with(&job, &server, ended);
 }
 
 /// The most bytes of a request's head as HTTP/2 counts them: 32 more a field (RFC 9113, section 6.5.2).

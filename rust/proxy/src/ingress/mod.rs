@@ -6,6 +6,7 @@ mod half_close;
 mod http;
 mod http1_heads;
 mod http2_refusals;
+mod paced;
 mod password;
 mod prefixed;
 mod sniff;
@@ -82,9 +83,13 @@ pub(crate) async fn accept(
         if stream.set_nodelay(true).is_err() {
             continue;
         }
-        match places.clone().try_acquire_owned() {
-            Ok(place) => return Some((stream, Arc::new(place))),
-            Err(_) => job.record_connection("", Reason::TooMany.as_str()),
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            job.record_connection("", Reason::TooMany.as_str());
+            continue;
+        };
+        match job.budget.connection() {
+            Some(grant) => return Some((stream, Arc::new((place, grant)))),
+            None => job.record_connection("", Reason::ProxyMemory.as_str()),
         }
     }
 }

@@ -71,6 +71,14 @@ impl<B> Body<B> {
         Body { inner, redactor, reading, splicer, keeps_length, started: false, stage: Stage::Data }
     }
 
+    /// What the decoders of the body hold in memory; `None` until the body has shown it, or without one.
+    pub(crate) fn decoder_bytes(&self) -> Option<usize> {
+        match &self.reading {
+            Reading::Encoded(decoding) => decoding.0.iter().map(|step| step.decoder.bytes()).sum(),
+            Reading::Plain | Reading::Unreadable(_) => None,
+        }
+    }
+
     /// Decodes the next piece of what came; `None` when more must come first.
     fn decode(&mut self) -> Result<Option<Bytes>, BoxError> {
         match &mut self.reading {

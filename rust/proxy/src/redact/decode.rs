@@ -40,6 +40,8 @@ pub(crate) struct Decoder {
     complete: bool,
     /// Whether the last step filled its output, so that more may wait inside.
     full: bool,
+    /// What it holds in memory, once the data has shown it.
+    bytes: Option<usize>,
 }
 
 enum Engine {
@@ -51,6 +53,11 @@ enum Engine {
 /// The largest window that a zstd body may ask for, as in RFC 9659: 8 MiB.
 const ZSTD_WINDOW_LOG: u32 = 23;
 const FLATE_WINDOW_BITS: u8 = 15;
+/// What a decoder holds beside its window: tables, and the buffers of one step.
+const TABLES: usize = 1024 * 1024;
+const FLATE: usize = 128 * 1024;
+/// Bytes of a zstd frame's header at most.
+const ZSTD_HEADER: usize = 18;
 
 impl Coding {
     /// Reads one token of `content-encoding`.
@@ -62,6 +69,18 @@ impl Coding {
             "br" => Some(Coding::Brotli),
             "zstd" => Some(Coding::Zstd),
             _ => None,
+        }
+    }
+}
+
+impl Coding {
+    /// The most that a decoder holds in memory.
+    pub(crate) fn most_bytes(self) -> usize {
+        match self {
+            Coding::Identity => 0,
+            Coding::Gzip | Coding::Deflate => FLATE,
+            Coding::Brotli => (1 << 24) + TABLES,
+            Coding::Zstd => (1 << ZSTD_WINDOW_LOG) + TABLES,
         }
     }
 }
@@ -84,12 +103,17 @@ impl Decoder {
                 Engine::Zstd(context)
             }
         };
-        Some(Decoder { coding, engine, started: false, complete: false, full: false })
+        Some(Decoder { coding, engine, started: false, complete: false, full: false, bytes: None })
     }
 
     /// Whether a step without new input can give something.
     pub(crate) fn has_more(&self) -> bool {
         self.full
+    }
+
+    /// What the decoder holds in memory from here on; `None` until the data has shown it.
+    pub(crate) fn bytes(&self) -> Option<usize> {
+        self.bytes
     }
 
     /// Consumes input, writes to `output` and says how much. All input is consumed unless the output is full.
@@ -105,6 +129,7 @@ impl Decoder {
             }
             let (consumed, produced) = self.run(input, &mut output[written..])?;
             input.advance(consumed);
+            self.measure(consumed, produced);
             written += produced;
             if consumed == 0 && produced == 0 {
                 if input.is_empty() {
@@ -124,6 +149,11 @@ impl Decoder {
 
     fn start(&mut self, first: u8) {
         self.started = true;
+        self.bytes = match self.coding {
+            Coding::Identity | Coding::Gzip | Coding::Deflate => Some(FLATE),
+            Coding::Brotli => Some((1 << brotli_window_bits(first)) + TABLES),
+            Coding::Zstd => None,
+        };
         // `deflate` means the zlib format, but some servers send it raw; the first byte tells.
         if self.coding == Coding::Deflate && (first & 0x0f != 8 || first >> 4 > 7) {
             self.engine = Engine::Flate(Decompress::new(false));
@@ -136,11 +166,29 @@ impl Decoder {
             Coding::Gzip if input[0] == 0x1f => {
                 self.engine = Engine::Flate(Decompress::new_gzip(FLATE_WINDOW_BITS));
             }
-            Coding::Zstd => {}
+            Coding::Zstd => self.keep_window(),
             _ => return Err(DecodeError::Trailing(self.coding)),
         }
         self.complete = false;
         Ok(())
+    }
+
+    /// The buffers of zstd are allocated when the header of a frame has been read.
+    fn measure(&mut self, consumed: usize, produced: usize) {
+        if let (Engine::Zstd(context), None) = (&self.engine, self.bytes)
+            && (produced > 0 || consumed >= ZSTD_HEADER)
+        {
+            self.bytes = Some(context.sizeof() + FLATE);
+        }
+    }
+
+    /// Further frames have no larger window than the first: what it needs is all that is reserved.
+    fn keep_window(&mut self) {
+        if let (Engine::Zstd(context), Some(bytes)) = (&mut self.engine, self.bytes) {
+            let log = bytes.ilog2().clamp(10, ZSTD_WINDOW_LOG);
+            // An error leaves the limit of all frames.
+            let _ = context.set_parameter(DParameter::WindowLogMax(log));
+        }
     }
 
     /// One call of the engine: (consumed, produced).
@@ -190,6 +238,16 @@ impl Decoder {
                 Ok(moved)
             }
         }
+    }
+}
+
+/// The size of a brotli window by the first byte of the data (RFC 7932, section 9.1).
+fn brotli_window_bits(first: u8) -> u32 {
+    match (first & 1, first >> 1 & 7, first >> 4 & 7) {
+        (0, _, _) => 16,
+        (_, 0, 0) => 17,
+        (_, 0, bits) => 8 + u32::from(bits),
+        (_, bits, _) => 17 + u32::from(bits),
     }
 }
 

@@ -9,7 +9,6 @@ use nix::sys::socket::{setsockopt, sockopt};
 use policy::{Authority, Host};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -21,7 +20,7 @@ use super::pool::Key;
 use super::stream::Stream;
 use super::tls_failure::explain;
 use super::trust::Trust;
-use super::{Forward, Protocol, UpstreamError, proxy};
+use super::{Forward, Place, Protocol, UpstreamError, proxy};
 use crate::config::{Proxies, ProxyScheme, ProxyServer};
 use crate::{ServeError, config, tls};
 
@@ -94,12 +93,7 @@ impl Dialer {
     }
 
     /// Speaks TLS, where it is wanted, and HTTP.
-    pub(super) async fn speak(
-        &self,
-        key: &Key,
-        stream: Stream,
-        place: OwnedSemaphorePermit,
-    ) -> Result<Link, UpstreamError> {
+    pub(super) async fn speak(&self, key: &Key, stream: Stream, place: Place) -> Result<Link, UpstreamError> {
         let spoken = async {
             let closed = |error| UpstreamError::Closed(key.authority.clone(), error);
             match key.protocol {

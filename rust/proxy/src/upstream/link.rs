@@ -7,13 +7,13 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::OwnedSemaphorePermit;
 
+use super::Place;
 use super::replay::SentBody;
+use super::sparing::Sparing;
 
-/// Windows of the size of a fast path's bandwidth times delay; the defaults (64 KiB) hold a download back.
-const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 5 * 1024 * 1024;
+/// What of one request waits to be written at most.
+const SEND_BUFFER: usize = 128 * 1024;
 const PING: Duration = Duration::from_secs(20);
 
 /// The sending side; the connection itself runs in a task of its own.
@@ -68,10 +68,11 @@ const FIELDS: usize = 1000;
 const HTTP2_HEAD: u32 = 128 * 1024;
 
 impl Link {
-    pub(super) async fn http1<S>(stream: S, place: OwnedSemaphorePermit) -> hyper::Result<Link>
+    pub(super) async fn http1<S>(stream: S, place: Place) -> hyper::Result<Link>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let stream = Sparing::new(stream, place.budget());
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(BUFFER)
             .max_header_size(HEAD)
@@ -90,14 +91,17 @@ impl Link {
         Ok(Link::Http1(sender))
     }
 
-    pub(super) async fn http2<S>(stream: S, place: OwnedSemaphorePermit) -> hyper::Result<Link>
+    pub(super) async fn http2<S>(stream: S, mut place: Place) -> hyper::Result<Link>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let window = place.download_window();
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            // One answer that nobody reads must not hold up the others.
+            .initial_stream_window_size(window / 5 * 4)
+            .initial_connection_window_size(window)
+            .max_send_buf_size(SEND_BUFFER)
             .max_header_list_size(HTTP2_HEAD)
             // A path that died without a word would hold every request of the job for a quarter of an hour.
             .keep_alive_interval(PING)

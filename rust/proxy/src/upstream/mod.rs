@@ -10,6 +10,7 @@ mod pool;
 mod proxy;
 mod replay;
 mod route;
+mod sparing;
 mod stream;
 mod tls_failure;
 mod trust;
@@ -22,6 +23,7 @@ pub(crate) use stream::Stream;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::header::{CONNECTION, COOKIE, HOST, PROXY_AUTHORIZATION, TE};
@@ -32,12 +34,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::ServeError;
+use crate::budget::{Budget, Grant};
 use crate::config::{self, Limits};
 use crate::exchange::RequestBody;
 use dial::{Dialer, Way};
 use link::Sent;
 use pool::{Key, Pool, Pooled, Start};
-use replay::{Replay, ReplayBudget, SentBody};
+use replay::{Replay, SentBody};
 
 /// How often one request is sent at most.
 const ATTEMPTS: usize = 4;
@@ -49,8 +52,17 @@ pub(crate) struct Upstream {
     policy: Arc<Policy>,
     /// One place per connection.
     places: Arc<Semaphore>,
-    replays: Arc<ReplayBudget>,
+    budget: Arc<Budget>,
+    /// How many wait for one.
+    waiting: AtomicUsize,
     patience: Duration,
+}
+
+/// What a connection to a server holds of the job's limits.
+pub(crate) struct Place {
+    _place: OwnedSemaphorePermit,
+    memory: Grant,
+    budget: Arc<Budget>,
 }
 
 /// A request that may go out, addressed by its [`Guard`].
@@ -103,6 +115,8 @@ pub(crate) enum UpstreamError {
     Tls(Authority, String),
     #[error("the job has as many connections to the outside as it may have")]
     TooMany,
+    #[error("the job's connections to the outside use up the memory of its proxy")]
+    Memory,
     #[error("the proxy between this machine and {0} refused: {1}")]
     Proxy(Authority, String),
     #[error("the connection to {0} broke before an answer came: {1}")]
@@ -118,6 +132,7 @@ impl Upstream {
         config: config::Upstream,
         limits: &Limits,
         policy: Arc<Policy>,
+        budget: Arc<Budget>,
     ) -> Result<Upstream, ServeError> {
         let places = Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS));
         let dialer = Dialer::new(config, limits.dial)?;
@@ -126,7 +141,8 @@ impl Upstream {
             pool: Pool::default(),
             policy,
             places: Arc::new(places),
-            replays: Arc::default(),
+            budget,
+            waiting: AtomicUsize::new(0),
             patience: limits.dial,
         })
     }
@@ -145,7 +161,7 @@ impl Upstream {
         let Outgoing { method, target, headers, body, protocol } = outgoing;
         let key = Key { protocol, authority: authority.clone() };
         let is_idempotent = method.is_idempotent();
-        let replay = Replay::new(body, &self.replays);
+        let replay = Replay::new(body, self.budget.bulk());
         let mut head = Head { method, target, headers };
         let mut pooled = if protocol.is_websocket() { None } else { self.pool.take(&key, guard) };
         let mut attempt = 1;
@@ -172,7 +188,8 @@ impl Upstream {
                         return Err(UpstreamError::Proxy(authority.clone(), proxy::NEEDS_LOGIN.to_owned()));
                     }
                     let address = connection.address;
-                    if !protocol.is_websocket() {
+                    // One that is kept for later is one less for those who wait now.
+                    if !protocol.is_websocket() && self.waiting.load(Ordering::Relaxed) == 0 {
                         self.pool.give_back(key, connection);
                     }
                     return Ok((response, address));
@@ -246,18 +263,38 @@ impl Upstream {
     }
 
     /// A job can ask for far more at once than it has connections to us: each carries many requests.
-    async fn place(&self) -> Result<OwnedSemaphorePermit, UpstreamError> {
-        if let Ok(place) = self.places.clone().try_acquire_owned() {
-            return Ok(place);
-        }
+    async fn place(&self) -> Result<Place, UpstreamError> {
+        let place = match self.places.clone().try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => {
+                let _waiting = self.wait();
+                match timeout(self.patience, self.places.clone().acquire_owned()).await {
+                    Ok(Ok(place)) => place,
+                    Ok(Err(_)) | Err(_) => return Err(UpstreamError::TooMany),
+                }
+            }
+        };
+        let memory = match self.budget.try_upstream() {
+            Some(memory) => memory,
+            None => {
+                let _waiting = self.wait();
+                self.budget.upstream(self.patience).await.ok_or(UpstreamError::Memory)?
+            }
+        };
+        Ok(Place { _place: place, memory, budget: self.budget.clone() })
+    }
+
+    /// Frees what can be freed and counts one more who waits, until what is returned is dropped.
+    fn wait(&self) -> Waiting<'_> {
         self.pool.forget_idle();
-        match timeout(self.patience, self.places.clone().acquire_owned()).await {
-            Ok(Ok(place)) => Ok(place),
-            Ok(Err(_)) | Err(_) => Err(UpstreamError::TooMany),
-        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(&self.waiting)
     }
 
     async fn connect(&self, key: &Key, guard: &Guard<'_>) -> Result<Pooled, UpstreamError> {
+        if !self.budget.has_windows() {
+            self.pool.forget_idle();
+        }
         let place = self.place().await?;
         let Way { stream, address, checked, excepted, forward } =
             self.dialer.dial(guard, Some(key.protocol)).await?;
@@ -265,6 +302,26 @@ impl Upstream {
         let mut connection = Pooled::new(link, address, checked, excepted);
         connection.forward = forward;
         Ok(connection)
+    }
+}
+
+/// One who waits for a connection.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Place {
+    fn budget(&self) -> Arc<Budget> {
+        self.budget.clone()
+    }
+
+    /// The receive window of a connection that turns out to speak HTTP/2.
+    fn download_window(&mut self) -> u32 {
+        self.budget.download_window(&mut self.memory)
     }
 }
 
@@ -292,6 +349,7 @@ impl UpstreamError {
             UpstreamError::Timeout(_) => "upstream-timeout",
             UpstreamError::Tls(..) => "upstream-tls",
             UpstreamError::TooMany => "too-many",
+            UpstreamError::Memory => "proxy-memory",
             UpstreamError::Proxy(..) => "upstream-proxy",
             UpstreamError::Closed(..) => "upstream-closed",
             UpstreamError::LargeHead(_) => "upstream-head-too-large",

@@ -17,6 +17,8 @@ const IDLE: Duration = Duration::from_secs(50);
 /// A connection that is never replaced would stick to an address for ever.
 const AGE: Duration = Duration::from_secs(600);
 const EXCLUSIVE: usize = 64;
+/// How long after its last request a shared connection is kept even where memory is short.
+const SPARED: Duration = Duration::from_secs(2);
 
 /// Which connections are alike.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -155,10 +157,13 @@ impl Pool {
         Start::Begin(progress, ahead)
     }
 
-    /// Drops every connection without a request on it.
+    /// Drops every connection without a request on it. One of HTTP/2 that was not used just now goes when its requests are
+    /// through, if there are any.
     pub(super) fn forget_idle(&self) {
+        let now = Instant::now();
         for server in lock(&self.servers).values_mut() {
             server.exclusive.retain(|connection| !connection.link.is_ready());
+            server.shared.take_if(|shared| now - shared.used >= SPARED);
         }
     }
 

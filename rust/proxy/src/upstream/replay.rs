@@ -2,7 +2,6 @@
 //! a connection that was used before may turn out to be closed.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -10,18 +9,12 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::budget::{Growing, Share};
 use crate::exchange::{BoxError, RequestBody};
 
 /// The most bytes of one body that are kept. A server refuses a request when it has seen its head; until then as much of
 /// the body leaves as an HTTP/2 window holds (64 KiB unless the server says otherwise), and one more piece is read.
 const MAX_KEPT: usize = 128 * 1024;
-
-/// The most bytes that are kept of all bodies of a job.
-const MAX_KEPT_OF_ALL: usize = 4 * 1024 * 1024;
-
-/// How many more bytes a job may keep.
-#[derive(Debug)]
-pub(super) struct ReplayBudget(AtomicUsize);
 
 /// The body of one request, from which a [`SentBody`] is made for each time the request is sent.
 pub(super) enum Replay {
@@ -54,28 +47,11 @@ pub(crate) struct Shared {
     /// Whether something was read and is not kept.
     is_lost: bool,
     attempt: usize,
-    budget: Arc<ReplayBudget>,
-}
-
-impl Default for ReplayBudget {
-    fn default() -> ReplayBudget {
-        ReplayBudget(AtomicUsize::new(MAX_KEPT_OF_ALL))
-    }
-}
-
-impl ReplayBudget {
-    fn acquire(&self, bytes: usize) -> bool {
-        let less = |left: usize| left.checked_sub(bytes);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
-    }
-
-    fn release(&self, bytes: usize) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
-    }
+    memory: Growing,
 }
 
 impl Replay {
-    pub(super) fn new(source: RequestBody, budget: &Arc<ReplayBudget>) -> Replay {
+    pub(super) fn new(source: RequestBody, memory: &Share) -> Replay {
         if source.is_empty() {
             return Replay::Empty(source);
         }
@@ -88,7 +64,7 @@ impl Replay {
             keeps: false,
             is_lost: false,
             attempt: 0,
-            budget: budget.clone(),
+            memory: Growing::new(memory.clone()),
         })))
     }
 
@@ -136,13 +112,14 @@ impl Shared {
 
     fn drop_kept(&mut self) {
         self.is_lost |= !self.kept.is_empty() || self.trailers.is_some();
-        self.budget.release(std::mem::take(&mut self.kept).len());
+        self.kept = BytesMut::new();
+        self.memory.release();
         self.sent = 0;
     }
 
     fn keep(&mut self, data: &Bytes) {
         let fits = self.kept.len() + data.len() <= MAX_KEPT;
-        if self.keeps && !self.is_lost && fits && self.budget.acquire(data.len()) {
+        if self.keeps && !self.is_lost && fits && self.memory.try_hold(self.kept.len() + data.len()) {
             // Copied: a piece of one byte keeps all alive that was read with it.
             self.kept.extend_from_slice(data);
             self.sent = self.kept.len();
@@ -182,12 +159,6 @@ impl Shared {
             (None, None) => {}
         }
         Poll::Ready(Some(Ok(frame)))
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.drop_kept();
     }
 }
 
