@@ -33,7 +33,7 @@ pub(crate) struct Arrival {
 
 enum State {
     Admitted(Request<Incoming>, Arc<Admitted>),
-    Waiting(Request<Incoming>, Waiter, OwnedSemaphorePermit, Record),
+    Waiting(Request<Incoming>, Waiter, OwnedSemaphorePermit, Box<Record>),
     Refused(Refusal),
 }
 
@@ -58,7 +58,7 @@ impl Arrival {
             Ok(place) => match job.budget.admit(&request) {
                 Admission::Admitted(memory) => State::Admitted(request, Admitted::new(place, memory)),
                 Admission::Queued(waiter) => {
-                    let record = record();
+                    let record = Box::new(record());
                     State::Waiting(request, waiter, place, record)
                 }
                 Admission::Refused => State::Refused(refuse(record(), request, Reason::ProxyMemory)),
@@ -81,7 +81,7 @@ impl Arrival {
                     record.forget();
                     (request, Admitted::new(place, memory))
                 }
-                None => return refuse(record, request, Reason::ProxyMemory).sent().await,
+                None => return refuse(*record, request, Reason::ProxyMemory).sent().await,
             },
             State::Refused(refusal) => return refusal.sent().await,
         };

@@ -15,7 +15,7 @@ use crate::support::backend::is_container;
 use crate::support::{Server, random};
 
 /// The most that the launcher held in memory so far, in MiB.
-fn peak(launcher: Pid) -> u64 {
+pub(super) fn peak(launcher: Pid) -> u64 {
     let status = fs::read_to_string(format!("/proc/{launcher}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
@@ -193,9 +193,9 @@ fact("all of it", received > count * (length - 1024))
     running.writes(b"\n");
     let ended = running.ends();
     ended.succeeds().prints_only("all begun\nall of it: True\n");
-    // Less than 1.5 MiB for each, of 4; the kernel holds some of the rest, and the server most of it.
+    // Less than half a MiB for each, of 4; the kernel holds some of the rest, and the server most of it.
     assert!(
-        held < 32 + CONNECTIONS * 3 / 2,
+        held < 48 + CONNECTIONS / 2,
         "the launcher held {held} MiB of {} MiB{ended}",
         CONNECTIONS * (LENGTH >> 20)
     );

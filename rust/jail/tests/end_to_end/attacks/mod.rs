@@ -12,6 +12,7 @@ mod exhaustion;
 mod files;
 mod http;
 mod isolation;
+mod memory;
 mod network;
 mod outside;
 mod processes;
