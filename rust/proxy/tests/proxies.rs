@@ -1,6 +1,7 @@
 //! The operator's own proxies: HTTP with and without TLS and a password, SOCKS, and which requests go through them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(clippy::disallowed_methods, reason = "the tests play the outside, which no address guard protects")]
 
 mod support;
 

@@ -70,6 +70,7 @@ impl Repository {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the git of the machine is what our reader is compared with")]
 fn git(directory: &Path, arguments: &[&str], input: &[u8]) -> Option<String> {
     let mut process = Process::new("git")
         .args(arguments)
