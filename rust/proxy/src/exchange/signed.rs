@@ -51,5 +51,4 @@ pub(super) async fn signed(
     Ok(body)
 }
 
-const TOO_LONG: &str =
-    "A body of more than 16 MiB must say its hash in x-amz-content-sha256, as requests to S3 do.";
+const TOO_LONG: &str = "A body that is too long to be read whole (see limits.proxyMemory) must say its hash in x-amz-content-sha256, as requests to S3 do.";
