@@ -4,6 +4,8 @@
 
 mod support;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{
     ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
@@ -12,6 +14,7 @@ use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use support::*;
+use tokio::io::AsyncWriteExt;
 
 const SECRET: &str = "sk-test-secretsecretsecretsecretsecret-42";
 /// As long as the secret, and longer.
@@ -277,6 +280,40 @@ async fn a_name_of_a_header_is_searched_too() {
             assert_eq!(got.header("x-other"), Some("1"));
             let named: Vec<&str> = got.headers.keys().map(http::HeaderName::as_str).collect();
             assert!(!named.iter().any(|name| name.contains(&secret.to_lowercase())), "{named:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_in_two_lines_of_a_header_is_found() {
+    // Answers with the token of the request, broken where the path says: after so many of its characters.
+    let server = Server::raw_tls(&["a.test"], |mut stream| async move {
+        let head = read_head(&mut stream).await;
+        let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+        let (kind, place) = path[1..].split_once('/').unwrap();
+        let echo = match kind {
+            "base64" => STANDARD.encode(SECRET),
+            _ => SECRET.to_owned(),
+        };
+        let (first, second) = echo.split_at(place.parse().unwrap());
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\nX-Echo: Bearer {first}\r\n\t  {second}\r\n\r\n"
+        );
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+    })
+    .await;
+    let dummy = DUMMIES[0];
+    let jail = jail(&server, dummy);
+    for (kind, stand_in) in [("plain", dummy.to_owned()), ("base64", STANDARD.encode(dummy))] {
+        for place in [3, 9, stand_in.len() / 2, stand_in.len() - 1] {
+            let got = jail.send(asks(Method::GET, &format!("/{kind}/{place}"), dummy, &[]), "h2").await;
+            let (first, second) = stand_in.split_at(place);
+            let expected = format!("Bearer {first} {second}");
+            let echo = got.header("x-echo").unwrap();
+            assert_eq!(echo.len(), expected.len());
+            // The last digit of base64 stands for a part of a byte.
+            assert_eq!(echo[..echo.len() - 2], expected[..echo.len() - 2], "{kind} {place}");
         }
     }
 }

@@ -85,12 +85,28 @@ pub(super) fn clean(needles: &Needles, headers: &mut HeaderMap) {
         headers.remove(name);
     }
     for value in headers.values_mut() {
-        let Some(clean) = whole(needles, StandIn::Exact, value.as_bytes()) else { continue };
+        let Some(clean) = cleaned(needles, value.as_bytes()) else { continue };
         let sensitive = value.is_sensitive();
         // Dummies are visible ASCII, so what was a header value still is one.
         *value = HeaderValue::from_bytes(&clean).unwrap_or(HeaderValue::from_static(""));
         value.set_sensitive(sensitive);
     }
+}
+
+/// The value without secrets; `None` when there is none in it. A secret may be in two lines of the value: of such a line break
+/// (RFC 9112, section 5.2) only a blank is left.
+fn cleaned(needles: &Needles, value: &[u8]) -> Option<Vec<u8>> {
+    let first = whole(needles, StandIn::Exact, value);
+    let text = first.as_deref().unwrap_or(value);
+    if !text.contains(&b' ') {
+        return first;
+    }
+    let exchanged = |text: &[u8], from: u8, to: u8| -> Vec<u8> {
+        text.iter().map(|byte| if *byte == from { to } else { *byte }).collect()
+    };
+    // No value holds a line break.
+    let in_lines = whole(needles, StandIn::Exact, &exchanged(text, b' ', b'\n'));
+    in_lines.map(|text| exchanged(&text, b'\n', b' ')).or(first)
 }
 
 pub(super) fn remove_digests(headers: &mut HeaderMap) {
