@@ -202,7 +202,7 @@ impl Upstream {
                     (error, spare)
                 }
                 Sent::GoneAway(error) => {
-                    self.pool.retire_shared(&key);
+                    self.pool.retire_shared(&key, &connection);
                     (error, spare)
                 }
                 Sent::Broken(error) => (error, spare.filter(|_| is_reused && is_idempotent)),
@@ -441,11 +441,14 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// Takes back the head of a request that was not sent.
-fn read_head(request: Request<SentBody>) -> Head {
+fn read_head<B>(request: Request<B>) -> Head {
     let (head, _) = request.into_parts();
     let mut headers = head.headers;
     headers.remove(HOST);
-    headers.remove(CONNECTION);
+    // That of a WebSocket is the request's own.
+    if headers.get(CONNECTION).is_some_and(|value| value == "TE") {
+        headers.remove(CONNECTION);
+    }
     headers.remove(PROXY_AUTHORIZATION);
     let target = head.uri.path_and_query().cloned().map(Uri::from).unwrap_or_default();
     Head { method: head.method, target, headers }
@@ -461,5 +464,24 @@ fn host_text(authority: &Authority, tls: bool) -> String {
     match (tls, authority.port) {
         (true, 443) | (false, 80) => host,
         (_, port) => format!("{host}:{port}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_that_is_taken_back_keeps_what_is_its_own() {
+        for (connection, is_kept) in [("Upgrade", true), ("TE", false)] {
+            let request = Request::get("/x?y").header(HOST, "a.test").header(CONNECTION, connection);
+            let head = read_head(request.header("x-other", "1").body(()).unwrap());
+            assert_eq!(head.target, "/x?y");
+            assert_eq!(
+                (head.headers.contains_key(HOST), head.headers.contains_key("x-other")),
+                (false, true)
+            );
+            assert_eq!(head.headers.contains_key(CONNECTION), is_kept, "{connection}");
+        }
     }
 }

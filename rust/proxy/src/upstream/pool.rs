@@ -128,10 +128,10 @@ impl Pool {
         }
     }
 
-    /// Forgets the connection that requests share: its server takes no more of them. Those on it go on.
-    pub(super) fn retire_shared(&self, key: &Key) {
+    /// Forgets this connection if it is the one that requests share: its server takes no more of them. Those on it go on.
+    pub(super) fn retire_shared(&self, key: &Key, gone: &Pooled) {
         if let Some(server) = lock(&self.servers).get_mut(key) {
-            server.shared = None;
+            server.shared.take_if(|shared| shared.made == gone.made);
         }
     }
 
