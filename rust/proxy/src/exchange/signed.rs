@@ -29,10 +29,13 @@ pub(super) async fn signed(
         Signing::Whole(resigning) => resigning,
     };
     let bulk = job.budget.bulk();
-    let most = WHOLE.min(bulk.bytes() / 2);
-    // A body that does not say its length may be as long as any.
-    let length = body.size_hint().upper().and_then(|length| usize::try_from(length).ok());
-    let needs = length.unwrap_or(most).min(most);
+    let needs = match needs(body.size_hint().upper(), bulk.bytes()) {
+        Ok(needs) => needs,
+        Err(denial) => {
+            discard(body.into_rest()).await;
+            return Err(denial);
+        }
+    };
     // Waits while others are read.
     let grant = bulk.reserve(needs, job.limits.dial).await.ok_or(Reason::ProxyMemory)?;
     let mut read = BytesMut::new();
@@ -51,4 +54,42 @@ pub(super) async fn signed(
     Ok(body)
 }
 
+/// What reading a body takes, of what the proxy has for all.
+fn needs(length: Option<u64>, memory: usize) -> Result<usize, Denial> {
+    let most = WHOLE.min(memory);
+    // It may be as long as any.
+    let Some(length) = length else { return Ok(most.min(memory / 2)) };
+    match usize::try_from(length) {
+        Ok(length) if length <= most => Ok(length),
+        Ok(..=WHOLE) => Err(Denial { hint: Some(NO_MEMORY), ..Reason::ProxyMemory.into() }),
+        _ => Err(Denial { hint: Some(TOO_LONG), ..Reason::TooLarge.into() }),
+    }
+}
+
+const NO_MEMORY: &str = "The body is longer than what the job's proxy may hold (see limits.proxyMemory); raise that, or say the body's hash in x-amz-content-sha256.";
 const TOO_LONG: &str = "A body that is too long to be read whole (see limits.proxyMemory) must say its hash in x-amz-content-sha256, as requests to S3 do.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_reading_a_body_takes() {
+        const MIB: usize = 1 << 20;
+        for (length, memory, expected) in [
+            (Some(0), 17 * MIB, Ok(0)),
+            (Some(9 * MIB), 17 * MIB, Ok(9 * MIB)),
+            (Some(WHOLE), 17 * MIB, Ok(WHOLE)),
+            (Some(WHOLE + 1), 17 * MIB, Err(Reason::TooLarge)),
+            (Some(4 * MIB), 4 * MIB, Ok(4 * MIB)),
+            (Some(4 * MIB + 1), 4 * MIB, Err(Reason::ProxyMemory)),
+            (Some(WHOLE + 1), 4 * MIB, Err(Reason::TooLarge)),
+            (None, 17 * MIB, Ok(17 * MIB / 2)),
+            (None, 100 * MIB, Ok(WHOLE)),
+        ] {
+            let length_said = length.map(|length| length as u64);
+            let found = needs(length_said, memory).map_err(|denial| denial.reason);
+            assert_eq!(found, expected, "{length:?} of {memory}");
+        }
+    }
+}
