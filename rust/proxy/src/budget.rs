@@ -74,6 +74,8 @@ pub(crate) struct Budget {
     queued: Arc<Queued>,
     upstream: Share,
     bulk: Share,
+    /// One push at a time is read.
+    push: Arc<Semaphore>,
 }
 
 /// The bytes of one kind.
@@ -136,6 +138,7 @@ impl Budget {
             queued: Arc::new(Queued { bytes: AtomicUsize::new(0), most: share(3) }),
             upstream: Share::new(share(19)),
             bulk: Share::new(share(17)),
+            push: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -218,6 +221,11 @@ impl Budget {
         u32::try_from(window).unwrap_or(u32::MAX)
     }
 
+    /// Waits for the turn of a push. Only the one whose turn it is asks [`Budget::bulk`] for what reading it takes.
+    pub(crate) async fn push(&self, patience: Duration) -> Option<OwnedSemaphorePermit> {
+        timeout(patience, self.push.clone().acquire_owned()).await.ok()?.ok()
+    }
+
     /// What is large and rare.
     pub(crate) fn bulk(&self) -> &Share {
         &self.bulk
@@ -289,6 +297,18 @@ impl Grant {
 impl Growing {
     pub(crate) fn new(share: Share) -> Growing {
         Growing { share, grant: None }
+    }
+
+    /// Goes on from a grant of the share.
+    pub(crate) fn from(share: Share, grant: Grant) -> Growing {
+        Growing { share, grant: Some(grant) }
+    }
+
+    /// Gives back what is more than this.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        if let Some(grant) = &mut self.grant {
+            grant.shrink_to(bytes);
+        }
     }
 
     /// Makes the grant at least this large, if there is as much.

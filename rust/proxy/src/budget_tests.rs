@@ -159,3 +159,27 @@ fn each_body_has_one_piece_on_its_way_however_full_the_others_are() {
     let pieces = std::iter::repeat_with(|| queued.add(1)).take(1000).sum::<usize>();
     assert!(pieces > 250 * 1000);
 }
+
+#[tokio::test]
+async fn pushes_queue_for_a_place_and_not_for_memory() {
+    let budget = Budget::new(64 * MIB);
+    let first = budget.push(SHORT).await.unwrap();
+    assert!(budget.push(SHORT).await.is_none());
+    assert_eq!(budget.bulk().free(), budget.bulk().bytes());
+    drop(first);
+    assert!(budget.push(SHORT).await.is_some());
+}
+
+#[test]
+fn a_grant_that_grows_gives_back_what_it_does_not_need() {
+    let share = Share::new(100 * KIB);
+    let mut growing = Growing::from(share.clone(), share.try_reserve(25 * KIB).unwrap());
+    assert!(growing.try_hold(90 * KIB));
+    growing.shrink_to(40 * KIB);
+    assert_eq!(share.free(), 60 * KIB);
+    let other = share.try_reserve(50 * KIB).unwrap();
+    assert!(!growing.try_hold(60 * KIB));
+    assert_eq!(share.free(), 10 * KIB);
+    drop((growing, other));
+    assert_eq!(share.free(), share.bytes());
+}

@@ -13,6 +13,7 @@ use flate2::write::GzEncoder;
 use http::Request;
 use http_body_util::Full;
 use support::*;
+use tokio::io::AsyncWriteExt;
 
 const ZERO: &str = "0000000000000000000000000000000000000000";
 const ONE: &str = "1111111111111111111111111111111111111111";
@@ -133,4 +134,58 @@ async fn a_list_of_commands_beyond_the_bound_is_refused() {
     let got = jail.send(request(push(&commands, "report-status"), &[]), "h2").await;
     assert_eq!((got.status, got.denied()), (403, Some("too-large")));
     assert_eq!(server.requests(), 0);
+}
+
+#[tokio::test]
+async fn a_push_that_stands_for_another_request_is_refused() {
+    let (jail, server) = jail().await;
+    let good = push(&[(ZERO, ONE, "refs/heads/agent/x")], "report-status");
+    for alpn in ["h2", "http/1.1"] {
+        for name in ["x-original-url", "x-rewrite-url"] {
+            let got = jail.send(request(good.clone(), &[(name, "/admin/x")]), alpn).await;
+            assert_eq!((got.status, got.denied()), (403, Some("stray-credential")), "{name}");
+        }
+    }
+    assert_eq!(server.requests(), 0);
+    // It may say what it is.
+    let got = jail.send(request(good, &[("x-original-url", "/me/repo.git/git-receive-pack")]), "h2").await;
+    assert_eq!(got.status, 200, "{got:?}");
+}
+
+#[tokio::test]
+async fn pushes_that_wait_keep_nobody_else_from_memory() {
+    let server = Server::https_with(&["b.test"], &["h2"], compresses).await;
+    let credential = proxy::config::Credential {
+        hosts: vec!["b.test".parse().unwrap()],
+        ..token("sk-test-dummy-dummy-dummy-0001", "sk-test-secretsecretsecret-42")
+    };
+    let jail = Jail::allow(&["git b.test/me/repo push=agent/*", "b.test"])
+        .to("b.test:443", &server)
+        .credential(credential)
+        .start();
+    // Pushes of which the first bytes come: one is read, the others wait for their turn.
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let tunnel = jail.connect("b.test:443").await;
+        let mut stream = jail.tls(tunnel, Some("b.test"), "http/1.1").await.unwrap();
+        let head = "POST /me/repo.git/git-receive-pack HTTP/1.1\r\nHost: b.test\r\nContent-Length: 1000\r\n\
+                    Content-Type: application/x-git-receive-pack-request\r\n\r\n00";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        held.push(stream);
+    }
+    let mut http = jail.https("b.test:443", "b.test", "h2").await;
+    for _ in 0..10 {
+        let request =
+            Request::get("https://b.test/x").header("authorization", "Bearer sk-test-dummy-dummy-dummy-0001");
+        let got = http.send(request.body(Full::default()).unwrap()).await;
+        assert_eq!((got.status, &got.body[..]), (200, &b"text"[..]), "{got:?}");
+    }
+    drop(held);
+}
+
+async fn compresses(_: Request<hyper::body::Incoming>) -> Answer {
+    let mut answer = http::Response::new(http_body_util::BodyExt::boxed(Full::from(gzip(b"text"))));
+    answer.headers_mut().insert("content-encoding", http::HeaderValue::from_static("gzip"));
+    answer
 }

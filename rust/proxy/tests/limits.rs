@@ -4,11 +4,12 @@
 
 mod support;
 
+use std::io::Write;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use proxy::audit::What;
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -259,4 +260,99 @@ async fn a_job_that_goes_away_takes_its_request_with_it() {
     // It is on record, without an answer.
     let what = jail.wait_for(|what| matches!(what, What::Request { .. })).await;
     assert!(matches!(what, What::Request { status: None, denied: None, .. }), "{what:?}");
+}
+
+/// The pieces of text in brotli, with the window of 4 MiB that servers use: each can be read when it has come.
+fn brotli(pieces: [&[u8]; 2]) -> [Vec<u8>; 2] {
+    let mut encoded = Vec::new();
+    let mut writer = brotli::CompressorWriter::new(&mut encoded, 4096, 5, 22);
+    writer.write_all(pieces[0]).unwrap();
+    writer.flush().unwrap();
+    let first = writer.get_ref().len();
+    writer.write_all(pieces[1]).unwrap();
+    drop(writer);
+    let rest = encoded.split_off(first);
+    [encoded, rest]
+}
+
+fn asks_with_token(path: &str) -> http::request::Builder {
+    Request::get(format!("https://a.test{path}"))
+        .header("authorization", "Bearer sk-test-dummy-dummy-dummy-0001")
+}
+
+fn jail_with_token(server: &Server) -> Jail {
+    Jail::allow(&["a.test"])
+        .to("a.test:443", server)
+        .credential(token("sk-test-dummy-dummy-dummy-0001", "sk-test-secretsecretsecret-42"))
+        .start()
+}
+
+#[tokio::test]
+async fn several_answers_in_brotli_are_read_at_once() {
+    let (end, ended) = tokio::sync::watch::channel(false);
+    let server = Server::raw_tls(&["a.test"], move |mut stream| {
+        let mut ended = ended.clone();
+        async move {
+            read_head(&mut stream).await;
+            let [first, rest] = brotli([b"first,", b"last"]);
+            let head = b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nConnection: close\r\n\r\n";
+            stream.write_all(&[&head[..], &first].concat()).await.unwrap();
+            stream.flush().await.unwrap();
+            ended.wait_for(|ended| *ended).await.unwrap();
+            stream.write_all(&rest).await.unwrap();
+            stream.shutdown().await.unwrap();
+        }
+    })
+    .await;
+    let jail = jail_with_token(&server);
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        let Http::Two(mut http) = jail.https("a.test:443", "a.test", "h2").await else { panic!("HTTP/1") };
+        let request = asks_with_token("/").body(Full::<Bytes>::default()).unwrap();
+        let mut answer = tokio::time::timeout(PATIENCE, http.send_request(request)).await.unwrap().unwrap();
+        assert_eq!(answer.status(), 200);
+        let piece =
+            tokio::time::timeout(PATIENCE, answer.body_mut().frame()).await.unwrap().unwrap().unwrap();
+        let read = piece.into_data().unwrap().to_vec();
+        assert!(b"first,".starts_with(&read[..]), "{read:?}");
+        answers.push((http, answer, read));
+    }
+    end.send(true).unwrap();
+    for (_http, answer, mut read) in answers {
+        read.extend(
+            tokio::time::timeout(PATIENCE, answer.into_body().collect()).await.unwrap().unwrap().to_bytes(),
+        );
+        assert_eq!(read, b"first,last");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_in_brotli_passes_while_the_copy_of_an_upload_is_held() {
+    let (seen, mut uploads) = tokio::sync::watch::channel(0);
+    let seen = std::sync::Arc::new(seen);
+    let server = Server::https_with(&["a.test"], &["h2"], move |request| {
+        let seen = seen.clone();
+        async move {
+            if request.uri().path() == "/upload" {
+                let mut body = request.into_body();
+                body.frame().await;
+                seen.send_modify(|seen| *seen += 1);
+                std::future::pending::<()>().await;
+            }
+            let whole = brotli([b"first,", b"last"]).concat();
+            let mut answer = http::Response::new(Full::from(whole).boxed());
+            answer.headers_mut().insert("content-encoding", http::HeaderValue::from_static("br"));
+            answer
+        }
+    })
+    .await;
+    let jail = jail_with_token(&server);
+    let upload = asks_with_token("/upload").method("POST").body(Full::from(vec![b'x'; 10_000])).unwrap();
+    let mut busy = jail.https("a.test:443", "a.test", "h2").await;
+    let busy = tokio::spawn(async move { busy.try_send(upload).await.is_ok() });
+    tokio::time::timeout(PATIENCE, uploads.wait_for(|uploads| *uploads == 1)).await.unwrap().unwrap();
+    let mut http = jail.https("a.test:443", "a.test", "h2").await;
+    let got = http.send(asks_with_token("/").body(Full::default()).unwrap()).await;
+    assert_eq!((got.status, &got.body[..]), (200, &b"first,last"[..]), "{got:?}");
+    busy.abort();
 }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::copy::Copy;
 use super::flow::Flow;
 use super::headers;
-use crate::budget::{Grant, Share};
+use crate::budget::{Grant, Growing, Share};
 use crate::redact::{self, BoxError, Coding, Decoder};
 use crate::swap::Vault;
 use crate::swap::aws::Chunks;
@@ -309,8 +309,8 @@ pub(super) async fn discard(body: Option<Incoming>) {
 /// What the job gets.
 pub(crate) struct AnswerBody {
     inner: Inner,
-    /// What the decoder of its coding may hold: as much as any, until the body shows how much it needs.
-    decoder: Option<Grant>,
+    /// What the decoder of its coding may hold: a usual one, until the body shows how much it needs.
+    decoder: Option<Growing>,
     /// Counts what is on its way to the job.
     flow: Option<Arc<Flow>>,
     _busy: Option<Busy>,
@@ -328,7 +328,7 @@ impl AnswerBody {
         AnswerBody::new(Inner::Upstream(body))
     }
 
-    pub(crate) fn redacted(body: redact::Body, decoder: Option<Grant>) -> AnswerBody {
+    pub(crate) fn redacted(body: redact::Body, decoder: Option<Growing>) -> AnswerBody {
         AnswerBody { decoder, ..AnswerBody::new(Inner::Redacted(Box::new(body))) }
     }
 
@@ -368,8 +368,10 @@ impl Body for AnswerBody {
         if self.flow.as_ref().is_some_and(|flow| flow.is_full(context)) {
             return Poll::Pending;
         }
-        let frame = ready!(self.poll_inner(context));
+        let frame = self.poll_inner(context);
+        // Also where it gave nothing yet: a decoder holds its window from the beginning.
         self.fit_decoder()?;
+        let frame = ready!(frame);
         let Some(flow) = &self.flow else { return Poll::Ready(frame) };
         Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|data| flow.count(data)))))
     }
@@ -409,19 +411,17 @@ fn broken_off(error: impl Into<BoxError>) -> BoxError {
 }
 
 impl AnswerBody {
-    /// Gives back what the decoder does not need, once the body has shown what it does.
+    /// Reserves what the decoder turns out to hold, and gives back what it does not need, once the body has shown it.
     fn fit_decoder(&mut self) -> Result<(), BoxError> {
         let (Some(grant), Inner::Redacted(body)) = (&mut self.decoder, &self.inner) else { return Ok(()) };
-        match body.decoder_bytes() {
-            Some(needs) if needs > grant.bytes() => {
-                Err("the answer's compression needs more memory than the job's proxy has".into())
-            }
-            Some(needs) => {
-                grant.shrink_to(needs);
-                Ok(())
-            }
-            None => Ok(()),
+        let needs = body.decoder_bytes();
+        if !grant.try_hold(needs.bytes) {
+            return Err("the answer's compression needs more memory than the job's proxy has".into());
         }
+        if needs.is_all {
+            grant.shrink_to(needs.bytes);
+        }
+        Ok(())
     }
 
     fn poll_inner(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {

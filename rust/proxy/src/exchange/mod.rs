@@ -34,7 +34,7 @@ use hyper::upgrade::OnUpgrade;
 use policy::{Reason, RequestPath, RuleId, Scheme};
 
 use crate::authority_bind::Binding;
-use crate::budget::Grant;
+use crate::budget::Growing;
 use crate::denial::Denial;
 use crate::git::{self, Discovery};
 use crate::job::{Job, Place, Verdict};
@@ -307,6 +307,13 @@ fn decide(
         }
     }
     let verdict = ask(asked)?;
+    // What a push does is read for the repository that it names, and for no other request.
+    if matches!(verdict, Verdict::Push) && !others.is_empty() {
+        return Err(Denial {
+            hint: Some("a push may not stand for another request; send that one"),
+            ..Reason::StrayCredential.into()
+        });
+    }
     // What goes along is decided by the rule of the request itself: it must be the same for what it could be taken for.
     if let Verdict::Pass(rule) = verdict
         && let vault = session.job.keeper.vault()
@@ -393,10 +400,15 @@ async fn give_back(
 /// How long an answer waits for the memory of its decoder. Servers are asked not to compress, so that few answers do.
 const DECODER_PATIENCE: Duration = Duration::from_millis(250);
 
-async fn reserve_decoder(job: &Job, bytes: usize) -> Result<Grant, Denial> {
+/// What the decoder of most answers needs at most. The beginning of the body says what it is; whatever needs more gets it then,
+/// if there is as much.
+const USUAL_DECODER: usize = 5 * 1024 * 1024;
+
+async fn reserve_decoder(job: &Job, bytes: usize) -> Result<Growing, Denial> {
     let bulk = job.budget.bulk();
-    let grant = bulk.reserve(bytes.min(bulk.bytes()), DECODER_PATIENCE).await;
-    grant.ok_or(Denial {
+    let usual = bytes.min(USUAL_DECODER).min(bulk.bytes() / 4);
+    let grant = bulk.reserve(usual, DECODER_PATIENCE).await;
+    grant.map(|grant| Growing::from(bulk.clone(), grant)).ok_or(Denial {
         hint: Some(
             "compressed answers use up the memory of the job's proxy; read or close some, then try again",
         ),

@@ -122,9 +122,11 @@ impl Push {
         job: &Job,
         request: &policy::Request<'_>,
     ) -> Result<(RuleId, Vec<String>, Grant), Refused> {
+        let memory = || Denial::from(Reason::ProxyMemory);
+        // Others that need memory must not wait behind a whole queue of pushes.
+        let _place = job.budget.push(PATIENCE).await.ok_or_else(memory)?;
         let bulk = job.budget.bulk();
-        let turn = bulk.reserve(MEMORY.min(bulk.bytes()), PATIENCE).await;
-        let turn = turn.ok_or_else(|| Denial::from(Reason::ProxyMemory))?;
+        let turn = bulk.reserve(MEMORY.min(bulk.bytes()), job.limits.dial).await.ok_or_else(memory)?;
         match timeout(PATIENCE, self.decide(job, request)).await {
             Ok(found) => found.map(|(rule, refs)| (rule, refs, turn)),
             Err(_) => Err(Denial::from(Reason::TooLarge).into()),

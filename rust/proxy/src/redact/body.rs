@@ -48,6 +48,13 @@ struct Step {
     encoded: Bytes,
 }
 
+/// What decoders hold in memory.
+pub(crate) struct DecoderBytes {
+    pub(crate) bytes: usize,
+    /// Whether all of them have shown how much they need.
+    pub(crate) is_all: bool,
+}
+
 enum Stage {
     Data,
     /// The data has ended; the trailers, if there were any, come after what was held back.
@@ -71,11 +78,15 @@ impl<B> Body<B> {
         Body { inner, redactor, reading, splicer, keeps_length, started: false, stage: Stage::Data }
     }
 
-    /// What the decoders of the body hold in memory; `None` until the body has shown it, or without one.
-    pub(crate) fn decoder_bytes(&self) -> Option<usize> {
-        match &self.reading {
-            Reading::Encoded(decoding) => decoding.0.iter().map(|step| step.decoder.bytes()).sum(),
-            Reading::Plain | Reading::Unreadable(_) => None,
+    /// What the decoders of the body hold in memory, as far as the body has shown it.
+    pub(crate) fn decoder_bytes(&self) -> DecoderBytes {
+        let steps: &[Step] = match &self.reading {
+            Reading::Encoded(decoding) => &decoding.0,
+            Reading::Plain | Reading::Unreadable(_) => &[],
+        };
+        DecoderBytes {
+            bytes: steps.iter().filter_map(|step| step.decoder.bytes()).sum(),
+            is_all: steps.iter().all(|step| step.decoder.bytes().is_some()),
         }
     }
 

@@ -166,28 +166,19 @@ impl Decoder {
             Coding::Gzip if input[0] == 0x1f => {
                 self.engine = Engine::Flate(Decompress::new_gzip(FLATE_WINDOW_BITS));
             }
-            Coding::Zstd => self.keep_window(),
+            Coding::Zstd => {}
             _ => return Err(DecodeError::Trailing(self.coding)),
         }
         self.complete = false;
         Ok(())
     }
 
-    /// The buffers of zstd are allocated when the header of a frame has been read.
+    /// The buffers of zstd are allocated when the header of a frame has been read; those of a later frame may be larger.
     fn measure(&mut self, consumed: usize, produced: usize) {
-        if let (Engine::Zstd(context), None) = (&self.engine, self.bytes)
-            && (produced > 0 || consumed >= ZSTD_HEADER)
+        if let Engine::Zstd(context) = &self.engine
+            && (self.bytes.is_some() || produced > 0 || consumed >= ZSTD_HEADER)
         {
-            self.bytes = Some(context.sizeof() + FLATE);
-        }
-    }
-
-    /// Further frames have no larger window than the first: what it needs is all that is reserved.
-    fn keep_window(&mut self) {
-        if let (Engine::Zstd(context), Some(bytes)) = (&mut self.engine, self.bytes) {
-            let log = bytes.ilog2().clamp(10, ZSTD_WINDOW_LOG);
-            // An error leaves the limit of all frames.
-            let _ = context.set_parameter(DParameter::WindowLogMax(log));
+            self.bytes = self.bytes.max(Some(context.sizeof() + FLATE));
         }
     }
 

@@ -94,6 +94,31 @@ fn several_members_in_a_row() {
 }
 
 #[test]
+fn a_later_frame_of_zstd_may_have_a_larger_window() {
+    let small = encode_whole(Coding::Zstd, b"one");
+    let mut context = zstd_safe::CCtx::create();
+    context.set_parameter(zstd_safe::CParameter::WindowLog(ZSTD_WINDOW_LOG)).unwrap();
+    let mut large = vec![0; 1 << 16];
+    let mut target = OutBuffer::around(&mut large[..]);
+    let flush = zstd_safe::zstd_sys::ZSTD_EndDirective::ZSTD_e_flush;
+    // Flushed, or the encoder would shrink the window to the size that it knows.
+    context.compress_stream2(&mut target, &mut InBuffer::around(b"two"), flush).unwrap();
+    context.end_stream(&mut target).unwrap();
+    let length = target.pos();
+    let mut decoder = Decoder::new(Coding::Zstd).unwrap();
+    let mut output = vec![0; 100];
+    let mut held = Vec::new();
+    for (frame, text) in [(&small[..], b"one"), (&large[..length], b"two")] {
+        let written = decoder.step(&mut Bytes::copy_from_slice(frame), &mut output).unwrap();
+        assert_eq!(&output[..written], text);
+        held.push(decoder.bytes().unwrap());
+    }
+    // What it holds is known for each frame.
+    assert!(held[0] < 4 << 20 && held[1] > 1 << ZSTD_WINDOW_LOG, "{held:?}");
+    assert!(held[1] <= Coding::Zstd.most_bytes(), "{held:?}");
+}
+
+#[test]
 fn deflate_without_the_zlib_wrapper() {
     let sample = sample();
     let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
