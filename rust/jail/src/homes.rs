@@ -268,8 +268,9 @@ impl Home {
         if fs::symlink_metadata(&path).is_ok() {
             return Ok(false);
         }
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|error| failed(&path)(io::Error::other(error.to_string())))?;
+        let (mut seed, mut own) = ([0; 32], [0; 8]);
+        let filled = getrandom::fill(&mut seed).and_then(|()| getrandom::fill(&mut own));
+        filled.map_err(|error| failed(&path)(io::Error::other(error.to_string())))?;
         let record = Record {
             version: 1,
             name: self.name.clone(),
@@ -277,10 +278,10 @@ impl Home {
             seed: hex(&seed),
         };
         // Whole or not at all, and never over that of another launcher.
-        let fresh = self.directory.join(format!("{RECORD}.{}", std::process::id()));
+        let fresh = self.directory.join(format!("{RECORD}.{}", hex(&own)));
         let written = (|| {
             let mut options = OpenOptions::new();
-            let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
+            let mut file = options.create_new(true).write(true).mode(0o600).open(&fresh)?;
             file.write_all(&serde_json::to_vec(&record)?)?;
             match fs::hard_link(&fresh, &path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),

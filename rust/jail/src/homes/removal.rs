@@ -2,8 +2,11 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::AT_FDCWD;
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 
 use super::{HomeError, failed};
 use crate::job::started_ticks;
@@ -61,7 +64,12 @@ fn empty(trash: &Path) -> io::Result<()> {
                 let moved = trash.join(number.to_string());
                 fs::rename(entry.path(), &moved)?;
                 free = Some(number);
-                waiting.push(moved);
+                // A job that is still ending may have put a link in its place; it cannot do so in the trash.
+                if fs::symlink_metadata(&moved)?.is_dir() {
+                    waiting.push(moved);
+                } else {
+                    fs::remove_file(&moved)?;
+                }
             } else {
                 fs::remove_file(entry.path())?;
             }
@@ -71,7 +79,8 @@ fn empty(trash: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the owner every permission: a directory that its owner may not write cannot be emptied, or even moved.
+/// Gives the owner every permission: a directory that its owner may not write cannot be emptied, or even moved. A link is
+/// not followed.
 pub(super) fn make_accessible(directory: &Path) -> io::Result<()> {
-    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
+    Ok(fchmodat(AT_FDCWD, directory, Mode::S_IRWXU, FchmodatFlags::NoFollowSymlink)?)
 }

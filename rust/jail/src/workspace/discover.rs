@@ -447,15 +447,14 @@ impl Owners {
         Owners { operator: nix::unistd::geteuid().as_raw(), tree: file.file.map(|file| file.uid) }
     }
 
-    /// Returns true if the file has rights of its own and the job can write it with these rights left. To a set-user-id
-    /// file that nobody may write, the owner has to give another mode first, and there the kernel takes the bit away.
+    /// Returns true if the file has rights of its own and the job can write it with these rights left. Its owner can do so
+    /// whatever its mode is: an access control list gives the permission to write and leaves the set-user-id bit.
     pub(super) fn let_write(&self, file: &Listed) -> bool {
         let Some(metadata) = file.file else { return false };
         let Metadata { mode, uid, .. } = metadata;
         let is_owner = uid == self.operator || Some(uid) == self.tree;
         let is_for_others = mode & 0o022 != 0;
-        let by_mode = metadata.is_set_id() && (is_owner && mode & 0o200 != 0 || is_for_others);
-        by_mode || file.has_capabilities && (is_owner || is_for_others)
+        (metadata.is_set_id() || file.has_capabilities) && (is_owner || is_for_others)
     }
 }
 

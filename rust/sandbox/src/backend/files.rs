@@ -6,7 +6,7 @@
 //! positioned it.
 
 use std::fs::File;
-use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Seek, SeekFrom, Write, pipe};
+use std::io::{ErrorKind, IsTerminal, PipeReader, PipeWriter, Read, Seek, SeekFrom, Write, pipe};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::thread::{self, JoinHandle};
@@ -17,6 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
 
 use super::Error;
+use crate::terminal::relay::is_given_up;
 
 /// Bytes of one copy: what a pipe holds.
 const CHUNK: usize = 64 * 1024;
@@ -75,7 +76,11 @@ impl Files {
     /// Writes what is still in the pipes, once no process of the job is left, and says what went wrong.
     pub(super) fn finish(&mut self) {
         for error in self.copies.drain(..).filter_map(|mut copy| copy.finish()) {
-            let _ = writeln!(std::io::stderr(), "jail: {error}");
+            let mut stderr = std::io::stderr();
+            // A terminal that takes nothing would keep the launcher for ever.
+            if !(is_given_up() && stderr.is_terminal()) {
+                let _ = writeln!(stderr, "jail: {error}");
+            }
         }
     }
 
@@ -176,11 +181,16 @@ fn feed(
     fcntl(&pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     let mut buffer = vec![0; CHUNK];
     let mut pending = 0..0;
+    // What came from the file: the job can open its end of the pipe for writing, and what it puts there is not unread input.
+    let mut taken = 0_usize;
     let fed = loop {
         if pending.is_empty() {
             match file.read(&mut buffer) {
                 Ok(0) => break Ok(()),
-                Ok(length) => pending = 0..length,
+                Ok(length) => {
+                    taken = taken.saturating_add(length);
+                    pending = 0..length;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => break Err(error),
             }
@@ -202,9 +212,9 @@ fn feed(
     fcntl(&unread, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     let mut left = pending.len();
     while let Ok(length @ 1..) = unread.read(&mut buffer) {
-        left += length;
+        left = left.saturating_add(length);
     }
-    if let Ok(left @ 1..) = i64::try_from(left) {
+    if let Ok(left @ 1..) = i64::try_from(left.min(taken)) {
         file.seek(SeekFrom::Current(-left))?;
     }
     fed

@@ -90,9 +90,10 @@ fn run(waiting: Waiting<impl Stage>) -> Result<Ended, Error> {
     if let Some(master) = watcher.stage.take_terminal() {
         watcher.join_terminals(master)?;
     }
-    watcher.release()?;
-    while !watcher.turn()? {}
-    watcher.finish()
+    match watcher.watch() {
+        Ok(()) => watcher.finish(),
+        Err(error) => Err(watcher.give_up(error)),
+    }
 }
 
 struct Watcher<S> {
@@ -143,12 +144,32 @@ struct Time {
 }
 
 impl<S: Stage> Watcher<S> {
+    /// Lets the command begin, and returns when every process of the jail is gone.
+    fn watch(&mut self) -> Result<(), Error> {
+        self.release()?;
+        while !self.turn()? {}
+        Ok(())
+    }
+
+    /// Ends a job that cannot be watched any more; its last output is shown, and the terminal is set as it was.
+    fn give_up(self, error: Error) -> Error {
+        let Watcher { relay, stage, signals, files, .. } = self;
+        // Nothing of the job is left then, so that its last output has an end.
+        drop(stage);
+        if let Some(relay) = relay {
+            relay.finish(signals.as_ref(), true, None);
+        }
+        drop(files);
+        error
+    }
+
     /// Waits for something and acts on it; whether it was the end.
     fn turn(&mut self) -> Result<bool, Error> {
         let [stage, carrier, signal, keyboard, job, progress, lifeline] = self.wait()?;
         if self.relay.as_mut().is_some_and(|relay| relay.turn(keyboard, job, progress)) {
             // Nobody sits there any more: the job's terminal hangs up too.
             self.relay = None;
+            self.stopping = None;
             self.signal_job(Signal::SIGHUP)?;
             self.signal_job(Signal::SIGCONT)?;
         }
@@ -285,7 +306,8 @@ impl<S: Stage> Watcher<S> {
     /// The job has stopped at its terminal, mostly because the user wants it: to the user's shell it is us who stop. First
     /// the rest of the job is stopped, too: nobody enforces its limits while we are.
     fn begin_to_stop(&mut self) -> Result<(), Error> {
-        if self.signals.is_none() || self.relay.is_none() || self.stopping.is_some() {
+        let is_ending = self.kill_sent.is_some();
+        if self.signals.is_none() || self.relay.is_none() || self.stopping.is_some() || is_ending {
             return Ok(());
         }
         self.stopping = Some(Stopping { since: Instant::now(), is_frozen: false });
@@ -314,6 +336,8 @@ impl<S: Stage> Watcher<S> {
     }
 
     fn end_for_time(&mut self) -> Result<(), Error> {
+        // The job is continued or killed now: there is nothing to stop with.
+        self.stopping = None;
         if self.time.is_up {
             self.time.deadline = None;
             self.kill_sent.get_or_insert_with(Instant::now);
@@ -326,6 +350,7 @@ impl<S: Stage> Watcher<S> {
     }
 
     fn kill(&mut self, reason: Ended) -> Result<(), Error> {
+        self.stopping = None;
         self.killed.get_or_insert(reason);
         self.kill_sent.get_or_insert_with(Instant::now);
         self.stage.kill()

@@ -106,6 +106,28 @@ tried(lambda: os.write(os.open("/proc/self/fd/0", os.O_WRONLY | os.O_NONBLOCK | 
 }
 
 #[test]
+fn what_a_job_writes_into_its_own_input_is_not_unread_input() {
+    for user in users() {
+        let directory = user.directory();
+        let path = directory.path().join("input");
+        fs::write(&path, format!("{}read\n", "before\n".repeat(10_000))).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        let mut input = File::open(&path).unwrap();
+        input.seek(SeekFrom::Start(70_000)).unwrap();
+        let null = OpenOptions::new().write(true).open("/dev/null").unwrap();
+        let script = r#"
+import os
+assert os.read(0, 5) == b"read\n"
+os.write(os.open("/proc/self/fd/0", os.O_WRONLY | os.O_NONBLOCK), b"x" * 20000)
+"#;
+        let python = Jail::of(user).command(["/usr/bin/python3", "-c", script]);
+        run(python, Some(&input), &null, &null);
+        let position = input.stream_position().unwrap();
+        assert!(position >= 70_000, "{user:?}: {position} lies before what the job was given");
+    }
+}
+
+#[test]
 fn large_files_pass_whole() {
     for user in users() {
         let directory = user.directory();

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use sandbox::beneath::{self, BeneathError, Budget, Kind, Metadata};
 use sandbox::plan::{Access, Entry};
@@ -36,12 +37,15 @@ enum Piece {
     Directory,
 }
 
+/// As many results of lookups are kept.
+const MAX_KNOWN: usize = 8192;
+
 /// The result of a lookup, whoever chose the path.
 #[derive(Clone)]
 struct Found {
     path: PathBuf,
     metadata: Metadata,
-    links: Vec<beneath::Link>,
+    links: Rc<[beneath::Link]>,
 }
 
 /// A file or directory of the host, and who chose it.
@@ -55,6 +59,8 @@ pub(super) struct Located {
     pub(super) chooser: Chooser,
     /// The path by which it was looked up.
     asked: PathBuf,
+    /// The links on the way to it.
+    links: Rc<[beneath::Link]>,
 }
 
 impl Located {
@@ -95,7 +101,7 @@ impl Tree {
     pub(super) fn locate(&mut self, path: &Path, chooser: &Chooser) -> Result<Option<Located>, ResolveError> {
         if !self.known.contains_key(path) {
             let found = self.look_up(path)?;
-            self.known.insert(path.to_owned(), found);
+            self.remember(path, found);
         }
         let Some(Some(found)) = self.known.get(path) else { return Ok(None) };
         let by_link = || found.links.iter().find_map(|link| self.places.of_path(&link.path));
@@ -108,7 +114,17 @@ impl Tree {
             metadata: found.metadata,
             chooser,
             asked: path.to_owned(),
+            links: Rc::clone(&found.links),
         }))
+    }
+
+    /// Keeps the result of a lookup. A job can make hundreds of thousands of paths to look up, so that sometimes all is
+    /// forgotten.
+    fn remember(&mut self, path: &Path, found: Option<Found>) {
+        if self.known.len() >= MAX_KNOWN {
+            self.known.clear();
+        }
+        self.known.insert(path.to_owned(), found);
     }
 
     /// A directory is looked up once, with the links on the way to it; then one call finds a file in it.
@@ -118,12 +134,13 @@ impl Tree {
         };
         if !self.known.contains_key(parent) {
             let found = self.follow(parent)?;
-            self.known.insert(parent.to_owned(), found);
+            self.remember(parent, found);
         }
         let Some(Some(directory)) = self.known.get(parent) else { return Ok(None) };
-        let mut links = directory.links.clone();
-        let Some(mut found) = self.follow(&directory.path.join(name))? else { return Ok(None) };
-        links.append(&mut found.links);
+        let links = Rc::clone(&directory.links);
+        let Some(found) = self.follow(&directory.path.join(name))? else { return Ok(None) };
+        let links =
+            if found.links.is_empty() { links } else { links.iter().chain(&*found.links).cloned().collect() };
         Ok(Some(Found { links, ..found }))
     }
 
@@ -173,8 +190,7 @@ impl Tree {
 
     /// Adds the links on the way to what was located.
     pub(super) fn insert_links(&mut self, located: &Located) {
-        let Some(Some(found)) = self.known.get(&located.asked) else { return };
-        for link in &found.links {
+        for link in &*located.links {
             self.pieces.entry(link.path.clone()).or_insert_with(|| Piece::Link(link.target.clone()));
         }
     }
@@ -229,6 +245,10 @@ impl Tree {
 
     /// Whether a file of the operator's, outside of every place that jobs can write, can only be a tool.
     fn is_what_it_is_taken_for(&mut self, located: &Located, role: Role) -> Result<bool, ResolveError> {
+        // A file of the operator's that nobody else may read is private, whatever it is.
+        if located.is_file() && located.metadata.mode & 0o004 == 0 {
+            return Ok(false);
+        }
         match role {
             Role::Program => {
                 let object = if located.is_program() { self.object(located)? } else { None };

@@ -213,8 +213,8 @@ attempt("as it should be", with_field("content-length", "4", method="POST"), b"f
         let expected: &[&str] = match name {
             "as it should be" => &["200"],
             "connect" => &["403 protocol-not-allowed"],
-            // The error of a protocol (1): of the stream alone, or of the whole connection.
-            _ => &["stream refused with 1", "connection refused with 1"],
+            // A refusal with its reason, or the error of a protocol (1) for the whole connection.
+            _ => &["400", "connection refused with 1"],
         };
         assert!(expected.contains(&result), "{name}: {result}{ended}");
     }

@@ -273,7 +273,7 @@ for host in ("api.test", "evil.test"):
             ("options", "200"),
             ("trace", "403 method-not-allowed"),
             ("connect to 22, then no tls", "closed"),
-            ("connect to 25, then no tls", "400"),
+            ("connect to 25, then no tls", "400 malformed-request"),
             ("connect to 443, then no tls", "closed"),
             ("connect to api.test:443 inside", "403 protocol-not-allowed"),
             ("connect to evil.test:443 inside", "403 protocol-not-allowed"),

@@ -1,6 +1,7 @@
 //! Starts a container, takes its listeners, and looks whether it is one.
 
 use std::fs::{self, File};
+use std::io::IsTerminal;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -35,6 +36,7 @@ use crate::relay;
 use crate::stage::job::DEFAULT_PROCESSES;
 use crate::sys::fds;
 use crate::sys::process::pidfd_open;
+use crate::terminal::relay::is_given_up;
 use crate::wire::{Channel, FromStage, Furnishing, Identity, Sent, ToStage, seal_plan};
 
 /// How long the engine may take to remove a container that has ended.
@@ -256,10 +258,13 @@ impl Carrier {
             }
         };
         if !ended {
-            eprintln!(
-                "jail: {} does not end; the next jail command removes what is left",
-                engine.kind.program()
-            );
+            // A terminal that takes nothing would keep the launcher for ever.
+            if !(is_given_up() && std::io::stderr().is_terminal()) {
+                eprintln!(
+                    "jail: {} does not end; the next jail command removes what is left",
+                    engine.kind.program()
+                );
+            }
             let _ = kill(Pid::from_raw(self.child.id() as i32), Signal::SIGKILL);
         }
         let _ = self.child.wait();
