@@ -7,7 +7,10 @@ mkdir -p /tmp/old
 printf '#!/bin/sh\necho systemd 245 "(245.4)"\n' >/tmp/old/systemd-run
 chmod +x /tmp/old/systemd-run
 job=(jail run --backend systemd --workspace none --host sh -- sh -c 'echo the job ran')
-try agent env PATH=/tmp/old:/usr/local/bin:/usr/bin:/bin "${job[@]}"
+# In its place: PATH is not where a program of the system is looked for.
+mount --bind /tmp/old/systemd-run /usr/bin/systemd-run
+try agent "${job[@]}"
+umount /usr/bin/systemd-run
 check old-systemd
 exits 125
 prints_nothing

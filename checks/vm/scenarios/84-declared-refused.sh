@@ -97,7 +97,9 @@ so "$(complaint)"
 
 check old-systemd
 mkdir "$scratch/old" && printf '#!/bin/sh\necho "systemd 251 (251.4)"\n' >"$scratch/old/systemctl" && chmod +x "$scratch/old/systemctl"
-try root env PATH="$scratch/old:$PATH" jail units --install apart
+mount --bind "$scratch/old/systemctl" /usr/bin/systemctl
+try root jail units --install apart
+umount /usr/bin/systemctl
 exits 125
 complains_once
 complains 'this is systemd 251' 252

@@ -222,7 +222,7 @@ def endless(stream, begin, part):
 large = b"x" * (1 << 20)
 def refused(name, result, *codes):
     # Its refusal may be lost when it closes a connection that still brings something.
-    fact(name, "refused" if result.split(" ")[0] in (*codes, "closed") else result)
+    fact(name, "refused" if result in (*codes, "closed") or result.split(" ")[0] in codes else result)
 
 refused("a header of 1 MiB", ask(https("api.test"), request("api.test", more=f"X-Large: {large.decode()}\r\n")), "431")
 refused("a target of 1 MiB", ask(https("api.test"), b"GET /" + large + b" HTTP/1.1\r\nHost: api.test\r\n\r\n"), "414", "431")

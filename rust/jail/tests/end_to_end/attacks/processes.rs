@@ -284,7 +284,7 @@ def raised():
         raise PermissionError(errno.EPERM, "")
 for name, action in {
     "a device": lambda: os.mknod("/tmp/device", 0o20666, os.makedev(1, 3)), "become root": lambda: os.setresuid(4242, 4242, 4242),
-    "groups": lambda: os.setgroups([0]), "a core limit": raised, "priority": lambda: os.setpriority(os.PRIO_PROCESS, 0, -5) if os.nice(1) else None,
+    "groups": lambda: os.setgroups([0]), "a core limit": raised, "priority": lambda: os.setpriority(os.PRIO_PROCESS, 0, -20) if os.nice(1) else None,
     "a file": lambda: os.mknod("/tmp/file"), "a session": os.setsid if os.getpid() != os.getpgid(0) else lambda: None,
 }.items():
     fact(name, tried(action))
