@@ -171,6 +171,11 @@ fn print_units_shows_what_systemd_would_be_told_and_runs_nothing() {
 
 #[test]
 fn where_systemd_cannot_make_the_jail_nobody_else_does() {
+    // Whose programs are found whatever PATH says.
+    if std::path::Path::new("/run/systemd/system").exists() {
+        println!("skipped: systemd runs here");
+        return;
+    }
     // Nothing on PATH: the program is named in full.
     let jail = Jail::new().variable("PATH", "/nowhere");
     let touch = find("touch").unwrap().into_os_string().into_string().unwrap();

@@ -125,6 +125,7 @@ impl Relay {
     }
 
     /// After which time to call [`Relay::turn`] even if nothing happens.
+    #[cfg_attr(target_os = "macos", allow(dead_code, reason = "the watcher of Linux asks"))]
     pub(crate) fn next_look(&self) -> Option<Duration> {
         (!self.outside.is_taken() && !self.deaf).then_some(FOREGROUND_LOOK)
     }
@@ -153,6 +154,7 @@ impl Relay {
     }
 
     /// Returns true if everything that the job has written until now is shown.
+    #[cfg_attr(target_os = "macos", allow(dead_code, reason = "the watcher of Linux asks"))]
     pub(crate) fn is_drained(&self) -> bool {
         let mut events = [PollFd::new(self.master.as_fd(), PollFlags::POLLIN)];
         let has_more = !self.mute
@@ -164,6 +166,7 @@ impl Relay {
     }
 
     /// Drops what the user's terminal does not take, if it takes nothing: nobody waits for it any longer.
+    #[cfg_attr(target_os = "macos", allow(dead_code, reason = "the watcher of Linux asks"))]
     pub(crate) fn give_up_if_stalled(&self) {
         if self.screen.is_stalled() {
             self.give_up();
