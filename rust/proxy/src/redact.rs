@@ -14,9 +14,11 @@ mod forms;
 mod head;
 mod loose;
 mod needles;
+mod respell;
 mod splice;
 #[cfg(test)]
 mod test_support;
+mod triggers;
 mod unescape;
 mod websocket;
 

@@ -20,9 +20,9 @@ use bytes::{BufMut, BytesMut};
 use memchr::memmem;
 
 use super::needles::{SHORTEST, StandIn};
-use super::unescape::{
-    Char, LEVELS, Reader, can_introduce, digit_value, is_blank, is_introducer, is_newline,
-};
+use super::respell::Writer;
+use super::triggers::triggers;
+use super::unescape::{Char, LEVELS, Reader, can_introduce, hex_value, is_blank, is_introducer, is_newline};
 
 /// The most characters of a secret that stay in front of a line break.
 pub(super) const SHOWN_HEAD: usize = 2;
@@ -496,121 +496,6 @@ impl Walk {
         }
         None
     }
-}
-
-/// The places in a text where a line breaks or an escape sequence can begin, in order.
-fn triggers(text: &[u8], from: usize) -> impl Iterator<Item = usize> {
-    let rest = text.get(from..).unwrap_or_default();
-    let (blocks, tail) = rest.as_chunks::<BLOCK>();
-    let tail_start = from + blocks.len() * BLOCK;
-    let in_blocks = blocks.iter().enumerate().flat_map(move |(index, block)| {
-        let mut left = if holds_trigger(block) { trigger_mask(block) } else { 0 };
-        std::iter::from_fn(move || {
-            let at = usize::try_from(left.trailing_zeros()).ok().filter(|&at| at < BLOCK)?;
-            left &= left - 1;
-            Some(from + index * BLOCK + at)
-        })
-    });
-    let in_tail = tail.iter().enumerate().filter(|(_, byte)| is_trigger(**byte));
-    in_blocks.chain(in_tail.map(move |(at, _)| tail_start + at))
-}
-
-const BLOCK: usize = 64;
-
-/// Written for the compiler, which compares many bytes at once.
-fn holds_trigger(block: &[u8; BLOCK]) -> bool {
-    block.iter().fold(0, |any, &byte| any | u8::from(is_trigger(byte))) != 0
-}
-
-/// A bit for each byte that is a trigger.
-fn trigger_mask(block: &[u8; BLOCK]) -> u64 {
-    let flags = block.map(|byte| u8::from(is_trigger(byte)));
-    let (eights, _) = flags.as_chunks::<8>();
-    // The product gathers the lowest bits of eight bytes in its highest byte.
-    let gather = |eight: &[u8; 8]| u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-    eights.iter().rev().fold(0, |mask, eight| mask << 8 | gather(eight))
-}
-
-fn is_trigger(byte: u8) -> bool {
-    (byte == b'\n') | (byte == b'\r') | (byte == b'\\') | (byte == b'%') | (byte == b'=') | (byte == b'&')
-}
-
-/// Writes characters as others were written, in as many bytes.
-struct Writer<'a> {
-    reader: Reader<'a>,
-    /// Whether fewer bytes do where the new character needs no escaping.
-    is_exact: bool,
-}
-
-impl Writer<'_> {
-    fn write(&self, old: Char, new: u8, level: usize, out: &mut BytesMut) {
-        let Some(below) = level.checked_sub(1) else { return out.put_u8(new) };
-        let length = out.len() + old.end - old.start;
-        let parts = self.parts(old, below);
-        let spelled: Vec<u8> = parts.iter().map(|part| part.byte).collect();
-        match (&parts[..], respelled(&spelled, old.byte, new)) {
-            ([part], _) => self.write(*part, new, below, out),
-            (_, Some(respelled)) => {
-                let mut written = old.start;
-                for (part, byte) in parts.iter().zip(respelled) {
-                    out.put_slice(&self.reader.text[written..part.start]);
-                    written = part.end;
-                    if byte == part.byte {
-                        out.put_slice(&self.reader.text[part.start..part.end]);
-                    } else {
-                        self.write(*part, byte, below, out);
-                    }
-                }
-            }
-            // `\/`, `&lt;`: what stands in needs no escaping, and letters mean themselves in every format.
-            _ => {
-                out.put_u8(new);
-                if !self.is_exact {
-                    out.put_bytes(b'x', length.saturating_sub(out.len()));
-                }
-            }
-        }
-    }
-
-    /// The characters of a sequence, without line breaks in the middle of it.
-    fn parts(&self, whole: Char, level: usize) -> Vec<Char> {
-        let reader = Reader { text: &self.reader.text[..whole.end], is_whole: true };
-        let mut at = whole.start;
-        let parts = std::iter::from_fn(|| {
-            let next = reader.read(at, level)?;
-            at = next.end;
-            Some(next)
-        });
-        parts.filter(|part| !is_newline(part.byte)).collect()
-    }
-}
-
-/// An escape sequence for `new` as long as this one for `old`, if there is one.
-fn respelled(sequence: &[u8], old: u8, new: u8) -> Option<Vec<u8>> {
-    if let [before @ .., high, low] = sequence
-        && before.last().is_some_and(|last| matches!(last, b'%' | b'=' | b'x' | b'0'))
-        && hex_value(*high, *low) == Some(old)
-    {
-        let is_upper = high.is_ascii_uppercase() || low.is_ascii_uppercase();
-        let digits = if is_upper { format!("{new:02X}") } else { format!("{new:02x}") };
-        return Some([before, digits.as_bytes()].concat());
-    }
-    let body = sequence.strip_suffix(b";")?;
-    let digits = body.iter().rev().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    let (before, old_digits) = body.split_at(body.len() - digits);
-    // With two decimal digits there are no small letters.
-    let numbers = match before.last()? {
-        b'x' | b'X' if old_digits.iter().any(u8::is_ascii_uppercase) => vec![format!("{new:0digits$X}")],
-        b'x' | b'X' => vec![format!("{new:0digits$x}")],
-        b'#' => [new, new.to_ascii_uppercase()].map(|byte| format!("{byte:0digits$}")).into(),
-        _ => return None,
-    };
-    let number = numbers.into_iter().find(|number| number.len() == digits)?;
-    Some([before, number.as_bytes(), b";"].concat())
-}
-
-fn hex_value(high: u8, low: u8) -> Option<u8> {
-    Some(digit_value(high, 16)? << 4 | digit_value(low, 16)?)
 }
 
 fn joint(before: Option<u8>, last: u8, next: u8) -> u32 {

@@ -34,7 +34,9 @@ fn stream(needles: &Arc<Needles>, kind: StandIn, chunks: &[&[u8]]) -> Vec<u8> {
 /// The definition: at each place the longest spelling that starts there, or else the longest secret that is not in one
 /// piece, else one byte. Gives the text and the number of the latter.
 fn by_definition(needles: &Needles, secrets: &[(&str, &str)], text: &[u8]) -> (Vec<u8>, usize) {
-    let forms: Vec<_> = secrets.iter().flat_map(|(secret, dummy)| forms(secret, dummy)).collect();
+    // As a decoder reads it, a short secret can have fewer bytes than are looked for.
+    let forms = secrets.iter().flat_map(|(secret, dummy)| forms(secret, dummy));
+    let forms: Vec<_> = forms.filter(|form| form.secret.len() >= SHORTEST).collect();
     let targets = secrets.iter().flat_map(|(secret, dummy)| targets(secret, dummy));
     let targets: Vec<Vec<u8>> =
         targets.map(|target| target.secret).filter(|secret| secret.len() >= SHORTEST).collect();
@@ -242,5 +244,6 @@ fn streams_equal_the_definition() {
         Ok(())
     });
     outcome.unwrap();
-    assert!(loose.get() > 100, "{}", loose.get());
+    // About 150 on average; the inputs are random.
+    assert!(loose.get() > 40, "{}", loose.get());
 }

@@ -215,6 +215,11 @@ impl Reader<'_> {
     }
 }
 
+/// The value of two hexadecimal digits.
+pub(super) fn hex_value(high: u8, low: u8) -> Option<u8> {
+    Some(digit_value(high, 16)? << 4 | digit_value(low, 16)?)
+}
+
 pub(super) fn digit_value(byte: u8, base: u8) -> Option<u8> {
     char::from(byte).to_digit(u32::from(base)).and_then(|digit| u8::try_from(digit).ok())
 }
