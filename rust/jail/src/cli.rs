@@ -167,7 +167,7 @@ Examples:
 A job in one workspace never sees the home of another. Without NAME: jobs that `jail run` starts without a jail's name,
 with --home persistent. Services have their homes in /var/lib.";
 
-/// What `jail home` does.
+/// The subcommands of `jail home`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum HomeCommand {
     /// List homes with their workspaces.
@@ -178,7 +178,7 @@ pub(crate) enum HomeCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Print where a home is on the host. What is in it was written by jobs: execute nothing of it.
+    /// Print where a home is on the host. Jobs wrote its files: execute none of them.
     Path {
         #[command(flatten)]
         target: HomeTarget,

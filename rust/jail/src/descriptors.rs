@@ -11,7 +11,7 @@ const RESERVED: usize = 256;
 /// Descriptors of one connection of the job: itself, the one to the server, one that is being dialled.
 const PER_CONNECTION: usize = 3;
 
-/// Raises the limit and returns what of the proxy's limits fits below it.
+/// Raises the limit and returns the proxy's limits, reduced to fit below it.
 ///
 /// Call it after the job's sandbox was spawned: the job is to have the operator's own soft limit, as programs that use
 /// select(2) rely on it.

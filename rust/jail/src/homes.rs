@@ -1,5 +1,5 @@
-//! Persistent home directories: one for each jail and workspace. What a job in one project has written never reaches a job
-//! in another.
+//! Persistent home directories, one for each jail and workspace, so that no file of a job in one project reaches a job in
+//! another.
 //!
 //! In the operator's state directory, `homes/NAME+KEY/` holds `home.json`, which no job can reach, and `home`, which is the
 //! home directory of the jail's jobs. KEY is a hash of the jail's name and the workspace's path. A job holds a shared lock
@@ -34,7 +34,7 @@ const RECORD: &str = "home.json";
 const LARGEST_RECORD: u64 = 64 << 10;
 /// Between the name of a jail, which cannot hold it, and the key.
 const SEPARATOR: char = '+';
-/// Bytes of a key. Nobody finds two workspaces with the same one.
+/// Bytes of a key: 96 bits, so that no two workspaces with the same key can be found.
 const KEY_BYTES: usize = 12;
 /// Attempts to lock a home that is being reset meanwhile.
 const ATTEMPTS: usize = 16;
@@ -53,14 +53,14 @@ pub(crate) struct Home {
     workspace: Option<PathBuf>,
 }
 
-/// A home that a job has. Nobody resets it before this is dropped.
+/// An open home. It cannot be reset until this is dropped.
 #[derive(Debug)]
 pub(crate) struct OpenHome {
     /// The directory that is the home in the jail, without links.
     pub(crate) contents: PathBuf,
-    /// What the dummies of this home are derived from. It never enters a jail.
+    /// The seed of this home's dummies. It never enters a jail.
     pub(crate) seed: [u8; 32],
-    /// Whether it was made just now.
+    /// Whether this call created it.
     pub(crate) is_new: bool,
     _lock: Flock<File>,
 }
@@ -207,7 +207,7 @@ impl Home {
         self.contents().is_dir()
     }
 
-    /// Makes what is missing of the home, and keeps it from being reset.
+    /// Creates the home if it does not exist, and locks it against a reset.
     pub(crate) fn open(&self) -> Result<OpenHome, HomeError> {
         for _ in 0..ATTEMPTS {
             let state = |error: job::StateError| failed(&self.directory)(io::Error::other(error));
@@ -252,7 +252,7 @@ impl Home {
         if !self.directory.exists() {
             return Ok(false);
         }
-        // A record that cannot even be opened locks nobody out.
+        // Without a readable record there is no lock, and the home can be reset.
         let _lock = match self.lock(FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Some(lock),
             Err(HomeError::InUse { path }) => return Err(HomeError::InUse { path }),
@@ -341,7 +341,7 @@ impl Record {
     }
 }
 
-/// What a directory among the homes is.
+/// Identifies a directory among the homes.
 fn existing(path: &Path, name: &OsStr) -> Option<Existing> {
     let name = name.to_str()?;
     let Some((jail, _)) = name.split_once(SEPARATOR) else {

@@ -20,7 +20,7 @@ pub(crate) struct Learnt {
     left_out: u64,
 }
 
-/// What was asked of one host.
+/// The requests to one host.
 #[derive(Clone, Debug, Default)]
 struct Host {
     /// How many parts at the end of each path are left out already.
@@ -37,7 +37,7 @@ const PATHS_PER_HOST: usize = 12;
 const PATHS_KEPT: usize = 256;
 /// Bytes of all names, paths and methods.
 const BYTES_KEPT: usize = 4 * 1024 * 1024;
-/// What each of them takes beside its text.
+/// Bytes for each entry beside its text.
 const ENTRY: usize = 128;
 /// Bytes of a method; no registered one is longer.
 const METHOD: usize = 32;

@@ -8,7 +8,7 @@ use crate::operator::Operator;
 use crate::run::tell;
 use crate::spec::JailSpec;
 
-/// What says that there is no proxy.
+/// The value that means no proxy.
 pub(crate) const NONE: &str = "none";
 
 /// The variables that name a proxy, by kind of URL; of each the spelling that programs look at first.

@@ -96,16 +96,16 @@ pub(crate) struct Growing {
     grant: Option<Grant>,
 }
 
-/// What an HTTP/2 connection of the job may hold.
+/// Limits of an HTTP/2 connection of the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Http2Limits {
     pub(crate) streams: u32,
     pub(crate) window: u32,
 }
 
-/// What becomes of a request whose head has been read.
+/// The decision about a request whose head has been read.
 pub(crate) enum Admission {
-    /// It has what it needs.
+    /// It has the memory it needs.
     Admitted(Grant),
     /// It has a place to wait in.
     Queued(Waiter),
@@ -142,12 +142,12 @@ impl Budget {
         }
     }
 
-    /// Reserves what any connection of the job holds.
+    /// Reserves the memory of any connection of the job.
     pub(crate) fn connection(&self) -> Option<Grant> {
         self.connections.try_reserve(CONNECTION)
     }
 
-    /// Reserves what HTTP/2 holds in addition; `None` when there are so many connections that they should speak HTTP/1.1.
+    /// Reserves the additional memory of HTTP/2; `None` when there are so many connections that they should speak HTTP/1.1.
     pub(crate) fn http2(&self, most_streams: u32) -> Option<(Grant, Http2Limits)> {
         let grant = self.connections.try_part(HTTP2, 16, 0)?;
         let half = grant.bytes() / 2;
@@ -191,12 +191,12 @@ impl Budget {
         &self.queued
     }
 
-    /// Reserves what a connection to a server holds, if there is as much.
+    /// Reserves the memory of a connection to a server, if it is free.
     pub(crate) fn try_upstream(&self) -> Option<Grant> {
         self.upstream.try_reserve(UPSTREAM)
     }
 
-    /// Waits for what a connection to a server holds.
+    /// Waits for the memory of a connection to a server.
     pub(crate) async fn upstream(&self, patience: Duration) -> Option<Grant> {
         self.upstream.reserve(UPSTREAM, patience).await
     }
@@ -226,7 +226,7 @@ impl Budget {
         timeout(patience, self.push.clone().acquire_owned()).await.ok()?.ok()
     }
 
-    /// What is large and rare.
+    /// The share for large and rare holders.
     pub(crate) fn bulk(&self) -> &Share {
         &self.bulk
     }
@@ -355,7 +355,7 @@ impl Queued {
     }
 }
 
-/// What a head takes up once.
+/// Bytes for any head, beside its fields.
 fn head_bytes<B>(request: &Request<B>) -> usize {
     let uri = request.uri();
     let authority = uri.authority().map_or(0, |authority| authority.as_str().len());

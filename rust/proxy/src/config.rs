@@ -199,7 +199,7 @@ pub struct Limits {
     pub dial: Duration,
 }
 
-/// What [`Limits::memory`] is by default.
+/// The default of [`Limits::memory`].
 pub const MEMORY: usize = 64 * 1024 * 1024;
 
 /// The least [`Limits::memory`] with which a proxy serves every kind of request; less counts as that.

@@ -121,7 +121,7 @@ pub(crate) struct RunArgs {
     /// Take any directory as workspace, even `/` or the home directory.
     #[arg(long, help_heading = "Files")]
     pub(crate) workspace_any: bool,
-    /// What becomes of the job's home directory: gone at the end, or kept for the next job of this jail in this workspace.
+    /// The job's home directory: removed at the end, or kept for the next job of this jail in this workspace.
     #[arg(long, value_name = "KIND", help_heading = "Files")]
     pub(crate) home: Option<Home>,
 

@@ -41,7 +41,7 @@ const TIME: u64 = 1;
 const BLOCK: usize = 512;
 /// What fits into the fixed fields; longer ones are in a record before the file's own.
 const MAX_NAME: usize = 100;
-/// What is in an image: far more than a program of any size.
+/// Limits for the files of an image, far above those of any program.
 const LIMITS: Limits = Limits { entries: 4_000_000, depth: MAX_DEPTH, time: Duration::from_secs(600) };
 const MAX_DEPTH: usize = 256;
 /// As the kernel has it.

@@ -17,7 +17,7 @@ const TRASH: &str = ".removed-";
 /// Removes a directory. It is gone from its place at once, and then emptied in `around`, a directory of the operator's on
 /// the same file system.
 ///
-/// No job may have the directory any more: what is looked at here must not change meanwhile.
+/// No job may use the directory meanwhile.
 pub(super) fn remove(directory: &Path, around: &Path) -> Result<(), HomeError> {
     remove_left_over(around);
     let trash = make_trash(around).map_err(failed(around))?;
@@ -27,7 +27,7 @@ pub(super) fn remove(directory: &Path, around: &Path) -> Result<(), HomeError> {
     emptied.and(removed).map_err(failed(directory))
 }
 
-/// Empties what processes that were killed meanwhile have left. What cannot be removed stays for the next time.
+/// Removes the trash of processes that were killed. Files that cannot be removed stay for the next time.
 fn remove_left_over(around: &Path) {
     for entry in fs::read_dir(around).into_iter().flatten().flatten() {
         let name = entry.file_name();

@@ -17,7 +17,7 @@ fn each_jail_and_workspace_has_a_home_of_its_own_that_is_kept() {
         of("claude", Some("/src/b")),
         of("claude", None),
         of("codex", Some("/src/a")),
-        // Names and paths are told apart where they meet.
+        // The boundary between name and path is part of the key.
         of("claude-", Some("/src/a")),
     ];
     for (position, home) in all.iter().enumerate() {

@@ -54,7 +54,7 @@ impl HostTree {
 pub(crate) struct LeftOut {
     /// Its path without links.
     pub(crate) path: PathBuf,
-    /// What to print.
+    /// The text to print.
     pub(crate) message: String,
 }
 
@@ -469,7 +469,7 @@ impl<'a> Host<'a> {
         }
     }
 
-    /// Keeps what is not put into the jail for the operator to know.
+    /// Notes a file that is left out, for the message to the operator.
     fn leave_out(&mut self, error: &ResolveError) {
         let path = match error {
             ResolveError::JobChosen { real, .. } => real,

@@ -118,7 +118,7 @@ impl Dummies {
     }
 }
 
-/// Bytes that nobody can guess.
+/// The source of a dummy's bytes.
 enum Bytes {
     Random,
     /// Hashes of a key and a counter.

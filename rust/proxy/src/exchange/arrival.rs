@@ -93,7 +93,7 @@ impl Arrival {
 /// The answer to a request that goes nowhere.
 struct Refusal {
     response: Response<AnswerBody>,
-    /// What follows the head.
+    /// The body of the request.
     rest: Option<Incoming>,
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct RequestBody {
     copy: Option<Copy>,
     /// Signs the chunks of the body again.
     chunks: Option<Box<Chunks>>,
-    /// Counts what is on its way to the server.
+    /// Counts the bytes on their way to the server.
     flow: Option<Arc<Flow>>,
 }
 
@@ -311,7 +311,7 @@ pub(crate) struct AnswerBody {
     inner: Inner,
     /// What the decoder of its coding may hold: a usual one, until the body shows how much it needs.
     decoder: Option<Growing>,
-    /// Counts what is on its way to the job.
+    /// Counts the bytes on their way to the job.
     flow: Option<Arc<Flow>>,
     _busy: Option<Busy>,
 }

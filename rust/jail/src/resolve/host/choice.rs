@@ -17,7 +17,7 @@ pub(super) enum Chooser {
     Job(Rc<Path>),
 }
 
-/// What a file or directory is needed for.
+/// The purpose of a file or directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// It is started.

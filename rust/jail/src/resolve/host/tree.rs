@@ -53,7 +53,7 @@ struct Found {
 pub(super) struct Located {
     /// The path without links.
     pub(super) path: PathBuf,
-    /// What is there.
+    /// Its metadata.
     pub(super) metadata: Metadata,
     /// Who chose it: a job, if a link on the way lies where jobs can write.
     pub(super) chooser: Chooser,
@@ -155,7 +155,7 @@ impl Tree {
         Ok(Some(Found { path: root.join(found.path), metadata: found.metadata, links }))
     }
 
-    /// Adds what lies at `path`, and the links on the way to it. Refuses what a job may not choose.
+    /// Adds the file or directory at `path`, and the links on the way to it. Refuses a path that a job may not choose.
     pub(super) fn add(
         &mut self,
         path: &Path,
@@ -169,7 +169,7 @@ impl Tree {
         Ok(located)
     }
 
-    /// Adds what was located and admitted.
+    /// Adds a located file or directory that was admitted.
     pub(super) fn insert(&mut self, located: &Located) -> Result<(), ResolveError> {
         if self.inserted.contains(&located.asked) {
             return Ok(());
@@ -188,7 +188,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Adds the links on the way to what was located.
+    /// Adds the links on the way to a located file or directory.
     pub(super) fn insert_links(&mut self, located: &Located) {
         for link in &*located.links {
             self.pieces.entry(link.path.clone()).or_insert_with(|| Piece::Link(link.target.clone()));
