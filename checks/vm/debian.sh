@@ -3,7 +3,7 @@
 # As it is emulated (TCG), it needs no KVM; where KVM is known to work, JAIL_VM_ACCEL=kvm is faster.
 #   bash checks/vm/debian.sh [SCENARIO…]     names of checks/vm/scenarios/*.sh without number and suffix; default: all
 # Environment: JAIL_VM_SUITE (trixie; bookworm has the oldest systemd that is supported), JAIL (the program to test),
-# JAIL_TESTS (its end-to-end suite as a program), NIX_JAIL_CACHE (where the image is kept), JAIL_VM_SECONDS (time limit).
+# JAIL_TESTS (its end-to-end suite as a program), JAIL_DEB (its Debian package), NIX_JAIL_CACHE (where the image is kept), JAIL_VM_SECONDS (time limit).
 set -euo pipefail
 jail=$(realpath -m "${JAIL:-${CARGO_TARGET_DIR:-$(dirname "$0")/../../rust/target}/release/jail}")
 cd "$(dirname "$0")"
@@ -74,6 +74,7 @@ lay_disk() {
   cp "$jail" "$disk/jail"
   # Without what is for debuggers only: the disk is made anew each time.
   if [ -n "${JAIL_TESTS:-}" ]; then strip -o "$disk/end_to_end" "$JAIL_TESTS"; fi
+  if [ -n "${JAIL_DEB:-}" ]; then cp "$JAIL_DEB" "$disk/nix-jail.deb"; fi
   cp -r guest "$disk/guest"
   for scenario in scenarios/*.sh; do
     name=$(basename "$scenario" .sh)
