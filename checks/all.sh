@@ -17,6 +17,8 @@ umask 022
 if [ "$(id -u)" = 0 ]; then default_cache=/var/cache/nix-jail-checks; else default_cache=${XDG_CACHE_HOME:-$HOME/.cache}/nix-jail-checks; fi
 export NIX_JAIL_CACHE=${NIX_JAIL_CACHE:-$default_cache}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$NIX_JAIL_CACHE/target}
+# What incremental builds keep takes several times the space of the rest.
+export CARGO_INCREMENTAL=0
 mkdir -p "$NIX_JAIL_CACHE" || exit 1
 manifest=rust/Cargo.toml
 passed=0 failed=0 skipped=0 tests_skipped=0
@@ -114,9 +116,11 @@ skip() {
 # The programs that the end-to-end tests run in jails.
 install_packages() {
   local packages=() pair
-  for pair in curl:curl git:git python3:python3 node:nodejs openssl:openssl setpriv:util-linux perl:perl shellcheck:shellcheck java:default-jre-headless gnome-keyring-daemon:gnome-keyring dbus-run-session:dbus secret-tool:libsecret-tools bwrap:bubblewrap dash:dash readelf:binutils systemd-analyze:systemd qemu-aarch64-static:qemu-user-static; do
+  for pair in curl:curl git:git python3:python3 node:nodejs openssl:openssl setpriv:util-linux perl:perl shellcheck:shellcheck java:default-jre-headless gnome-keyring-daemon:gnome-keyring dbus-run-session:dbus secret-tool:libsecret-tools bwrap:bubblewrap dash:dash readelf:binutils systemd-analyze:systemd qemu-aarch64-static:qemu-user-static microsocks:microsocks; do
     [ -x "/usr/bin/${pair%%:*}" ] || packages+=("${pair##*:}")
   done
+  # Where systemd runs, the package would start a proxy for everybody.
+  [ -x /usr/sbin/squid ] || [ -d /run/systemd/system ] || packages+=(squid)
   [ -e /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)
   [ "${#packages[@]}" = 0 ] && return
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

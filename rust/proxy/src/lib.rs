@@ -27,6 +27,9 @@ mod ingress;
 mod job;
 mod keeper;
 mod serving;
+#[cfg(test)]
+#[path = "../../sandbox/tests/support/skip.rs"]
+mod skip;
 mod tls;
 mod upstream;
 mod upstream_proxy;

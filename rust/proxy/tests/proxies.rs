@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 #![allow(clippy::disallowed_methods, reason = "the tests play the outside, which no address guard protects")]
 
+#[path = "../../sandbox/tests/support/skip.rs"]
+mod skip;
 mod support;
 
 use std::net::{SocketAddr, TcpListener};
@@ -166,7 +168,7 @@ fn start(program: &str, arguments: impl Fn(u16) -> Vec<String>) -> Option<Runnin
     let found = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"]
         .map(|directory| PathBuf::from(directory).join(program));
     let Some(path) = found.iter().find(|path| path.exists()) else {
-        eprintln!("skipped: no {program} on this machine");
+        skip::report(&format!("no {program} on this machine"));
         return None;
     };
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

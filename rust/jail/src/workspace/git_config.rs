@@ -100,7 +100,7 @@ mod tests {
 
     fn has_git() -> bool {
         let found = Command::new("git").arg("--version").output();
-        found.inspect_err(|error| println!("skipped: git: {error}")).is_ok()
+        found.inspect_err(|error| crate::skip::report(&format!("git: {error}"))).is_ok()
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Jail, Running, Server, descendants, find, gone, is_root};
+use crate::support::{Jail, Running, Server, descendants, find, gone, is_root, skip};
 
 const OBEDIENT: &str = "trap 'echo caught; exit 7' TERM; echo ready; while :; do sleep 1; done";
 const DEAF: &str = "trap '' TERM; (trap '' TERM; exec sleep 600) & echo ready; while :; do sleep 1; done";
@@ -173,7 +173,7 @@ fn print_units_shows_what_systemd_would_be_told_and_runs_nothing() {
 fn where_systemd_cannot_make_the_jail_nobody_else_does() {
     // Whose programs are found whatever PATH says.
     if std::path::Path::new("/run/systemd/system").exists() {
-        println!("skipped: systemd runs here");
+        skip::report("systemd runs here");
         return;
     }
     // Nothing on PATH: the program is named in full.

@@ -4,7 +4,7 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Jail, descendants, files, gone};
+use crate::support::{Jail, descendants, files, gone, skip};
 
 #[test]
 fn the_command_s_exit_code_is_the_launcher_s() {
@@ -83,7 +83,7 @@ fn a_job_that_fills_the_disk_is_ended() {
 fn a_job_on_a_small_disk_leaves_most_of_it() {
     // The limit is a tenth of the disk; what a job takes until it is ended must not be all of it.
     let Some(disk) = SmallDisk::mount("size=400m,nr_inodes=40000,mode=0777") else {
-        println!("skipped: mounting a small disk needs root");
+        skip::report("mounting a small disk needs root");
         return;
     };
     let jail = Jail::new().from(disk.path()).options(["--disk", "40M"]);

@@ -89,7 +89,7 @@ mod tests {
         fs::write(&path, "x").unwrap();
         let file = File::open(&path).unwrap();
         let Some(located) = locate(file.as_fd(), c"").unwrap() else {
-            println!("skipped: the kernel does not say on which mount a file is");
+            crate::skip::report("the kernel does not say on which mount a file is");
             return;
         };
         let bare = [(path.clone(), located.mount)];

@@ -10,7 +10,7 @@ use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use super::{armed, observed, program};
 use crate::support::backend::is_container;
-use crate::support::{Jail, random};
+use crate::support::{Jail, random, skip};
 
 #[test]
 fn no_path_leads_out_of_the_workspace() {
@@ -420,7 +420,7 @@ fn binds_below_the_workspace_lie_over_it() {
 #[test]
 fn a_protected_file_that_the_host_replaces_stays_protected() {
     if is_container() {
-        println!("skipped: an engine's container has nobody who could mount");
+        skip::report("an engine's container has nobody who could mount");
         return;
     }
     let jail = Jail::new().file(".git/config", "original\n").file(".git/hooks/x", "");
@@ -500,7 +500,7 @@ fact("set", tried(os.setxattr, "open", "system.posix_acl_default", acl))
     let ended = armed().run(program(script, &[]));
     let told = ended.succeeds().text();
     if told.contains("EOPNOTSUPP") {
-        println!("skipped: this file system has no access control lists");
+        skip::report("this file system has no access control lists");
         return;
     }
     observed(&ended, &[("set", "ok")]);
