@@ -96,6 +96,12 @@ pub(crate) enum Command {
         #[arg(value_hint = ValueHint::DirPath)]
         directory: PathBuf,
     },
+    /// Print a page of the manual's reference as Markdown.
+    #[command(name = "__reference", hide = true)]
+    Reference {
+        /// Which page.
+        page: ReferencePage,
+    },
     /// Be one of the containers of such a pod.
     #[cfg(target_os = "linux")]
     #[command(name = "__pod", hide = true, subcommand)]
@@ -119,6 +125,15 @@ pub(crate) enum Command {
     /// A jail by its name.
     #[command(external_subcommand)]
     Named(Vec<OsString>),
+}
+
+/// A page of the manual that the program generates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ReferencePage {
+    /// Commands and their options.
+    CommandLine,
+    /// The reasons of denials.
+    Denials,
 }
 
 const SECRET_EXAMPLES: &str = "\

@@ -116,7 +116,7 @@ fn static_program(named: Option<&Path>, operator: &Operator) -> Result<PathBuf, 
         Ok(true) => Ok(path),
         Ok(false) => Err(Failure::no_jail(format!(
             "{} is not a static program, and images have nothing to run another with; build the static one \
-             (`nix build .#nix-jail-static`, or as the README says), and run that or name it with --program",
+             (`nix build .#nix-jail-static`, or as nix/docs/getting-started.md says), and run that or name it with --program",
             path.display()
         ))),
         Err(error) => Err(Failure::no_jail(format!("cannot read {}: {error}", path.display()))),

@@ -89,6 +89,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Schema => return manual::schema(),
         Command::Completions { shell } => return manual::completions(shell),
         Command::Man { directory } => return manual::pages(&directory),
+        Command::Reference { page } => return manual::reference(page),
         command => command,
     };
     let operator = Operator::current().map_err(Failure::no_jail)?;
@@ -114,7 +115,9 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
             Err(Failure::usage("there is no systemd on this system; nix-darwin makes agents of jails"))
         }
         Command::Unit { .. } => Err(Failure::usage("there is no systemd on this system")),
-        Command::Schema | Command::Completions { .. } | Command::Man { .. } => Ok(ExitCode::SUCCESS),
+        Command::Schema | Command::Completions { .. } | Command::Man { .. } | Command::Reference { .. } => {
+            Ok(ExitCode::SUCCESS)
+        }
         #[cfg(target_os = "linux")]
         Command::ExportOci(arguments) => export::export(*arguments, &operator),
         #[cfg(target_os = "linux")]

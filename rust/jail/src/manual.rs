@@ -1,11 +1,13 @@
-//! What `jail` says of itself: schema, completions, manual pages.
+//! Descriptions that `jail` generates from its own types: JSON Schema, shell completions, manual pages, reference.
+
+mod markdown;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::CommandFactory;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, ReferencePage};
 use crate::failure::Failure;
 use crate::spec::JailSpec;
 
@@ -29,6 +31,15 @@ pub(crate) fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failu
 pub(crate) fn pages(directory: &Path) -> Result<ExitCode, Failure> {
     clap_mangen::generate_to(Cli::command(), directory).map_err(|error| {
         Failure::usage(format!("cannot write the manual pages to {}: {error}", directory.display()))
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `jail __reference PAGE`: a generated page of `nix/docs`.
+pub(crate) fn reference(page: ReferencePage) -> Result<ExitCode, Failure> {
+    crate::print(&match page {
+        ReferencePage::CommandLine => markdown::command_line(Cli::command()),
+        ReferencePage::Denials => markdown::denials(),
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! The stage in a container: pid 1 of it, started by the engine as root of the container with the six capabilities
 //! that it takes to set up the network and to become the job's user.
 //!
-//! The engine has made the namespaces and the mounts. What is left is what [`init`](super::init) does: routes and
+//! The engine has made the namespaces and the mounts. What is left is what [`init`] does: routes and
 //! listeners, which go to the launcher over a socket that is bound into the container and gone before the job starts;
 //! then every privilege goes, for good, and the command is started and watched over. As on the other side of a native
 //! stage, the end of the conversation is the end of the jail: with pid 1 the kernel ends everything in the container.
