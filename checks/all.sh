@@ -38,6 +38,8 @@ main() {
   check jail-user     as_ordinary_user
   check darwin        bash checks/darwin/typecheck.sh
   check units         bash checks/units.sh
+  check docs          bash checks/docs.sh
+  check rustdoc       rustdoc
   check demo          cargo run --manifest-path "$manifest" --release --locked --quiet -- demo
   check docker        bash checks/docker.sh
   check claude-code   bash checks/claude-code.sh
@@ -65,7 +67,7 @@ check() {
   if [ "${#wanted[@]}" -gt 0 ] && [[ " ${wanted[*]} " != *" $name "* ]]; then return; fi
   printf '\n=== %s\n' "$name"
   # Seconds, many times what it takes on an idle machine.
-  case $name in format | shell | units | binary-size) limit=600 ;; vm) limit=10800 ;; *) limit=5400 ;; esac
+  case $name in format | shell | units | docs | binary-size) limit=600 ;; vm) limit=10800 ;; *) limit=5400 ;; esac
   log=$(mktemp)
   NIX_JAIL_SKIPPED=$(mktemp)
   export NIX_JAIL_SKIPPED
@@ -161,6 +163,11 @@ licences() {
   fi
   # Advisories need a database from the network at the time of the check: `cargo deny check advisories` where there is one.
   (cd rust && "$deny/bin/cargo-deny" --locked check --hide-inclusion-graph bans licenses sources)
+}
+
+# The documentation of the code, private items too: it is for contributors.
+rustdoc() {
+  RUSTDOCFLAGS="-D warnings" cargo doc --manifest-path "$manifest" --workspace --no-deps --document-private-items --locked --quiet
 }
 
 # The end-to-end tests again, as somebody without any privilege. Started by root they have just run as root.

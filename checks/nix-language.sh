@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The Nix side without network and without nixpkgs: bash checks/nix-language.sh [syntax|evaluation|flake…]
+# The Nix side without network and without nixpkgs: bash checks/nix-language.sh [syntax|evaluation|flake|reference…]
 #   syntax      every file parses, is formatted and has no dead code; flake.nix and flake.lock agree
 #   evaluation  checks/eval, with nixpkgs' lib: NIX_PATH=nixpkgs=…:nixos=…:nix-darwin=… (the last two may be missing)
+#   reference   writes the reference of the options, nix/docs/reference-options.md
 #   flake       jails built and run, and flake.nix used, with a nixpkgs in small in the place of the real one
 # Exit code 77: something cannot run here, and the last line says what; all the rest has passed.
 set -eu
@@ -88,9 +89,23 @@ syntax() {
   files '*.nix' ':!checks/toy-nixpkgs' | xargs -0 "$tools/bin/deadnix" --fail || fail "remove what is not used"
 }
 
+# Writes nix/docs/reference-options.md.
+reference() {
+  has_lib || { skipped+=("reference: no <nixpkgs/lib> in NIX_PATH"); return 0; }
+  evaluate optionReference --raw >"$scratch/options.md"
+  cp "$scratch/options.md" nix/docs/reference-options.md
+}
+
 evaluation() {
   local missing file
   has_lib || { skipped+=("evaluation: no <nixpkgs/lib> in NIX_PATH"); return 0; }
+
+  # Before the tests, one of which compares it too: the difference says more.
+  echo "--- nix/docs/reference-options.md"
+  evaluate optionReference --raw >"$scratch/options.md"
+  diff nix/docs/reference-options.md "$scratch/options.md" ||
+    fail "nix/docs/reference-options.md is out of date: run bash checks/nix-language.sh reference"
+
   evaluate failures >"$scratch/failures.json"
   [ "$(tr -d '\n' <"$scratch/failures.json" | sed 's/"[a-z]*\.nix":\[\]//g; s/[{},]//g')" = "" ] ||
     fail "checks/eval: $(cat "$scratch/failures.json")"
@@ -99,11 +114,6 @@ evaluation() {
   [ -z "$missing" ] || skipped+=("$missing")
 
   flake_check
-
-  echo "--- option table of README.md"
-  evaluate optionTable --raw >"$scratch/options.md"
-  sed -n '/^<!-- options -->$/,/^<!-- \/options -->$/p' README.md | sed '1d;$d' | diff - "$scratch/options.md" ||
-    fail "the option table of README.md differs: put this between <!-- options --> and <!-- /options -->"
 
   echo "--- specifications"
   has_program || return 0

@@ -43,5 +43,5 @@ in
 
   specNames = lib.attrNames support.examples;
 
-  optionTable = (import ../../nix/docs.nix { inherit lib; }).table;
+  optionReference = (import ../../nix/docs.nix { inherit lib; }).options;
 }

@@ -73,6 +73,7 @@ let
     "git"
     "gnupatch"
     "hello"
+    "mdbook"
     "ncurses"
     "nix-jail"
     "nixfmt"
@@ -237,7 +238,6 @@ let
       buildEnv = arguments: package arguments.name;
       symlinkJoin = arguments: package arguments.name;
       linkFarm = name: _: package name;
-      nixosOptionsDoc = _: { optionsCommonMark = package "options.md"; };
       testers = {
         testBuildFailure = failing: derive "failure" { inherit failing; };
         runNixOSTest =
