@@ -30,6 +30,7 @@ main() {
   check shell         shell_scripts
   check clippy        cargo clippy --manifest-path "$manifest" --workspace --all-targets --locked -- -D warnings
   check licences      licences
+  check modules       python3 checks/modules.py
   check unit          cargo_test --workspace --exclude nix-jail
   check build-sandbox bash checks/build-sandbox.sh
   check ring          with_ring
@@ -67,7 +68,7 @@ check() {
   if [ "${#wanted[@]}" -gt 0 ] && [[ " ${wanted[*]} " != *" $name "* ]]; then return; fi
   printf '\n=== %s\n' "$name"
   # Seconds, many times what it takes on an idle machine.
-  case $name in format | shell | units | docs | binary-size) limit=600 ;; vm) limit=10800 ;; *) limit=5400 ;; esac
+  case $name in format | shell | modules | units | docs | binary-size) limit=600 ;; vm) limit=10800 ;; *) limit=5400 ;; esac
   log=$(mktemp)
   NIX_JAIL_SKIPPED=$(mktemp)
   export NIX_JAIL_SKIPPED
