@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use crate::failure::Failure;
 use crate::operator::Operator;
 use crate::secrets::dummy::Dummies;
-use crate::secrets::{self, Live, Place, Pointers, Source};
+use crate::secrets::{self, Live, Pointers, SecretLocation, Source};
 use crate::spec::{CredentialSpec, JailSpec, is_variable};
 
 /// Adds the credentials of the command line, `VAR=SOURCE@HOST[,HOST…]`; a text for each that is none.
@@ -55,8 +55,9 @@ pub(crate) fn inject(spec: &mut JailSpec, texts: &[String]) -> Result<(), String
                 "--inject {text}: write VAR=PLACE, e.g. TOKEN=query:key or 'TOKEN=header:x-key: Key {{}}'"
             )
         })?;
-        let place =
-            place.parse::<proxy::swap::Place>().map_err(|error| format!("--inject {variable}: {error}"))?;
+        let place = place
+            .parse::<proxy::swap::CredentialLocation>()
+            .map_err(|error| format!("--inject {variable}: {error}"))?;
         let credential =
             spec.credentials.iter_mut().find(|known| known.variable == variable).ok_or_else(|| {
                 format!("--inject {variable}: there is no such credential; add --credential {variable}=SOURCE@HOST")
@@ -225,7 +226,7 @@ fn origin(
     dummies: Dummies,
 ) -> Result<Origin, Failure> {
     // The environment of this process cannot change.
-    if matches!(source.place, Place::Environment(_)) {
+    if matches!(source.place, SecretLocation::Environment(_)) {
         return Ok(Origin::Fixed);
     }
     let oauth =
@@ -367,7 +368,7 @@ mod tests {
             places.iter().map(ToString::to_string).collect::<Vec<_>>(),
             ["header:authorization: Token token={}", "cookie:session"]
         );
-        assert_eq!(spec.credentials[0].places().unwrap(), [proxy::swap::Place::WellKnown]);
+        assert_eq!(spec.credentials[0].places().unwrap(), [proxy::swap::CredentialLocation::WellKnown]);
         for wrong in ["T", "T=", "T=somewhere", "U=query:key", "T=header:host"] {
             assert!(inject(&mut spec, &[wrong.to_owned()]).is_err(), "{wrong}");
         }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use policy::{
     Authority, Change, Decision, Policy, PushDecision, RefUpdate, Request, RequestPath, RuleId, Scheme,
 };
-use proxy::swap::{AwsPart, Place};
+use proxy::swap::{AwsPart, CredentialLocation};
 
 use crate::cli::ExplainArgs;
 use crate::failure::Failure;
@@ -242,8 +242,8 @@ fn where_it_stands(credential: &CredentialSpec) -> String {
     // A specification with other places has been refused before.
     let places = credential.places().unwrap_or_default();
     let words = places.iter().map(|place| match place {
-        Place::WellKnown => "Authorization, x-api-key and their like".to_owned(),
-        Place::Aws { part: AwsPart::SecretAccessKey, .. } => "the AWS signature".to_owned(),
+        CredentialLocation::WellKnown => "Authorization, x-api-key and their like".to_owned(),
+        CredentialLocation::Aws { part: AwsPart::SecretAccessKey, .. } => "the AWS signature".to_owned(),
         place => place.to_string(),
     });
     words.collect::<Vec<_>>().join(", ")

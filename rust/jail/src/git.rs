@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use policy::{Authority, Host, HostPattern, PathGlob, Policy, Rule, Scheme};
 use proxy::config::Credential;
-use proxy::swap::{BasicPart, Place};
+use proxy::swap::{BasicPart, CredentialLocation};
 
 /// Hosts whose credentials git can use, without a git rule that says so.
 const FORGES: [&str; 4] = ["github.com", "gitlab.com", "codeberg.org", "bitbucket.org"];
@@ -62,9 +62,13 @@ pub(crate) fn variables(configuration: &[(String, String)], count: usize) -> Vec
 /// Whether git's way of sending it is one of the credential's own: in any other the dummy would be refused.
 fn can_be_password(credential: &Credential) -> bool {
     credential.places.iter().any(|place| match place {
-        Place::WellKnown | Place::Basic(BasicPart::Password) => true,
-        Place::Header { name, template: None } => name.as_str() == "authorization",
-        _ => false,
+        CredentialLocation::WellKnown | CredentialLocation::Basic(BasicPart::Password) => true,
+        CredentialLocation::Header { name, template: None } => name.as_str() == "authorization",
+        CredentialLocation::Header { template: Some(_), .. }
+        | CredentialLocation::Basic(BasicPart::User)
+        | CredentialLocation::Query(_)
+        | CredentialLocation::Cookie(_)
+        | CredentialLocation::Aws { .. } => false,
     })
 }
 
@@ -154,7 +158,7 @@ mod tests {
             secret: "the-secret".to_owned().into(),
             hosts: vec![host.parse().unwrap()],
             rules: rules.map(|rules| rules.into_iter().map(RuleId).collect()),
-            places: vec![Place::WellKnown],
+            places: vec![CredentialLocation::WellKnown],
             origin: proxy::config::Origin::Fixed,
             allow_foreign: false,
             redact: true,

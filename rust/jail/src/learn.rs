@@ -1,13 +1,13 @@
 //! `--learn`: the least policy that allows what a job did.
 
-mod place;
+mod policy_file;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy::{Action, Rule};
 use proxy::audit::{Event, What};
 
-pub(crate) use place::Place;
+pub(crate) use policy_file::PolicyFile;
 
 /// Requests that went on, reduced to what a rule can say.
 #[derive(Clone, Debug, Default)]

@@ -25,7 +25,7 @@ use crate::failure::{Failure, NO_JAIL, NOT_FOUND, USED_UP};
 use crate::git;
 use crate::homes::{Homes, OpenHome};
 use crate::job::{self, JobDirectory, Record};
-use crate::learn::Place;
+use crate::learn::PolicyFile;
 use crate::log;
 use crate::operator::Operator;
 use crate::report::{LARGEST_AUDIT, Recorder, Summary};
@@ -63,7 +63,8 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
         let file = arguments.learn.as_deref().unwrap_or(Path::new("")).display();
         Failure::no_jail(format!("cannot write the learnt policy to {file}: {error}"))
     };
-    let learn = arguments.learn.as_ref().map(|file| Place::find(&operator.path(file), workspace.as_ref()));
+    let learn =
+        arguments.learn.as_ref().map(|file| PolicyFile::find(&operator.path(file), workspace.as_ref()));
     let learn = learn.transpose().map_err(cannot_learn)?;
     // `--quiet` prints no report of an earlier job: the next start without it does.
     let owed = if arguments.quiet { Vec::new() } else { unreported::collect(operator) };

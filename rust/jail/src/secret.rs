@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use crate::cli::SecretCommand;
 use crate::failure::Failure;
 use crate::operator::Operator;
-use crate::secrets::{self, Context, Names, Place, Source, dummy, prompt};
+use crate::secrets::{self, Context, Names, SecretLocation, Source, dummy, prompt};
 
 /// Stores, lists, removes or tests.
 pub(crate) fn secret(command: SecretCommand, operator: &Operator) -> Result<ExitCode, Failure> {
@@ -64,7 +64,7 @@ fn test(text: &str, context: &Context) -> Result<ExitCode, Failure> {
 /// What a name stands for.
 fn keyring(name: &str) -> Result<Source, Failure> {
     let source: Source = format!("keyring:{name}").parse().map_err(Failure::usage)?;
-    let is_plain = matches!(source.place, Place::Keyring { .. }) && !name.contains(char::is_control);
+    let is_plain = matches!(source.place, SecretLocation::Keyring { .. }) && !name.contains(char::is_control);
     if !is_plain || source.pointer.is_some() {
         return Err(Failure::usage("the name is SERVICE or SERVICE/ACCOUNT, without #/json/pointer"));
     }

@@ -29,7 +29,7 @@ use sandbox::host_program::HostPrograms;
 pub(crate) use live::Live;
 pub(crate) use login::Pointers;
 pub(crate) use names::Names;
-pub(crate) use source::{Place, Source};
+pub(crate) use source::{SecretLocation, Source};
 
 /// The first source that exists, and what it holds.
 #[derive(Debug)]
@@ -154,7 +154,7 @@ fn read(source: &Source, context: &Context) -> Result<SecretString, Miss> {
 
 /// Stores what a `keyring:` source will read: a token, or JSON that a pointer leads into.
 pub(crate) fn store(source: &Source, value: &Bytes, context: &Context) -> Result<(), SecretError> {
-    let Place::Keyring { service, account } = &source.place else { return Ok(()) };
+    let SecretLocation::Keyring { service, account } = &source.place else { return Ok(()) };
     let account = account.as_deref().unwrap_or(&context.user);
     // What could not be used is said now, not when the job is to start.
     let is_json = matches!(serde_json::from_slice(value), Ok(serde_json::Value::Object(_)));
@@ -167,20 +167,20 @@ pub(crate) fn store(source: &Source, value: &Bytes, context: &Context) -> Result
 
 /// Removes what a `keyring:` source reads.
 pub(crate) fn remove(source: &Source, context: &Context) -> Result<(), SecretError> {
-    let Place::Keyring { service, account } = &source.place else { return Ok(()) };
+    let SecretLocation::Keyring { service, account } = &source.place else { return Ok(()) };
     keyring::remove(service, account.as_deref().unwrap_or(&context.user), context.time_limit)
         .map_err(|miss| miss.of("the keychain", source))
 }
 
 fn bytes(source: &Source, context: &Context) -> Result<Bytes, Miss> {
     match &source.place {
-        Place::Environment(variable) => environment(variable, context),
-        Place::File(path) => file::read(&file::expand(path, context), context.insecure_files),
-        Place::Command(argv) => command::read(argv, &context.programs, context.time_limit),
-        Place::Keyring { service, account } => {
+        SecretLocation::Environment(variable) => environment(variable, context),
+        SecretLocation::File(path) => file::read(&file::expand(path, context), context.insecure_files),
+        SecretLocation::Command(argv) => command::read(argv, &context.programs, context.time_limit),
+        SecretLocation::Keyring { service, account } => {
             keyring::read(service, account.as_deref().unwrap_or(&context.user), context.time_limit)
         }
-        Place::Systemd(name) => {
+        SecretLocation::Systemd(name) => {
             let bytes = file::read(&file::systemd(name, context)?, true)?;
             // What a declared jail's unit has in the place of one that is not there.
             if bytes.trim_ascii().is_empty() {

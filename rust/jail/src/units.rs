@@ -14,7 +14,7 @@ use policy::Policy;
 use crate::cli::UnitsArgs;
 use crate::failure::Failure;
 use crate::operator::Operator;
-use crate::secrets::{Place, Source};
+use crate::secrets::{SecretLocation, Source};
 use crate::spec::{self, JailSpec};
 
 /// Where a jail's own units read its specification.
@@ -71,10 +71,10 @@ pub(crate) fn loaded(spec: &JailSpec) -> JailSpec {
     let mut spec = spec.clone();
     for credential in &mut spec.credentials {
         for (position, source) in credential.sources.iter_mut().enumerate() {
-            if let Place::File(path) = &source.place
+            if let SecretLocation::File(path) = &source.place
                 && path.is_absolute()
             {
-                source.place = Place::Systemd(format!("{}-{position}", credential.variable));
+                source.place = SecretLocation::Systemd(format!("{}-{position}", credential.variable));
             }
         }
     }
@@ -129,9 +129,9 @@ fn find(name: &str, operator: &Operator) -> Result<JailSpec, Failure> {
 /// The first credential all of whose sources only a logged-in person has.
 fn needs_a_person(spec: &JailSpec) -> Option<&Source> {
     let personal = |source: &&Source| match &source.place {
-        Place::Keyring { .. } => true,
-        Place::File(path) => !path.is_absolute(),
-        Place::Environment(_) | Place::Command(_) | Place::Systemd(_) => false,
+        SecretLocation::Keyring { .. } => true,
+        SecretLocation::File(path) => !path.is_absolute(),
+        SecretLocation::Environment(_) | SecretLocation::Command(_) | SecretLocation::Systemd(_) => false,
     };
     let needed =
         spec.credentials.iter().filter(|credential| !credential.optional && credential.group.is_none());

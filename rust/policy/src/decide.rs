@@ -374,7 +374,26 @@ fn nearness(reason: Reason) -> u8 {
         Reason::MethodNotAllowed => 4,
         Reason::PathNotAllowed | Reason::AmbiguousPath => 5,
         Reason::FetchNotAllowed | Reason::PushNotAllowed => 6,
-        _ => 0,
+        // No rule misses by these.
+        Reason::HostNotAllowed
+        | Reason::RefNotAllowed
+        | Reason::DeleteNotAllowed
+        | Reason::ForceNotAllowed
+        | Reason::PushOptionNotAllowed
+        | Reason::DeniedByRule
+        | Reason::InvalidAuthority
+        | Reason::AuthorityMismatch
+        | Reason::PrivateAddress
+        | Reason::UnknownProtocol
+        | Reason::ProtocolNotAllowed
+        | Reason::MalformedRequest
+        | Reason::StrayCredential
+        | Reason::ForeignCredential
+        | Reason::ProxyAuthentication
+        | Reason::CredentialExpired
+        | Reason::TooLarge
+        | Reason::TooMany
+        | Reason::ProxyMemory => 0,
     }
 }
 

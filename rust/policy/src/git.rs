@@ -65,11 +65,13 @@ impl GitRule {
             let mut patterns = self.push.iter().filter(|pattern| pattern.excludes() == excludes);
             patterns.any(|pattern| pattern.matches(&update.name))
         };
+        if named(true) || !named(false) {
+            return Some(Reason::RefNotAllowed);
+        }
         match update.change {
-            _ if named(true) || !named(false) => Some(Reason::RefNotAllowed),
-            Change::Delete if !self.delete => Some(Reason::DeleteNotAllowed),
-            Change::Rewind if !self.force => Some(Reason::ForceNotAllowed),
-            _ => None,
+            Change::Create | Change::Advance => None,
+            Change::Delete => (!self.delete).then_some(Reason::DeleteNotAllowed),
+            Change::Rewind => (!self.force).then_some(Reason::ForceNotAllowed),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use crate::text_form::{excerpt, serde_as_text};
 
 /// Why a request is refused; shown to the job as `x-jail-deny`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, strum::VariantArray)]
 pub enum Reason {
     /// No rule names the host.
     HostNotAllowed,
@@ -71,35 +71,7 @@ pub struct UnknownReason(String);
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 27] = [
-        Reason::HostNotAllowed,
-        Reason::SchemeNotAllowed,
-        Reason::PortNotAllowed,
-        Reason::MethodNotAllowed,
-        Reason::PathNotAllowed,
-        Reason::WebsocketNotAllowed,
-        Reason::FetchNotAllowed,
-        Reason::PushNotAllowed,
-        Reason::RefNotAllowed,
-        Reason::DeleteNotAllowed,
-        Reason::ForceNotAllowed,
-        Reason::PushOptionNotAllowed,
-        Reason::DeniedByRule,
-        Reason::AmbiguousPath,
-        Reason::InvalidAuthority,
-        Reason::AuthorityMismatch,
-        Reason::PrivateAddress,
-        Reason::UnknownProtocol,
-        Reason::ProtocolNotAllowed,
-        Reason::MalformedRequest,
-        Reason::StrayCredential,
-        Reason::ForeignCredential,
-        Reason::ProxyAuthentication,
-        Reason::CredentialExpired,
-        Reason::TooLarge,
-        Reason::TooMany,
-        Reason::ProxyMemory,
-    ];
+    pub const ALL: &[Reason] = <Reason as strum::VariantArray>::VARIANTS;
 
     /// The reason as a word.
     pub fn as_str(self) -> &'static str {
@@ -254,10 +226,8 @@ impl FromStr for Reason {
     type Err = UnknownReason;
 
     fn from_str(text: &str) -> Result<Reason, UnknownReason> {
-        Reason::ALL
-            .into_iter()
-            .find(|reason| reason.as_str() == text)
-            .ok_or_else(|| UnknownReason(excerpt(text)))
+        let mut reasons = Reason::ALL.iter().copied();
+        reasons.find(|reason| reason.as_str() == text).ok_or_else(|| UnknownReason(excerpt(text)))
     }
 }
 
@@ -271,9 +241,9 @@ mod tests {
 
     #[test]
     fn every_reason_is_a_kebab_case_word_of_its_own_with_a_sentence() {
-        let words: BTreeSet<&str> = Reason::ALL.into_iter().map(Reason::as_str).collect();
+        let words: BTreeSet<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
         assert_eq!(words.len(), Reason::ALL.len());
-        for reason in Reason::ALL {
+        for &reason in Reason::ALL {
             let word = reason.to_string();
             assert!(word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{word}");
             assert_eq!(word.parse(), Ok(reason));

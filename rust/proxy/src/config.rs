@@ -11,7 +11,7 @@ use secrecy::SecretString;
 use crate::audit::Audit;
 use crate::budget;
 use crate::ca::JobCa;
-use crate::swap::Place;
+use crate::swap::CredentialLocation;
 
 pub use crate::upstream_proxy::{NoProxy, Proxies, ProxyError, ProxyScheme, ProxyServer};
 
@@ -93,7 +93,7 @@ pub struct Credential {
     /// The rules whose requests may carry it; `None` is any request to these hosts that the policy allows.
     pub rules: Option<Vec<RuleId>>,
     /// Where in a request it stands. In any other place the dummy stays a dummy.
-    pub places: Vec<Place>,
+    pub places: Vec<CredentialLocation>,
     /// Whether another value than the dummy may pass in a slot towards `hosts`.
     pub allow_foreign: bool,
     /// Whether the real token is swapped back in answers.

@@ -34,7 +34,28 @@ impl From<Reason> for Denial {
             Reason::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Reason::ProxyMemory => StatusCode::SERVICE_UNAVAILABLE,
             Reason::ProxyAuthentication => StatusCode::PROXY_AUTHENTICATION_REQUIRED,
-            _ => StatusCode::FORBIDDEN,
+            Reason::HostNotAllowed
+            | Reason::SchemeNotAllowed
+            | Reason::PortNotAllowed
+            | Reason::MethodNotAllowed
+            | Reason::PathNotAllowed
+            | Reason::WebsocketNotAllowed
+            | Reason::FetchNotAllowed
+            | Reason::PushNotAllowed
+            | Reason::RefNotAllowed
+            | Reason::DeleteNotAllowed
+            | Reason::ForceNotAllowed
+            | Reason::PushOptionNotAllowed
+            | Reason::DeniedByRule
+            | Reason::AmbiguousPath
+            | Reason::AuthorityMismatch
+            | Reason::PrivateAddress
+            | Reason::UnknownProtocol
+            | Reason::ProtocolNotAllowed
+            | Reason::StrayCredential
+            | Reason::ForeignCredential
+            | Reason::CredentialExpired
+            | Reason::TooLarge => StatusCode::FORBIDDEN,
         };
         Denial { status, reason, hint: None }
     }

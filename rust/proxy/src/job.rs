@@ -47,7 +47,7 @@ pub(crate) enum Verdict {
 }
 
 /// A place among the job's connections, and its memory; held as long as anything of one lives.
-pub(crate) type Place = Arc<(OwnedSemaphorePermit, Grant)>;
+pub(crate) type ConnectionPermit = Arc<(OwnedSemaphorePermit, Grant)>;
 
 impl Job {
     /// The policy's word, after the mode's.

@@ -10,7 +10,7 @@
 pub(crate) mod aws;
 mod cookie;
 mod error;
-mod place;
+mod location;
 mod query;
 mod slot;
 mod stray;
@@ -28,7 +28,7 @@ use crate::redact::{Needles, Redactor, SHORTEST, plain_answers};
 
 use aws::{About, KeySet, Signing};
 pub use error::{Refusal, VaultError};
-pub use place::{AwsPart, BasicPart, Place, PlaceError, Template};
+pub use location::{AwsPart, BasicPart, CredentialLocation, CredentialLocationError, Template};
 pub(crate) use query::decode as decode_form;
 use slot::SlotNames;
 use stray::Dummies;
@@ -296,21 +296,21 @@ impl Sealed {
     }
 
     /// The place at one host where a request could carry either.
-    fn place_shared_with(&self, other: &Sealed) -> Option<&Place> {
+    fn place_shared_with(&self, other: &Sealed) -> Option<&CredentialLocation> {
         let hosts = &self.credential.hosts;
         let meet = hosts.iter().any(|host| other.credential.hosts.iter().any(|other| host.overlaps(other)));
         let rules = match (&self.credential.rules, &other.credential.rules) {
             (Some(own), Some(others)) => own.iter().any(|rule| others.contains(rule)),
             _ => true,
         };
-        let shared = |place: &&Place| other.own_places().any(|other| place.is_same(other));
+        let shared = |place: &&CredentialLocation| other.own_places().any(|other| place.is_same(other));
         self.own_places().find(shared).filter(|_| meet && rules)
     }
 
     /// The places that are this credential's more than others': those that it declares, if it declares any.
-    fn own_places(&self) -> impl Iterator<Item = &Place> {
-        let declares = self.places().iter().any(|place| *place != Place::WellKnown);
-        self.places().iter().filter(move |place| !declares || **place != Place::WellKnown)
+    fn own_places(&self) -> impl Iterator<Item = &CredentialLocation> {
+        let declares = self.places().iter().any(|place| *place != CredentialLocation::WellKnown);
+        self.places().iter().filter(move |place| !declares || **place != CredentialLocation::WellKnown)
     }
 
     /// Whether a request that this rule allowed may carry it.
@@ -320,14 +320,14 @@ impl Sealed {
 
     /// Whether it is one of the keys that AWS requests are signed with, and nothing else.
     fn is_for_signing(&self) -> bool {
-        self.places().iter().all(|place| matches!(place, Place::Aws { .. }))
+        self.places().iter().all(|place| matches!(place, CredentialLocation::Aws { .. }))
     }
 
     fn name(&self) -> &str {
         &self.credential.name
     }
 
-    fn places(&self) -> &[Place] {
+    fn places(&self) -> &[CredentialLocation] {
         &self.credential.places
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::pod::SHARED;
-use crate::secrets::Place;
+use crate::secrets::SecretLocation;
 use crate::spec::JailSpec;
 
 /// The keys of the one Kubernetes secret that belongs to the jail.
@@ -31,9 +31,9 @@ pub(super) fn of_a_cluster(spec: &mut JailSpec) -> Result<Secrets, String> {
     for credential in &mut spec.credentials {
         let all = credential.sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         credential.sources.retain(|source| match &source.place {
-            Place::Environment(_) => true,
-            Place::File(path) => path.is_absolute(),
-            Place::Command(_) | Place::Keyring { .. } | Place::Systemd(_) => false,
+            SecretLocation::Environment(_) => true,
+            SecretLocation::File(path) => path.is_absolute(),
+            SecretLocation::Command(_) | SecretLocation::Keyring { .. } | SecretLocation::Systemd(_) => false,
         });
         let may_be_missing = credential.optional || credential.group.is_some();
         if credential.sources.is_empty() && !may_be_missing {
@@ -46,15 +46,15 @@ pub(super) fn of_a_cluster(spec: &mut JailSpec) -> Result<Secrets, String> {
         let optional = may_be_missing || credential.sources.len() > 1;
         for source in &credential.sources {
             match &source.place {
-                Place::Environment(variable) => {
+                SecretLocation::Environment(variable) => {
                     secrets.variables.insert(variable.clone(), Key { name: variable.clone(), optional });
                 }
-                Place::File(path) => {
+                SecretLocation::File(path) => {
                     let (directory, name) = mountable(path)?;
                     let key = Key { name: credential.variable.clone(), optional };
                     secrets.files.entry(directory).or_default().insert(name, key);
                 }
-                _ => {}
+                SecretLocation::Command(_) | SecretLocation::Keyring { .. } | SecretLocation::Systemd(_) => {}
             }
         }
     }
@@ -152,7 +152,7 @@ mod tests {
 
         let mut unreachable = JailSpec::find("claude", &[]).unwrap();
         for credential in &mut unreachable.credentials {
-            credential.sources.retain(|source| matches!(source.place, Place::Keyring { .. }));
+            credential.sources.retain(|source| matches!(source.place, SecretLocation::Keyring { .. }));
         }
         assert!(of_a_cluster(&mut unreachable).unwrap_err().contains("secrets of claude"));
     }

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::login::Pointers;
 use super::replacement::Replacement;
-use super::{Bytes, Context, Miss, Place, Source, file, keyring, login, value};
+use super::{Bytes, Context, Miss, SecretLocation, Source, file, keyring, login, value};
 
 /// Where a credential's secret was found.
 #[derive(Clone)]
@@ -36,7 +36,7 @@ struct Turn {
 impl Live {
     pub(crate) fn new(source: Source, login: Option<Pointers>, context: Context, locks: PathBuf) -> Live {
         // Only what can be written back is ever renewed: a refresh token is spent with its first use.
-        let stores = matches!(source.place, Place::File(_) | Place::Keyring { .. });
+        let stores = matches!(source.place, SecretLocation::File(_) | SecretLocation::Keyring { .. });
         Live { source, login: login.filter(|_| stores), context, locks }
     }
 
@@ -69,8 +69,11 @@ impl Live {
             format!("cannot lock the login in {}: {error}; make it writable", self.locks.display())
         })?;
         let prepared = match &self.source.place {
-            Place::File(path) => Some(self.reserve(&file::expand(path, &self.context))?),
-            _ => None,
+            SecretLocation::File(path) => Some(self.reserve(&file::expand(path, &self.context))?),
+            SecretLocation::Environment(_)
+            | SecretLocation::Command(_)
+            | SecretLocation::Keyring { .. }
+            | SecretLocation::Systemd(_) => None,
         };
         Ok(Turn { live: self.clone(), prepared, _lock: lock })
     }
@@ -92,14 +95,16 @@ impl Live {
     /// The same for every job that uses this place, whichever pointer it follows.
     fn identity(&self) -> String {
         match &self.source.place {
-            Place::File(path) => {
+            SecretLocation::File(path) => {
                 let path = file::expand(path, &self.context);
                 format!("file:{}", path.canonicalize().unwrap_or(path).display())
             }
-            Place::Keyring { service, account } => {
+            SecretLocation::Keyring { service, account } => {
                 format!("keyring:{service}/{}", account.as_deref().unwrap_or(&self.context.user))
             }
-            _ => self.source.to_string(),
+            SecretLocation::Environment(_) | SecretLocation::Command(_) | SecretLocation::Systemd(_) => {
+                self.source.to_string()
+            }
         }
     }
 
@@ -114,11 +119,11 @@ impl Live {
 impl config::Source for Live {
     fn lifetime(&self) -> Duration {
         Duration::from_secs(match &self.source.place {
-            Place::Environment(_) | Place::File(_) | Place::Systemd(_) => 1,
+            SecretLocation::Environment(_) | SecretLocation::File(_) | SecretLocation::Systemd(_) => 1,
             // The Keychain may ask the user each time.
-            Place::Keyring { .. } if cfg!(target_os = "macos") => 3600,
-            Place::Keyring { .. } => 60,
-            Place::Command(_) => 300,
+            SecretLocation::Keyring { .. } if cfg!(target_os = "macos") => 3600,
+            SecretLocation::Keyring { .. } => 60,
+            SecretLocation::Command(_) => 300,
         })
     }
 
@@ -150,8 +155,8 @@ impl Turn {
         }
         let bytes = login::replaced(&bytes, pointers, new)?;
         match (&self.live.source.place, self.prepared.as_mut()) {
-            (Place::File(_), Some(prepared)) => prepared.put(&bytes)?,
-            (Place::Keyring { service, account }, _) => {
+            (SecretLocation::File(_), Some(prepared)) => prepared.put(&bytes)?,
+            (SecretLocation::Keyring { service, account }, _) => {
                 let account = account.as_deref().unwrap_or(&self.live.context.user);
                 keyring::write(service, account, &bytes, self.live.context.time_limit)?;
             }

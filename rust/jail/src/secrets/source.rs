@@ -12,14 +12,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Source {
     /// Where.
-    pub(crate) place: Place,
+    pub(crate) place: SecretLocation,
     /// For a place that holds JSON: the pointer (RFC 6901) of the string in it.
     pub(crate) pointer: Option<String>,
 }
 
 /// A place that holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum SecretLocation {
     /// A variable of the operator's environment.
     Environment(String),
     /// A file; absolute, or in the operator's home (`~/`).
@@ -66,14 +66,14 @@ fn parse(text: &str) -> Result<Source, String> {
     let (kind, rest) = text.split_once(':').ok_or_else(|| forms.to_owned())?;
     if kind == "command" {
         let (argv, pointer) = command(rest)?;
-        return Ok(Source { place: Place::Command(argv), pointer });
+        return Ok(Source { place: SecretLocation::Command(argv), pointer });
     }
     let (rest, pointer) = split_pointer(rest);
     let place = match kind {
-        "env" => Place::Environment(variable(rest)?),
-        "file" => Place::File(path(rest)?),
+        "env" => SecretLocation::Environment(variable(rest)?),
+        "file" => SecretLocation::File(path(rest)?),
         "keyring" => keyring(rest)?,
-        "systemd" => Place::Systemd(credential(rest)?),
+        "systemd" => SecretLocation::Systemd(credential(rest)?),
         _ => return Err(forms.to_owned()),
     };
     Ok(Source { place, pointer })
@@ -118,7 +118,7 @@ fn path(text: &str) -> Result<PathBuf, String> {
     is_fixed.then(|| PathBuf::from(text)).ok_or_else(|| "the path starts with / or ~/".to_owned())
 }
 
-fn keyring(text: &str) -> Result<Place, String> {
+fn keyring(text: &str) -> Result<SecretLocation, String> {
     // The last slash: services are named like paths more often than accounts are.
     let (service, account) = match text.rsplit_once('/') {
         Some((service, account)) => (service, Some(account.to_owned())),
@@ -127,7 +127,7 @@ fn keyring(text: &str) -> Result<Place, String> {
     if service.is_empty() || account.as_ref().is_some_and(String::is_empty) {
         return Err("a service follows, or a service, a slash and an account".to_owned());
     }
-    Ok(Place::Keyring { service: service.to_owned(), account })
+    Ok(SecretLocation::Keyring { service: service.to_owned(), account })
 }
 
 fn credential(text: &str) -> Result<String, String> {
@@ -138,9 +138,9 @@ fn credential(text: &str) -> Result<String, String> {
 impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
-            Place::Environment(variable) => write!(formatter, "env:{variable}")?,
-            Place::File(path) => write!(formatter, "file:{}", path.display())?,
-            Place::Command(argv) => {
+            SecretLocation::Environment(variable) => write!(formatter, "env:{variable}")?,
+            SecretLocation::File(path) => write!(formatter, "file:{}", path.display())?,
+            SecretLocation::Command(argv) => {
                 let words = shell_words::join(argv);
                 // The list where the words would be read back as something else.
                 if words.contains("#/") || words.starts_with('[') {
@@ -149,11 +149,11 @@ impl fmt::Display for Source {
                     write!(formatter, "command:{words}")?;
                 }
             }
-            Place::Keyring { service, account: None } => write!(formatter, "keyring:{service}")?,
-            Place::Keyring { service, account: Some(account) } => {
+            SecretLocation::Keyring { service, account: None } => write!(formatter, "keyring:{service}")?,
+            SecretLocation::Keyring { service, account: Some(account) } => {
                 write!(formatter, "keyring:{service}/{account}")?;
             }
-            Place::Systemd(name) => write!(formatter, "systemd:{name}")?,
+            SecretLocation::Systemd(name) => write!(formatter, "systemd:{name}")?,
         }
         match &self.pointer {
             Some(pointer) => write!(formatter, "#{pointer}"),

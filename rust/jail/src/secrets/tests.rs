@@ -68,11 +68,14 @@ fn sources_are_read_and_written_alike() {
         assert_eq!(source.to_string(), text);
         assert_eq!(serde_json::from_value::<Source>(serde_json::to_value(&source).unwrap()).unwrap(), source);
     }
-    let Place::Command(argv) = r#"command: "a b"  'c d'  e\ f"#.parse::<Source>().unwrap().place else {
+    let SecretLocation::Command(argv) = r#"command: "a b"  'c d'  e\ f"#.parse::<Source>().unwrap().place
+    else {
         panic!()
     };
     assert_eq!(argv, ["a b", "c d", "e f"]);
-    let Place::Command(argv) = r#"command: ["a", "$(b)"]"#.parse::<Source>().unwrap().place else { panic!() };
+    let SecretLocation::Command(argv) = r#"command: ["a", "$(b)"]"#.parse::<Source>().unwrap().place else {
+        panic!()
+    };
     assert_eq!(argv, ["a", "$(b)"]);
 }
 
@@ -289,7 +292,8 @@ fn a_command_that_never_ends_is_ended_with_its_helpers() {
     let file = folder.path().join("pid");
     let never = fifo(folder.path());
     let script = format!("read line <{} & echo $! > {}; wait", never.display(), file.display());
-    let source = Source { place: Place::Command(vec!["/bin/sh".into(), "-c".into(), script]), pointer: None };
+    let source =
+        Source { place: SecretLocation::Command(vec!["/bin/sh".into(), "-c".into(), script]), pointer: None };
     let error = read_first("TOKEN", &[source], &context).unwrap_err().to_string();
     assert!(error.contains("did not end within 0.3 s"), "{error}");
     assert!(started.elapsed() < Duration::from_secs(60));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use policy::{Authority, HostPattern};
 use proxy::config::ProxyServer;
-use proxy::swap::{Place, PlaceError};
+use proxy::swap::{CredentialLocation, CredentialLocationError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +39,7 @@ pub(crate) struct CredentialSpec {
     /// `aws:session-token`, and `well-known` for those headers.
     #[schemars(with = "Vec<String>")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) inject: Vec<Place>,
+    pub(crate) inject: Vec<CredentialLocation>,
     /// Credentials of one group are alternatives: the first that is found is used, the others' variables stay unset.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) group: Option<String>,
@@ -277,12 +277,12 @@ pub(crate) struct LimitsSpec {
 
 impl CredentialSpec {
     /// Where it stands in a request.
-    pub(crate) fn places(&self) -> Result<Vec<Place>, PlaceError> {
+    pub(crate) fn places(&self) -> Result<Vec<CredentialLocation>, CredentialLocationError> {
         let mut places = match &self.inject[..] {
-            [] => vec![Place::WellKnown],
+            [] => vec![CredentialLocation::WellKnown],
             declared => declared.to_vec(),
         };
-        let more = self.headers.iter().map(|name| Place::header(name));
+        let more = self.headers.iter().map(|name| CredentialLocation::header(name));
         let parameters = self.query_parameters.iter().map(|name| format!("query:{name}").parse());
         for place in more.chain(parameters) {
             let place = place?;

@@ -6,7 +6,7 @@ use proxy::config::LEAST_MEMORY;
 
 use super::{CredentialSpec, JailSpec};
 use crate::quantity::Bytes;
-use crate::secrets::Place;
+use crate::secrets::SecretLocation;
 
 impl JailSpec {
     /// Says what is wrong.
@@ -45,8 +45,11 @@ impl JailSpec {
                 ));
             }
             let passed = credential.sources.iter().find(|source| match &source.place {
-                Place::Environment(name) => self.pass_environment.contains(name),
-                _ => false,
+                SecretLocation::Environment(name) => self.pass_environment.contains(name),
+                SecretLocation::File(_)
+                | SecretLocation::Command(_)
+                | SecretLocation::Keyring { .. }
+                | SecretLocation::Systemd(_) => false,
             });
             if let Some(source) = passed {
                 return Err(format!(

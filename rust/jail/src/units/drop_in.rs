@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{MARK, UnitFile};
 use crate::assemble::{DNS_PORT, PROXY_PORT, WEB_PORTS};
-use crate::secrets::Place;
+use crate::secrets::SecretLocation;
 use crate::spec::{Allowance, JailSpec, WorkspaceMode};
 
 /// Where the administrator puts credentials.
@@ -58,11 +58,16 @@ fn proxy(spec: &JailSpec) -> Result<String, String> {
     for credential in &spec.credentials {
         for (position, source) in credential.sources.iter().enumerate() {
             let (id, from, imported) = match &source.place {
-                Place::File(path) if path.is_absolute() => {
+                SecretLocation::File(path) if path.is_absolute() => {
                     (format!("{}-{position}", credential.variable), path.clone(), false)
                 }
-                Place::Systemd(name) => (credential_name(name)?, Path::new(CREDENTIALS).join(name), true),
-                _ => continue,
+                SecretLocation::Systemd(name) => {
+                    (credential_name(name)?, Path::new(CREDENTIALS).join(name), true)
+                }
+                SecretLocation::File(_)
+                | SecretLocation::Environment(_)
+                | SecretLocation::Command(_)
+                | SecretLocation::Keyring { .. } => continue,
             };
             if loaded.contains(&id) {
                 continue;

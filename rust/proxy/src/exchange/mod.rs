@@ -37,7 +37,7 @@ use crate::authority_bind::Binding;
 use crate::budget::Growing;
 use crate::denial::Denial;
 use crate::git::{self, Discovery};
-use crate::job::{Job, Place, Verdict};
+use crate::job::{ConnectionPermit, Job, Verdict};
 use crate::keeper::own_refresh;
 use crate::swap::{Asking, Swapped, Vault};
 use crate::upstream::{Ahead, Guard, Outgoing, Protocol};
@@ -48,7 +48,7 @@ pub(crate) struct Session {
     pub(crate) binding: Binding,
     /// The connection to the outside that was started while the job was shaking hands.
     pub(crate) ahead: Option<Ahead>,
-    pub(crate) place: Place,
+    pub(crate) place: ConnectionPermit,
 }
 
 /// Serves one request. There is always an answer.

@@ -8,14 +8,14 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional, split};
 
-use crate::job::{Job, Place};
+use crate::job::{ConnectionPermit, Job};
 use crate::redact::{Redactor, StreamRedactor};
 
 /// Joins both sides once they have upgraded, until they are through or the terms end under which they were opened;
 /// the job's place is taken meanwhile.
 pub(super) fn join(
     job: Arc<Job>,
-    place: Place,
+    place: ConnectionPermit,
     inside: OnUpgrade,
     outside: OnUpgrade,
     redactor: Option<Redactor>,

@@ -14,7 +14,7 @@ use super::{http, tunnel};
 use crate::authority_bind::{Binding, Destination};
 use crate::config::Mode;
 use crate::exchange::Session;
-use crate::job::{Job, Place};
+use crate::job::{ConnectionPermit, Job};
 use crate::tls;
 
 /// A client that waits for its server to speak first is given this long to prove that it does not, while learning and
@@ -25,7 +25,12 @@ const SILENCE: Duration = Duration::from_secs(1);
 const SMALL_BUFFER: usize = 16 * 1024;
 
 /// Serves one connection.
-pub(super) async fn serve(job: Arc<Job>, destination: Destination, mut stream: Prefixed, place: Place) {
+pub(super) async fn serve(
+    job: Arc<Job>,
+    destination: Destination,
+    mut stream: Prefixed,
+    place: ConnectionPermit,
+) {
     let authority = destination.authority();
     // Before a byte is read: in some protocols the server speaks first.
     if let Some(authority) = &authority
@@ -72,11 +77,11 @@ fn is_web(policy: &Policy, port: u16) -> bool {
     [80, 443].contains(&port) || policy.rules().iter().any(expects)
 }
 
-fn plain(job: Arc<Job>, destination: &Destination, place: Place) -> Arc<Session> {
+fn plain(job: Arc<Job>, destination: &Destination, place: ConnectionPermit) -> Arc<Session> {
     Arc::new(Session { job, binding: Binding::plain(destination), ahead: None, place })
 }
 
-async fn serve_tls(job: Arc<Job>, destination: Destination, stream: Prefixed, place: Place) {
+async fn serve_tls(job: Arc<Job>, destination: Destination, stream: Prefixed, place: ConnectionPermit) {
     let known = text(destination.authority().as_ref());
     let hello = timeout(job.limits.idle, LazyConfigAcceptor::new(Acceptor::default(), stream)).await;
     let Ok(Ok(start)) = hello else { return job.record_connection(known, "tls-handshake") };

@@ -17,10 +17,10 @@ use super::{channel, http, password, tunnel};
 use crate::authority_bind::{Binding, Destination};
 use crate::denial::{self, Asked, Denial};
 use crate::exchange::{self, AnswerBody, Session};
-use crate::job::{Job, Place};
+use crate::job::{ConnectionPermit, Job};
 
 /// Serves one connection.
-pub(super) async fn serve(job: Arc<Job>, mut stream: Prefixed, place: Place) {
+pub(super) async fn serve(job: Arc<Job>, mut stream: Prefixed, place: ConnectionPermit) {
     let protocol = tokio::select! {
         biased;
         () = job.closing() => return,

@@ -26,7 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::authority_bind::Destination;
-use crate::job::{Job, Place};
+use crate::job::{ConnectionPermit, Job};
 use prefixed::Prefixed;
 
 /// How long to wait for file descriptors to come back; accepting again at once would only spin.
@@ -61,7 +61,7 @@ pub(crate) async fn accept(
     job: &Job,
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> Option<(TcpStream, Place)> {
+) -> Option<(TcpStream, ConnectionPermit)> {
     loop {
         let accepted = tokio::select! {
             biased;

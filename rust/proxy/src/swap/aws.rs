@@ -16,7 +16,7 @@ use policy::{Authority, Host, Reason};
 
 use super::error::VaultError;
 use super::query::replace_query;
-use super::{AwsPart, Place, Refusal, Sealed, sensitive};
+use super::{AwsPart, CredentialLocation, Refusal, Sealed, sensitive};
 use canonical::{Reading, Signed, parameter, with_parameters};
 use signature::SigningKey;
 use spoken::Spoken;
@@ -101,7 +101,7 @@ impl KeySet {
         let mut parts: Vec<(usize, AwsPart, &str)> = Vec::new();
         for (index, sealed) in credentials.iter().enumerate() {
             for place in sealed.places() {
-                if let Place::Aws { part, profile } = place {
+                if let CredentialLocation::Aws { part, profile } = place {
                     parts.push((index, *part, profile));
                     if !profiles.contains(&profile.as_str()) {
                         profiles.push(profile);

@@ -4,12 +4,12 @@ use http::{HeaderMap, header};
 use policy::Reason;
 
 use super::stray::decode_percent;
-use super::{Place, Refusal, Sealed, sensitive};
+use super::{CredentialLocation, Refusal, Sealed, sensitive};
 
 /// Puts the secrets into the cookies that hold a dummy; gives the names of the credentials that were used.
 pub(super) fn swap(headers: &mut HeaderMap, own: &[&Sealed], tls: bool) -> Result<Vec<String>, Refusal> {
     let declared = |name: &str| -> Vec<&Sealed> {
-        let same = |place: &Place| matches!(place, Place::Cookie(cookie) if cookie == name);
+        let same = |place: &CredentialLocation| matches!(place, CredentialLocation::Cookie(cookie) if cookie == name);
         own.iter().copied().filter(|sealed| sealed.places().iter().any(same)).collect()
     };
     let mut names = Vec::new();

@@ -5,7 +5,7 @@ use http::uri::PathAndQuery;
 use policy::Reason;
 
 use super::stray::decode_percent;
-use super::{Place, Refusal, Sealed};
+use super::{CredentialLocation, Refusal, Sealed};
 use crate::redact::percent;
 use crate::spelling::parameter_key;
 
@@ -25,11 +25,14 @@ pub(super) fn swap(uri: &mut Uri, own: &[&Sealed], tls: bool) -> Result<Vec<Stri
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let declares = |name: &str, exactly: bool| -> Vec<&Sealed> {
-            let same = |place: &Place| match place {
-                Place::Query(parameter) if exactly => parameter == name,
-                Place::Query(parameter) => parameter_key(parameter) == parameter_key(name),
-                Place::WellKnown => exactly && WELL_KNOWN.contains(&name),
-                _ => false,
+            let same = |place: &CredentialLocation| match place {
+                CredentialLocation::Query(parameter) if exactly => parameter == name,
+                CredentialLocation::Query(parameter) => parameter_key(parameter) == parameter_key(name),
+                CredentialLocation::WellKnown => exactly && WELL_KNOWN.contains(&name),
+                CredentialLocation::Header { .. }
+                | CredentialLocation::Basic(_)
+                | CredentialLocation::Cookie(_)
+                | CredentialLocation::Aws { .. } => false,
             };
             own.iter().copied().filter(|sealed| sealed.places().iter().any(same)).collect()
         };

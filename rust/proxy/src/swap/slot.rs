@@ -6,8 +6,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use policy::Reason;
 
-use super::place::BasicPart;
-use super::{Place, Refusal, Sealed, sensitive};
+use super::location::BasicPart;
+use super::{CredentialLocation, Refusal, Sealed, sensitive};
 use crate::spelling::header_key;
 
 /// The slots that count for some credentials.
@@ -85,8 +85,14 @@ impl SlotNames {
         let mut names = WELL_KNOWN.to_vec();
         for place in credentials.iter().flat_map(|sealed| sealed.places()) {
             match place {
-                Place::Header { name, .. } if !names.contains(name) => names.push(name.clone()),
-                _ => {}
+                CredentialLocation::Header { name, .. } if names.contains(name) => {}
+                CredentialLocation::Header { name, .. } => names.push(name.clone()),
+                // No header of their own, or one that is well known.
+                CredentialLocation::WellKnown
+                | CredentialLocation::Basic(_)
+                | CredentialLocation::Query(_)
+                | CredentialLocation::Cookie(_)
+                | CredentialLocation::Aws { .. } => {}
             }
         }
         SlotNames(names)
@@ -150,21 +156,30 @@ impl Filled {
 /// The dummy exactly as a template of the credential says.
 fn in_template(slot: &HeaderName, text: &str, sealed: &Sealed) -> Option<Filled> {
     sealed.places().iter().find_map(|place| match place {
-        Place::Header { name, template: Some(template) }
+        CredentialLocation::Header { name, template: Some(template) }
             if name == slot && template.credential_in(text) == Some(sealed.dummy()) =>
         {
             Some(Filled::new(template.with(sealed.secret()), sealed))
         }
-        _ => None,
+        CredentialLocation::Header { .. }
+        | CredentialLocation::WellKnown
+        | CredentialLocation::Basic(_)
+        | CredentialLocation::Query(_)
+        | CredentialLocation::Cookie(_)
+        | CredentialLocation::Aws { .. } => None,
     })
 }
 
 /// Whether the credential may stand in this header alone, behind any scheme, and in Basic.
 fn stands_freely(sealed: &Sealed, slot: &HeaderName) -> bool {
     sealed.places().iter().any(|place| match place {
-        Place::WellKnown => WELL_KNOWN.contains(slot),
-        Place::Header { name, template: None } => name == slot,
-        _ => false,
+        CredentialLocation::WellKnown => WELL_KNOWN.contains(slot),
+        CredentialLocation::Header { name, template: None } => name == slot,
+        CredentialLocation::Header { template: Some(_), .. }
+        | CredentialLocation::Basic(_)
+        | CredentialLocation::Query(_)
+        | CredentialLocation::Cookie(_)
+        | CredentialLocation::Aws { .. } => false,
     })
 }
 
@@ -173,7 +188,8 @@ fn basic(slot: &HeaderName, encoded: &str, own: &[&Sealed]) -> Option<Filled> {
     let standing_as = |part: BasicPart| -> Vec<&Sealed> {
         let stands = |sealed: &Sealed| {
             stands_freely(sealed, slot)
-                || (slot == header::AUTHORIZATION && sealed.places().contains(&Place::Basic(part)))
+                || (slot == header::AUTHORIZATION
+                    && sealed.places().contains(&CredentialLocation::Basic(part)))
         };
         own.iter().copied().filter(|sealed| stands(sealed)).collect()
     };
@@ -216,5 +232,8 @@ fn allows_foreign(slot: &HeaderName, own: &[&Sealed]) -> bool {
 }
 
 fn declares(sealed: &Sealed, slot: &HeaderName) -> bool {
-    sealed.places().iter().any(|place| matches!(place, Place::Header { name, .. } if name == slot))
+    sealed
+        .places()
+        .iter()
+        .any(|place| matches!(place, CredentialLocation::Header { name, .. } if name == slot))
 }

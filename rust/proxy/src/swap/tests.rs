@@ -34,7 +34,7 @@ fn credential(name: &str, seed: u64, host: &str) -> Credential {
         secret: SecretString::from(format!("tok-{}", made_up(seed + 1000))),
         hosts: vec![host.parse().unwrap()],
         rules: None,
-        places: vec![Place::WellKnown],
+        places: vec![CredentialLocation::WellKnown],
         origin: Origin::Fixed,
         allow_foreign: false,
         redact: true,
@@ -45,7 +45,7 @@ fn asking(authority: &Authority, rule: Option<RuleId>, tls: bool) -> Asking<'_> 
     Asking { method: &Method::GET, authority, rule, tls }
 }
 
-fn place(text: &str) -> Place {
+fn place(text: &str) -> CredentialLocation {
     text.parse().unwrap()
 }
 
@@ -109,8 +109,8 @@ impl Job {
 #[path = "start_tests.rs"]
 mod start;
 
-#[path = "places_tests.rs"]
-mod places;
+#[path = "locations_tests.rs"]
+mod locations;
 
 const URL: &str = "https://api.own.test/v1?a=b";
 

@@ -20,7 +20,7 @@ use super::pool::Key;
 use super::stream::Stream;
 use super::tls_failure::explain;
 use super::trust::Trust;
-use super::{Forward, Place, Protocol, UpstreamError, proxy};
+use super::{Forward, Protocol, UpstreamError, UpstreamPermit, proxy};
 use crate::config::{Proxies, ProxyScheme, ProxyServer};
 use crate::{ServeError, config, tls};
 
@@ -93,7 +93,12 @@ impl Dialer {
     }
 
     /// Speaks TLS, where it is wanted, and HTTP.
-    pub(super) async fn speak(&self, key: &Key, stream: Stream, place: Place) -> Result<Link, UpstreamError> {
+    pub(super) async fn speak(
+        &self,
+        key: &Key,
+        stream: Stream,
+        place: UpstreamPermit,
+    ) -> Result<Link, UpstreamError> {
         let spoken = async {
             let closed = |error| UpstreamError::Closed(key.authority.clone(), error);
             match key.protocol {

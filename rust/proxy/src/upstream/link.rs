@@ -8,7 +8,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::Place;
+use super::UpstreamPermit;
 use super::replay::SentBody;
 use super::sparing::Sparing;
 
@@ -68,7 +68,7 @@ const FIELDS: usize = 1000;
 const HTTP2_HEAD: u32 = 128 * 1024;
 
 impl Link {
-    pub(super) async fn http1<S>(stream: S, place: Place) -> hyper::Result<Link>
+    pub(super) async fn http1<S>(stream: S, place: UpstreamPermit) -> hyper::Result<Link>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -91,7 +91,7 @@ impl Link {
         Ok(Link::Http1(sender))
     }
 
-    pub(super) async fn http2<S>(stream: S, mut place: Place) -> hyper::Result<Link>
+    pub(super) async fn http2<S>(stream: S, mut place: UpstreamPermit) -> hyper::Result<Link>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {

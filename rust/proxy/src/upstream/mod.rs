@@ -59,7 +59,7 @@ pub(crate) struct Upstream {
 }
 
 /// What a connection to a server holds of the job's limits.
-pub(crate) struct Place {
+pub(crate) struct UpstreamPermit {
     _place: OwnedSemaphorePermit,
     memory: Grant,
     budget: Arc<Budget>,
@@ -263,7 +263,7 @@ impl Upstream {
     }
 
     /// A job can ask for far more at once than it has connections to us: each carries many requests.
-    async fn place(&self) -> Result<Place, UpstreamError> {
+    async fn place(&self) -> Result<UpstreamPermit, UpstreamError> {
         let place = match self.places.clone().try_acquire_owned() {
             Ok(place) => place,
             Err(_) => {
@@ -281,7 +281,7 @@ impl Upstream {
                 self.budget.upstream(self.patience).await.ok_or(UpstreamError::Memory)?
             }
         };
-        Ok(Place { _place: place, memory, budget: self.budget.clone() })
+        Ok(UpstreamPermit { _place: place, memory, budget: self.budget.clone() })
     }
 
     /// Frees what can be freed and counts one more who waits, until what is returned is dropped.
@@ -314,7 +314,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl Place {
+impl UpstreamPermit {
     fn budget(&self) -> Arc<Budget> {
         self.budget.clone()
     }

@@ -20,7 +20,7 @@ use proxy::ca::JobCa;
 use proxy::config::{
     Config, Credential, Limits, Listeners, Mode, NoProxy, Origin, Proxies, Terms, Trust, Upstream,
 };
-use proxy::swap::Place;
+use proxy::swap::CredentialLocation;
 use proxy::{ProxyHandle, ServeError, serve};
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -68,7 +68,7 @@ pub fn token(dummy: &str, secret: &str) -> Credential {
         secret: secret.to_owned().into(),
         hosts: vec!["a.test".parse().unwrap()],
         rules: None,
-        places: vec![Place::WellKnown],
+        places: vec![CredentialLocation::WellKnown],
         origin: Origin::Fixed,
         allow_foreign: false,
         redact: true,

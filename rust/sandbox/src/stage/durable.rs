@@ -38,7 +38,7 @@ const PASSES: usize = 64;
 
 /// A mount that is to last.
 #[derive(Clone, Debug)]
-struct Place {
+struct WatchedMount {
     target: PathBuf,
     access: Access,
     /// The file that was seen there last, for kernels that do not tell a mount point.
@@ -65,13 +65,13 @@ pub(crate) struct Waiting {
     built: File,
     watched: File,
     table: Option<File>,
-    places: Vec<Place>,
+    places: Vec<WatchedMount>,
 }
 
 /// Watches, and mounts anew.
 pub(crate) struct Watcher {
     root: OwnedFd,
-    places: Vec<Place>,
+    places: Vec<WatchedMount>,
     inotify: Inotify,
     /// The names that count in a watched directory.
     watches: BTreeMap<WatchDescriptor, BTreeSet<Vec<u8>>>,
@@ -284,7 +284,7 @@ impl Watcher {
     }
 }
 
-fn places(plan: &Plan) -> Vec<Place> {
+fn places(plan: &Plan) -> Vec<WatchedMount> {
     let access = |wanted: &Path| {
         plan.tree.iter().rev().find_map(|entry| match entry {
             Entry::Bind { target, access, .. } if target == wanted => Some(*access),
@@ -293,7 +293,7 @@ fn places(plan: &Plan) -> Vec<Place> {
     };
     let place = |target: &PathBuf| {
         // What the plan does not bind is not there to last.
-        access(target).map(|access| Place { target: target.clone(), access, seen: None })
+        access(target).map(|access| WatchedMount { target: target.clone(), access, seen: None })
     };
     plan.durable.iter().filter_map(place).collect()
 }

@@ -182,18 +182,18 @@ impl Tree {
         let failed = |os: Errno| Error::Attach { path: target.to_owned(), os: os.into() };
         match &source.tree {
             Some(tree) => match &place {
-                Place::Made { parent, name } => {
+                MountTarget::Made { parent, name } => {
                     move_mount(tree.as_fd(), parent.as_fd(), name).map_err(failed)?
                 }
-                Place::Found(found) => move_mount(tree.as_fd(), found.as_fd(), c"").map_err(failed)?,
+                MountTarget::Found(found) => move_mount(tree.as_fd(), found.as_fd(), c"").map_err(failed)?,
             },
             None => {
                 let on = match &place {
-                    Place::Made { parent, name } => {
+                    MountTarget::Made { parent, name } => {
                         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
                         &openat(parent, name.as_c_str(), flags, Mode::empty()).map_err(failed)?
                     }
-                    Place::Found(found) => found,
+                    MountTarget::Found(found) => found,
                 };
                 bind_by_path(&source.opened, on).map_err(failed)?;
             }
@@ -270,13 +270,13 @@ impl Tree {
     }
 
     /// The place for a mount: new, or found there.
-    fn place(&mut self, target: &Path, kind: Kind) -> Result<Place, Error> {
+    fn place(&mut self, target: &Path, kind: Kind) -> Result<MountTarget, Error> {
         if self.is_given(target) {
             let missing = |os: Errno| Error::NoPlace { path: target.to_owned(), os: os.into() };
             let found = self.open_given(target).map_err(missing)?;
             let is_directory = fstat(&found).map_err(missing)?.st_mode & libc::S_IFMT == libc::S_IFDIR;
             return match (kind, is_directory) {
-                (Kind::Directory, true) | (Kind::File, false) => Ok(Place::Found(found)),
+                (Kind::Directory, true) | (Kind::File, false) => Ok(MountTarget::Found(found)),
                 (Kind::Directory, false) => Err(missing(Errno::ENOTDIR)),
                 (Kind::File, true) => Err(missing(Errno::EISDIR)),
             };
@@ -286,9 +286,9 @@ impl Tree {
         match make(&parent, name, kind) {
             Ok(()) => {
                 let name = CString::new(name.as_bytes()).map_err(|_| failed(Errno::EINVAL))?;
-                Ok(Place::Made { parent, name })
+                Ok(MountTarget::Made { parent, name })
             }
-            Err(Errno::EEXIST) => Ok(Place::Found(self.open(target).map_err(failed)?)),
+            Err(Errno::EEXIST) => Ok(MountTarget::Found(self.open(target).map_err(failed)?)),
             Err(os) => Err(failed(os)),
         }
     }
@@ -320,8 +320,8 @@ impl Tree {
     }
 
     /// What was made new cannot lie over its own parent, so that the next sibling need not look that up again.
-    fn keep_parent(&mut self, target: &Path, place: Place) {
-        if let Place::Made { parent, .. } = place {
+    fn keep_parent(&mut self, target: &Path, place: MountTarget) {
+        if let MountTarget::Made { parent, .. } = place {
             self.last_parent = Some((parent_path(target), parent));
         }
     }
@@ -347,7 +347,7 @@ enum Kind {
     File,
 }
 
-enum Place {
+enum MountTarget {
     Made { parent: OwnedFd, name: CString },
     Found(OwnedFd),
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::Identified;
 use super::engine::{Kind, Rights};
+use super::job_dir::{ContainerDir, container_name, text};
 use super::layout::{Layout, Mount};
-use super::place::{Place, container_name, text};
 use super::program::{DIRECTORY, Program};
 use crate::backend::{ContainerError, Error};
 use crate::plan::{Access, Plan};
@@ -25,7 +25,7 @@ pub(super) fn run(
     who: &Identified,
     plan: &Plan,
     layout: &Layout,
-    place: &Place,
+    place: &ContainerDir,
     program: &Program,
     image: &str,
 ) -> Result<Vec<OsString>, Error> {
@@ -132,7 +132,7 @@ impl Words {
         self.0.extend([OsString::from(option), value.into()]);
     }
 
-    fn mount(&mut self, mount: &Mount, who: &Identified, place: &Place) -> Result<(), Error> {
+    fn mount(&mut self, mount: &Mount, who: &Identified, place: &ContainerDir) -> Result<(), Error> {
         match mount {
             Mount::Bind { source, target, access } => self.bind(source, target, *access),
             Mount::Own { path, target } => self.bind(&place.own(path), target, Access::ReadOnly),

@@ -18,8 +18,8 @@ mod arguments;
 mod doctor;
 mod engine;
 mod image;
+mod job_dir;
 mod layout;
-mod place;
 mod program;
 mod proof;
 mod relayed;
@@ -99,7 +99,7 @@ impl Container {
 
     /// Removes what launchers that were killed have left behind.
     pub fn reap(runtime: &Path, programs: &HostPrograms) {
-        place::reap(runtime, programs);
+        job_dir::reap(runtime, programs);
     }
 }
 

@@ -9,8 +9,8 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
 
+use super::job_dir::ContainerDir;
 use super::layout::{ENGINES_FILES, Layout, Mount};
-use super::place::Place;
 use super::program::Program;
 use crate::backend::{ContainerError, Error};
 use crate::relay::{Outlook, kernel};
@@ -30,7 +30,7 @@ impl Visible {
     /// What the layout binds, the jail's own tree, and the program.
     pub(super) fn of(
         layout: &Layout,
-        place: &Place,
+        place: &ContainerDir,
         program: &Program,
         is_relayed: bool,
     ) -> Result<Visible, Error> {

@@ -8,7 +8,7 @@ use std::process::{Child, Stdio};
 
 use super::Identified;
 use super::image::Image;
-use super::place::Place;
+use super::job_dir::ContainerDir;
 use super::start::{Carried, MOST_TRIES, NOT_MADE, is_called, spawn};
 use crate::backend::{ContainerError, Error};
 use crate::host_program::this_program;
@@ -19,7 +19,7 @@ use crate::wire::Channel;
 /// comes of the container, and what goes to it.
 pub(super) fn start(
     who: &Identified,
-    place: Place,
+    place: ContainerDir,
     image: &Image<'_>,
     arguments: &[OsString],
 ) -> Result<(Carried, [OwnedFd; 2]), Error> {

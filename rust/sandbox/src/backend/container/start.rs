@@ -21,8 +21,8 @@ use nix::unistd::Pid;
 
 use super::engine::{self, Engine, Rights, words};
 use super::image::{self, Image};
+use super::job_dir::ContainerDir;
 use super::layout;
-use super::place::Place;
 use super::program;
 use super::proof::{self, Visible};
 use super::{Identified, arguments, relayed};
@@ -63,7 +63,7 @@ pub(super) fn start(who: &Identified, runtime: &Path, plan: &Plan) -> Result<Wai
     let mut layout = layout::of(&plan.tree, engine::own_ids().uid == 0)?;
     let own = if is_relayed { layout.move_in()? } else { Vec::new() };
     let program = program::own(is_relayed)?;
-    let place = Place::create(runtime, &plan.job, &who.engine)?;
+    let place = ContainerDir::create(runtime, &plan.job, &who.engine)?;
     if !is_relayed {
         place.furnish(&layout.own, &program)?;
     }
@@ -130,7 +130,7 @@ pub(super) fn start(who: &Identified, runtime: &Path, plan: &Plan) -> Result<Wai
 }
 
 /// An engine without the control groups for a limit goes on without it. Some say so; a rootless Docker has to be asked.
-fn notices(who: &Identified, plan: &Plan, place: &Place) -> Result<Vec<String>, Error> {
+fn notices(who: &Identified, plan: &Plan, place: &ContainerDir) -> Result<Vec<String>, Error> {
     let Limits { memory, pids, cpus, .. } = &plan.limits;
     if memory.is_none() && pids.is_none() && cpus.is_none() {
         return Ok(Vec::new());
@@ -160,7 +160,7 @@ pub(super) struct Carried {
     /// Whether every process of the job is gone.
     is_over: bool,
     // Dropped when the container is gone.
-    place: Place,
+    place: ContainerDir,
 }
 
 /// `docker run`, which ends with its container, or when it loses the engine.
@@ -224,7 +224,7 @@ impl Carried {
         carrier: Carrier,
         near: Option<Child>,
         engine: Engine,
-        place: Place,
+        place: ContainerDir,
     ) -> Carried {
         Carried { channel, carrier, near, engine, early_terminal: None, is_over: false, place }
     }
@@ -277,7 +277,7 @@ const START: Duration = Duration::from_secs(120);
 /// Starts the container and waits for its pid 1's call; imports the image if that is what is missing.
 fn call(
     who: &Identified,
-    place: Place,
+    place: ContainerDir,
     image: &Image<'_>,
     arguments: &[std::ffi::OsString],
     listener: &OwnedFd,
@@ -307,7 +307,7 @@ fn call(
 /// Starts the engine's program; what it says is kept, beside `output`.
 pub(super) fn spawn(
     engine: &Engine,
-    place: &Place,
+    place: &ContainerDir,
     arguments: &[std::ffi::OsString],
     input: Stdio,
     output: Option<Stdio>,
@@ -377,7 +377,7 @@ fn either(
 }
 
 /// A socket that only this container can reach: the directories above it are the operator's alone.
-fn listen_at(place: &Place) -> Result<OwnedFd, Error> {
+fn listen_at(place: &ContainerDir) -> Result<OwnedFd, Error> {
     let failed = |os: Errno| ContainerError::Place { path: place.socket(), os: os.into() };
     // By the directory's descriptor: the path of a socket is short.
     let directory = open(&place.entry(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed)?;

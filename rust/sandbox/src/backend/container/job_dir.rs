@@ -20,7 +20,7 @@ use crate::host_program::HostPrograms;
 
 /// The directory of one job's container.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ContainerDir {
     path: PathBuf,
     _lock: Flock<File>,
 }
@@ -28,9 +28,9 @@ pub(super) struct Place {
 const LOCK: &str = "engine";
 const UNFINISHED: &str = ".new-";
 
-impl Place {
+impl ContainerDir {
     /// Makes the directory for the job `id` of this engine.
-    pub(super) fn create(runtime: &Path, id: &str, engine: &Engine) -> Result<Place, Error> {
+    pub(super) fn create(runtime: &Path, id: &str, engine: &Engine) -> Result<ContainerDir, Error> {
         let path = runtime.join(id);
         let unfinished = runtime.join(format!("{UNFINISHED}{id}"));
         let make = || -> std::io::Result<Flock<File>> {
@@ -45,7 +45,7 @@ impl Place {
             Ok(lock)
         };
         let lock = make().map_err(|error| place(&path, error))?;
-        Ok(Place { path, _lock: lock })
+        Ok(ContainerDir { path, _lock: lock })
     }
 
     /// Makes the jail's own files, and the places for the program's.
@@ -93,7 +93,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ContainerDir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
     }

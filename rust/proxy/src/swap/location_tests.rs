@@ -15,11 +15,17 @@ fn a_place_reads_as_it_is_written() {
         "aws:secret-access-key/backup",
         "aws:session-token",
     ] {
-        let place: Place = text.parse().unwrap();
+        let place: CredentialLocation = text.parse().unwrap();
         assert_eq!(place.to_string(), text);
-        assert_eq!(serde_json::from_value::<Place>(serde_json::to_value(&place).unwrap()).unwrap(), place);
+        assert_eq!(
+            serde_json::from_value::<CredentialLocation>(serde_json::to_value(&place).unwrap()).unwrap(),
+            place
+        );
     }
-    assert_eq!("header:X-Key".parse::<Place>().unwrap(), Place::header("x-key").unwrap());
+    assert_eq!(
+        "header:X-Key".parse::<CredentialLocation>().unwrap(),
+        CredentialLocation::header("x-key").unwrap()
+    );
 }
 
 #[test]
@@ -50,14 +56,14 @@ fn what_is_no_place_is_refused() {
         "Header:x",
     ] {
         // Space around a template is none of it.
-        let read = text.parse::<Place>();
+        let read = text.parse::<CredentialLocation>();
         assert!(read.is_err() || text.ends_with('\n'), "{text:?}");
     }
 }
 
 #[test]
 fn a_template_is_the_whole_value() {
-    let Place::Header { template: Some(template), .. } =
+    let CredentialLocation::Header { template: Some(template), .. } =
         "header:authorization: Token token=\"{}\"".parse().unwrap()
     else {
         panic!("not a template")
@@ -74,7 +80,7 @@ fn a_template_is_the_whole_value() {
 
 #[test]
 fn a_value_that_would_break_its_place_does_not_fit() {
-    let fits = |place: &str, value: &str| place.parse::<Place>().unwrap().can_carry(value);
+    let fits = |place: &str, value: &str| place.parse::<CredentialLocation>().unwrap().can_carry(value);
     assert!(fits("cookie:a", "abc==") && !fits("cookie:a", "a;b") && !fits("cookie:a", "a b"));
     assert!(fits("basic:password", "a:b") && !fits("basic:user", "a:b"));
     assert!(fits("well-known", "a b;c"));

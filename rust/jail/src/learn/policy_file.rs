@@ -15,19 +15,19 @@ use crate::job;
 use crate::workspace::{self, Workspace};
 
 /// A file that need not be there yet.
-pub(crate) struct Place {
+pub(crate) struct PolicyFile {
     directory: Tree,
     name: OsString,
 }
 
-impl Place {
+impl PolicyFile {
     /// Takes hold of the directory of an absolute path.
-    pub(crate) fn find(path: &Path, workspace: Option<&Workspace>) -> io::Result<Place> {
+    pub(crate) fn find(path: &Path, workspace: Option<&Workspace>) -> io::Result<PolicyFile> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::ErrorKind::IsADirectory.into());
         };
         let directory = Tree::open(&workspace::resolve(parent, workspace)?).map_err(io::Error::other)?;
-        Ok(Place { directory, name: name.to_owned() })
+        Ok(PolicyFile { directory, name: name.to_owned() })
     }
 
     /// Writes the file, as a whole or not at all.

@@ -14,7 +14,7 @@ use crate::spelling::{header_key, parameter_key};
 
 /// A place in a request that carries a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum CredentialLocation {
     /// The headers that are made for credentials: `Authorization` in any scheme, `x-api-key` and their like; the parameters
     /// of the query that stand for them (`access_token`).
     WellKnown,
@@ -70,7 +70,7 @@ pub enum AwsPart {
 /// Why a text is not a place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a place for a credential: {problem}")]
-pub struct PlaceError {
+pub struct CredentialLocationError {
     text: String,
     problem: &'static str,
 }
@@ -95,22 +95,25 @@ const AWS_PARTS: [(&str, AwsPart); 3] = [
     ("session-token", AwsPart::SessionToken),
 ];
 
-impl Place {
+impl CredentialLocation {
     /// A header that holds the credential, alone or behind a scheme.
-    pub fn header(name: &str) -> Result<Place, PlaceError> {
+    pub fn header(name: &str) -> Result<CredentialLocation, CredentialLocationError> {
         header_name(name)
-            .map(|name| Place::Header { name, template: None })
-            .map_err(|problem| PlaceError { text: name.to_owned(), problem })
+            .map(|name| CredentialLocation::Header { name, template: None })
+            .map_err(|problem| CredentialLocationError { text: name.to_owned(), problem })
     }
 
     /// Whether two credentials in these places could not be told apart by a server: one place, whatever its value looks
     /// like.
-    pub(super) fn is_same(&self, other: &Place) -> bool {
+    pub(super) fn is_same(&self, other: &CredentialLocation) -> bool {
         match (self, other) {
-            (Place::Header { name: one, .. }, Place::Header { name: other, .. }) => {
-                header_key(one.as_str()) == header_key(other.as_str())
+            (
+                CredentialLocation::Header { name: one, .. },
+                CredentialLocation::Header { name: other, .. },
+            ) => header_key(one.as_str()) == header_key(other.as_str()),
+            (CredentialLocation::Query(one), CredentialLocation::Query(other)) => {
+                parameter_key(one) == parameter_key(other)
             }
-            (Place::Query(one), Place::Query(other)) => parameter_key(one) == parameter_key(other),
             (one, other) => one == other,
         }
     }
@@ -118,10 +121,13 @@ impl Place {
     /// Whether this value can stand in this place.
     pub(super) fn can_carry(&self, value: &str) -> bool {
         match self {
-            Place::Basic(BasicPart::User) => !value.contains(':'),
-            Place::Cookie(_) => value.bytes().all(is_cookie_byte),
-            Place::Aws { .. } => !value.contains(' '),
-            Place::WellKnown | Place::Header { .. } | Place::Basic(_) | Place::Query(_) => true,
+            CredentialLocation::Basic(BasicPart::User) => !value.contains(':'),
+            CredentialLocation::Cookie(_) => value.bytes().all(is_cookie_byte),
+            CredentialLocation::Aws { .. } => !value.contains(' '),
+            CredentialLocation::WellKnown
+            | CredentialLocation::Header { .. }
+            | CredentialLocation::Basic(_)
+            | CredentialLocation::Query(_) => true,
         }
     }
 }
@@ -139,45 +145,46 @@ impl Template {
     }
 }
 
-impl FromStr for Place {
-    type Err = PlaceError;
+impl FromStr for CredentialLocation {
+    type Err = CredentialLocationError;
 
-    fn from_str(text: &str) -> Result<Place, PlaceError> {
-        parse(text).map_err(|problem| PlaceError { text: text.to_owned(), problem })
+    fn from_str(text: &str) -> Result<CredentialLocation, CredentialLocationError> {
+        parse(text).map_err(|problem| CredentialLocationError { text: text.to_owned(), problem })
     }
 }
 
-fn parse(text: &str) -> Result<Place, &'static str> {
+fn parse(text: &str) -> Result<CredentialLocation, &'static str> {
     let forms = "write well-known, header:NAME, `header:NAME: Token token={}`, basic:user, basic:password, query:NAME, \
                  cookie:NAME, aws:access-key-id, aws:secret-access-key or aws:session-token";
     if text == "well-known" {
-        return Ok(Place::WellKnown);
+        return Ok(CredentialLocation::WellKnown);
     }
     let (kind, rest) = text.split_once(':').ok_or(forms)?;
     match kind {
         "header" => match rest.split_once(':') {
-            None => Ok(Place::Header { name: header_name(rest)?, template: None }),
-            Some((name, value)) => {
-                Ok(Place::Header { name: header_name(name)?, template: Some(template(value.trim())?) })
-            }
+            None => Ok(CredentialLocation::Header { name: header_name(rest)?, template: None }),
+            Some((name, value)) => Ok(CredentialLocation::Header {
+                name: header_name(name)?,
+                template: Some(template(value.trim())?),
+            }),
         },
         "basic" => match rest {
-            "user" => Ok(Place::Basic(BasicPart::User)),
-            "password" => Ok(Place::Basic(BasicPart::Password)),
+            "user" => Ok(CredentialLocation::Basic(BasicPart::User)),
+            "password" => Ok(CredentialLocation::Basic(BasicPart::Password)),
             _ => Err("a part of Basic is basic:user or basic:password"),
         },
         "query" if rest.is_empty() || rest.contains(['&', '=', ';', '#', '%', '+']) => {
             Err("the name of a query parameter follows, not escaped")
         }
-        "query" => Ok(Place::Query(rest.to_owned())),
+        "query" => Ok(CredentialLocation::Query(rest.to_owned())),
         "cookie" if rest.is_empty() || rest.contains('=') || !rest.bytes().all(is_cookie_byte) => {
             Err("the name of a cookie follows")
         }
-        "cookie" => Ok(Place::Cookie(rest.to_owned())),
+        "cookie" => Ok(CredentialLocation::Cookie(rest.to_owned())),
         "aws" => {
             let (name, profile) = rest.split_once('/').unwrap_or((rest, ""));
             let (_, part) = AWS_PARTS.into_iter().find(|(known, _)| *known == name).ok_or(forms)?;
-            Ok(Place::Aws { part, profile: profile.to_owned() })
+            Ok(CredentialLocation::Aws { part, profile: profile.to_owned() })
         }
         _ => Err(forms),
     }
@@ -210,19 +217,19 @@ fn is_cookie_byte(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~') && !b"\",;\\".contains(&byte)
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for CredentialLocation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::WellKnown => formatter.write_str("well-known"),
-            Place::Header { name, template: None } => write!(formatter, "header:{name}"),
-            Place::Header { name, template: Some(template) } => {
+            CredentialLocation::WellKnown => formatter.write_str("well-known"),
+            CredentialLocation::Header { name, template: None } => write!(formatter, "header:{name}"),
+            CredentialLocation::Header { name, template: Some(template) } => {
                 write!(formatter, "header:{name}: {}", template.with("{}"))
             }
-            Place::Basic(BasicPart::User) => formatter.write_str("basic:user"),
-            Place::Basic(BasicPart::Password) => formatter.write_str("basic:password"),
-            Place::Query(name) => write!(formatter, "query:{name}"),
-            Place::Cookie(name) => write!(formatter, "cookie:{name}"),
-            Place::Aws { part, profile } => {
+            CredentialLocation::Basic(BasicPart::User) => formatter.write_str("basic:user"),
+            CredentialLocation::Basic(BasicPart::Password) => formatter.write_str("basic:password"),
+            CredentialLocation::Query(name) => write!(formatter, "query:{name}"),
+            CredentialLocation::Cookie(name) => write!(formatter, "cookie:{name}"),
+            CredentialLocation::Aws { part, profile } => {
                 let name = AWS_PARTS.iter().find(|(_, known)| known == part).map_or("", |(name, _)| name);
                 match profile.as_str() {
                     "" => write!(formatter, "aws:{name}"),
@@ -233,18 +240,18 @@ impl fmt::Display for Place {
     }
 }
 
-impl Serialize for Place {
+impl Serialize for CredentialLocation {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Place {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Place, D::Error> {
+impl<'de> Deserialize<'de> for CredentialLocation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<CredentialLocation, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
 #[cfg(test)]
-#[path = "place_tests.rs"]
+#[path = "location_tests.rs"]
 mod tests;
