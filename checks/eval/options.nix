@@ -80,6 +80,8 @@ in
   testNoCpus = isRefused { limits.cpus = 0; };
   testBackend = isRefused { backend = "none"; };
   testServiceOfAPackage = isRefused { service.enable = true; };
+  testHomeKind = isRefused { home = "kept"; };
+  testSeedWithoutPath = isRefused { home.seed = [ { text = "x"; } ]; };
   testModuleOfAnotherClass = isRefused { _class = "nixos"; };
 
   testExtendModules = {
@@ -91,6 +93,46 @@ in
       "persistent"
       "ro"
     ];
+  };
+
+  # Both forms of a home can be mixed: the kind alone changes the kind alone.
+  testHomeInParts = {
+    expr =
+      let
+        inherit
+          (jail {
+            imports = [
+              {
+                home = {
+                  kind = lib.mkDefault "persistent";
+                  import = [ ".config/agent.md" ];
+                  seed = [
+                    {
+                      path = ".agent.json";
+                      json.projects."\${workspace}".trusted = true;
+                      onlyMissing = true;
+                    }
+                  ];
+                };
+              }
+              { home = "ephemeral"; }
+            ];
+          })
+          spec
+          ;
+      in
+      spec.home;
+    expected = {
+      kind = "ephemeral";
+      import = [ ".config/agent.md" ];
+      seed = [
+        {
+          path = ".agent.json";
+          json.projects."\${workspace}".trusted = true;
+          onlyMissing = true;
+        }
+      ];
+    };
   };
 
   # A user's rules come after those of the ready-made jail; a user's command takes the place of its command.

@@ -216,6 +216,55 @@ let
     };
   };
 
+  homeKind = types.enum [
+    "ephemeral"
+    "persistent"
+  ];
+  home = types.submodule {
+    options = {
+      kind = mkOption {
+        type = homeKind;
+        default = "ephemeral";
+        example = "persistent";
+        description = "What becomes of it: gone at the end, or kept for the next job of this jail in the same workspace.";
+      };
+      seed =
+        listOf seed
+          "Files that are written into it before each job starts, so that a program finds its settings. In strings, `\${dummy:VAR}` is the dummy of a credential, `\${dummyEnd:VAR}` the last 20 characters of it and `\${workspace}` the path of the workspace."
+          [
+            {
+              path = ".config/agent.json";
+              json.key = "\${dummy:AGENT_KEY}";
+            }
+          ];
+      import =
+        listOf types.str
+          "Files and directories of the operator's home, relative to it, that are in the job's home, read-only, at the same place. Those that do not exist are left out; services have none."
+          [ ".config/agent/instructions.md" ];
+    };
+  };
+  seed = types.submodule {
+    options = {
+      path = mkOption {
+        type = types.str;
+        example = ".config/agent.json";
+        description = "The file, relative to the home directory.";
+      };
+      json = members "a JSON object";
+      toml = members "a TOML file";
+      text = optional types.lines "The whole file, in place of members." "plain text";
+      onlyMissing = flag false "Whether only what the file does not have yet is written.";
+      credential =
+        optional variableName "The credential without which the file is not written."
+          "AGENT_KEY";
+    };
+  };
+  members =
+    what:
+    optional (types.attrsOf types.anything)
+      "Members of ${what}. Those of an existing file stay beside them; lists are extended."
+      { theme = "dark"; };
+
   hostsOrGit = rule: {
     assertion = (rule.hosts == [ ]) == (rule.git != null);
     message = "rules: a rule in parts has either `hosts` or `git`.";
@@ -335,13 +384,10 @@ in
         [ "deploy.sh" ];
 
     home = mkOption {
-      type = types.enum [
-        "ephemeral"
-        "persistent"
-      ];
-      default = "ephemeral";
+      type = types.coercedTo homeKind (kind: { inherit kind; }) home;
+      default = { };
       example = "persistent";
-      description = "What becomes of the job's home directory: gone at the end, or kept for the next job of this jail in the same workspace.";
+      description = "The job's home directory: its kind alone, or in parts.";
     };
 
     binds = mkOption {

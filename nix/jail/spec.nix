@@ -35,6 +35,16 @@ let
     )
     // lib.optionalAttrs (credential.oauth != null) { oauth = says credential.oauth; }
     // lib.optionalAttrs (!credential.redact) { redact = false; };
+
+  # One with nothing in it is its kind alone.
+  home =
+    home:
+    if home.seed == [ ] && home.import == [ ] then
+      home.kind
+    else
+      says (home // { seed = map seed home.seed; });
+  # A member may be empty and still say something.
+  seed = seed: sayTrue (lib.filterAttrs (_: value: value != null) seed);
 in
 says {
   version = 1;
@@ -46,9 +56,9 @@ says {
     passEnvironment
     workspaceMode
     protect
-    home
     backend
     ;
+  home = home config.home;
   rules = map rule config.rules;
   credentials = lib.mapAttrsToList credential config.credentials;
   binds = map (bind: sayTrue (says bind)) config.binds;

@@ -44,8 +44,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) guard: &'a Guard,
     /// Where changes to an overlay workspace go.
     pub(crate) layer: PathBuf,
-    /// The persistent home on the host, if there is one.
-    pub(crate) home: Option<PathBuf>,
+    /// The home directory, with what is imported into it.
+    pub(crate) home: Vec<Entry>,
     /// The dummies by variable.
     pub(crate) dummies: Vec<(String, String)>,
     /// What git in the jail is told.
@@ -71,10 +71,7 @@ pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Re
     tree.extend(parts.closure.entries(&tree, operator).map_err(Failure::no_jail)?);
     tree.extend(etc::entries(parts.ids.uid, parts.ids.gid, USER, HOME, HOSTNAME));
     tree.extend(parts.own);
-    tree.push(match parts.home {
-        Some(source) => Entry::Bind { source, target: HOME.into(), access: Access::ReadWrite },
-        None => Entry::Directory { target: HOME.into(), writable: true },
-    });
+    tree.extend(parts.home);
     tree.extend(parts.guard.entries(parts.workspace, &parts.layer));
     let mut working_directory = PathBuf::from(HOME);
     if let Some(workspace) = parts.workspace {

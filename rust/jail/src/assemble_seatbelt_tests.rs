@@ -51,8 +51,12 @@ impl Mac {
         let binds = binds(&spec, Some(&workspace), &self.operator).unwrap();
         let guard = Guard::new(Some(&workspace), binds, &self.operator).unwrap();
         let paths = [self.root().join(format!("store/{HASH}-agent"))].into();
-        let home =
-            (spec.home == crate::spec::Home::Persistent).then(|| self.root().join("state/homes").join(name));
+        let home = (spec.home.kind == crate::spec::Home::Persistent)
+            .then(|| self.root().join("state/homes").join(name));
+        let home = match home {
+            Some(source) => Entry::Bind { source, target: HOME.into(), access: Access::ReadWrite },
+            None => Entry::Directory { target: HOME.into(), writable: true },
+        };
         let ca = proxy::ca::JobCa::generate().unwrap();
         let parts = Parts {
             command: vec!["agent".into()],
@@ -62,7 +66,7 @@ impl Mac {
             workspace: Some(&workspace),
             guard: &guard,
             layer: PathBuf::new(),
-            home,
+            home: vec![home],
             dummies: Vec::new(),
             git: Vec::new(),
             own: trust::files(ca.certificate_pem(), false).unwrap(),

@@ -70,7 +70,7 @@ pub(crate) fn export(arguments: ExportArgs, operator: &Operator) -> Result<ExitC
             workspace: None,
             guard: &Guard::new(None, Vec::new(), operator).map_err(Failure::no_jail)?,
             layer: PathBuf::new(),
-            home: None,
+            home: vec![Entry::Directory { target: assemble::HOME.into(), writable: true }],
             dummies: Vec::new(),
             git: Vec::new(),
             own: trust::links(Path::new(SHARED)),
@@ -234,7 +234,13 @@ fn notices(spec: &JailSpec, passed: &[String]) -> Vec<String> {
             passed.join(", ")
         ));
     }
-    if spec.home == Home::Persistent {
+    if !spec.home.seed.is_empty() || !spec.home.import.is_empty() {
+        notices.push(
+            "the home directory is empty at the start: no image holds files of home.seed and home.import"
+                .to_owned(),
+        );
+    }
+    if spec.home.kind == Home::Persistent {
         notices.push(
             "the home directory ends with the pod: make its volume a claim in pod.json to keep it".to_owned(),
         );

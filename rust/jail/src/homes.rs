@@ -9,7 +9,11 @@
 //! of any project have written: no job gets it unless the operator gives it to one workspace.
 
 mod command;
+mod import;
+mod of_job;
+mod place;
 mod removal;
+mod seed;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
@@ -27,6 +31,8 @@ use sha2::{Digest, Sha256};
 use crate::job;
 use crate::operator::Operator;
 pub(crate) use command::home;
+pub(crate) use of_job::JobHome;
+pub(crate) use seed::Values;
 
 /// The part of a home that the jail has.
 const CONTENTS: &str = "home";

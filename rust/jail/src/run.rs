@@ -23,7 +23,7 @@ use crate::credentials;
 use crate::descriptors;
 use crate::failure::{Failure, NO_JAIL, NOT_FOUND, USED_UP};
 use crate::git;
-use crate::homes::{Homes, OpenHome};
+use crate::homes::{Homes, JobHome, Values};
 use crate::job::{self, JobDirectory, Record};
 use crate::learn::PolicyFile;
 use crate::log;
@@ -33,8 +33,7 @@ use crate::resolve;
 use crate::resolve::closure::Closure;
 use crate::resolve::host::{self, HostTree};
 use crate::rules;
-use crate::secrets::dummy::Dummies;
-use crate::spec::{self, BindSpec, Home, JailSpec};
+use crate::spec::{self, BindSpec, JailSpec, in_home};
 use crate::unreported;
 use crate::way_out;
 use crate::workspace::{self, Changes, Guard, Workspace};
@@ -88,8 +87,15 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     check_named(&arguments.jail, |name| found.iter().any(|found| found.name() == name))?;
     let policy = policy.without_credentials(|name| !found.iter().any(|found| found.name() == name));
     let home = home(&spec, workspace.as_ref(), arguments.quiet, operator)?;
-    let dummies = home.as_ref().map_or(Dummies::OfJob, |home| Dummies::OfHome(home.seed));
-    let credentials = credentials::prepare(found, &policy, arguments.jail.insecure_file, dummies, operator)?;
+    let credentials =
+        credentials::prepare(found, &policy, arguments.jail.insecure_file, home.dummies(), operator)?;
+    let dummies = credentials::dummies(&spec, &credentials);
+    let values =
+        Values { dummies: &dummies, workspace: workspace.as_ref().map(|workspace| workspace.path.as_path()) };
+    let furnished = home.furnish(&spec.home, Path::new(assemble::HOME), values, operator)?;
+    if !arguments.quiet {
+        furnished.notices.iter().for_each(|notice| tell(notice));
+    }
     let ca = JobCa::generate().map_err(Failure::no_jail)?;
     let directory = JobDirectory::create(&operator.state(), &spec.name).map_err(Failure::no_jail)?;
     let plan = assemble::plan(
@@ -102,8 +108,8 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
             workspace: workspace.as_ref(),
             guard: &guard,
             layer: layer(&directory, workspace.as_ref())?,
-            home: home.as_ref().map(|home| home.contents.clone()),
-            dummies: credentials::dummies(&spec, &credentials),
+            home: furnished.entries,
+            dummies,
             git: git::configuration(&credentials, &policy),
             own: own_files(ca.certificate_pem(), &policy)?,
             id: &directory.id,
@@ -229,7 +235,8 @@ pub(crate) fn compose(
     }
     spec.pass_environment.extend(arguments.pass_environment.iter().cloned());
     spec.workspace_mode = arguments.workspace_mode.unwrap_or(spec.workspace_mode);
-    spec.home = arguments.home.unwrap_or(spec.home);
+    spec.home.kind = arguments.home.unwrap_or(spec.home.kind);
+    spec.home.import.extend(arguments.import.iter().map(|path| in_home(path)));
     spec.backend = arguments.backend.unwrap_or(spec.backend);
     spec.limits.memory = arguments.memory.or(spec.limits.memory);
     spec.limits.cpus = arguments.cpus.or(spec.limits.cpus);
@@ -369,20 +376,18 @@ fn layer(directory: &JobDirectory, workspace: Option<&Workspace>) -> Result<Path
     }
 }
 
-/// Opens the persistent home of the jail in this workspace. It is the job's until it is dropped.
+/// Opens the home of the jail in this workspace. It is the job's until it is dropped.
 fn home(
     spec: &JailSpec,
     workspace: Option<&Workspace>,
     quiet: bool,
     operator: &Operator,
-) -> Result<Option<OpenHome>, Failure> {
-    if spec.home == Home::Ephemeral {
-        return Ok(None);
-    }
+) -> Result<JobHome, Failure> {
     let (name, homes) = (&spec.name, Homes::of(operator));
     let workspace = workspace.map(|workspace| workspace.path.as_path());
-    let home = homes.home(name, workspace).open().map_err(Failure::no_jail)?;
-    if home.is_new
+    let home = JobHome::open(&spec.home, &homes, name, workspace).map_err(Failure::no_jail)?;
+    if let JobHome::Kept(kept) = &home
+        && kept.is_new
         && !quiet
         && let Some(former) = homes.former(name)
     {
@@ -391,7 +396,7 @@ fn home(
             former.display()
         ));
     }
-    Ok(Some(home))
+    Ok(home)
 }
 
 fn record(

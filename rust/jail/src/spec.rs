@@ -1,5 +1,6 @@
 //! The specification of one jail: what `NAME.json` holds, what the flags of `jail run` add to, what Nix renders.
 
+mod home;
 mod parts;
 mod validate;
 
@@ -10,9 +11,10 @@ use policy::Rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use home::{Home, HomeSpec, Piece, SeedSpec, in_home, template};
 pub(crate) use parts::{
-    Allowance, BackendName, BindSpec, ClosureSpec, CredentialSpec, HardeningSpec, Home, LimitsSpec,
-    ServiceSpec, UpstreamSpec, WorkspaceMode,
+    Allowance, BackendName, BindSpec, ClosureSpec, CredentialSpec, HardeningSpec, LimitsSpec, ServiceSpec,
+    UpstreamSpec, WorkspaceMode,
 };
 pub(crate) use validate::{is_name, is_variable};
 
@@ -58,9 +60,9 @@ pub(crate) struct JailSpec {
     /// Files of the workspace that run later on the host, protected beside the built-in list; relative paths.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) protect: Vec<PathBuf>,
-    /// What becomes of the job's home directory.
+    /// The job's home directory.
     #[serde(default)]
-    pub(crate) home: Home,
+    pub(crate) home: HomeSpec,
     /// Further files and directories of the host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) binds: Vec<BindSpec>,
@@ -158,7 +160,7 @@ impl JailSpec {
             pass_environment: ["TERM", "COLORTERM", "NO_COLOR", "TZ"].map(str::to_owned).to_vec(),
             workspace_mode: WorkspaceMode::default(),
             protect: Vec::new(),
-            home: Home::default(),
+            home: HomeSpec::default(),
             binds: Vec::new(),
             limits: LimitsSpec::default(),
             backend: BackendName::default(),

@@ -124,6 +124,9 @@ pub(crate) struct RunArgs {
     /// The job's home directory: removed at the end, or kept for the next job of this jail in this workspace.
     #[arg(long, value_name = "KIND", help_heading = "Files")]
     pub(crate) home: Option<Home>,
+    /// Show a file or directory of your home directory in the job's home, read-only, at the same place: `~/.config/tool`.
+    #[arg(long, value_name = "PATH", help_heading = "Files", value_hint = ValueHint::AnyPath)]
+    pub(crate) import: Vec<PathBuf>,
 
     /// Set a variable in the jail.
     #[arg(long = "env", value_name = "NAME=VALUE", help_heading = "Environment")]

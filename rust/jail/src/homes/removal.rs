@@ -27,6 +27,33 @@ pub(super) fn remove(directory: &Path, around: &Path) -> Result<(), HomeError> {
     emptied.and(removed).map_err(failed(directory))
 }
 
+/// A directory that is removed with everything in it when this is dropped, or when something else is removed after this
+/// process has been killed.
+#[derive(Debug)]
+pub(super) struct Trash {
+    path: PathBuf,
+}
+
+impl Trash {
+    /// Creates it in `around`.
+    pub(super) fn create(around: &Path) -> io::Result<Trash> {
+        remove_left_over(around);
+        make_trash(around).map(|path| Trash { path })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Trash {
+    fn drop(&mut self) {
+        let inside = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        inside.for_each(|entry| drop(make_accessible(&entry.path())));
+        let _ = empty(&self.path).and_then(|()| fs::remove_dir(&self.path));
+    }
+}
+
 /// Removes the trash of processes that were killed. Files that cannot be removed stay for the next time.
 fn remove_left_over(around: &Path) {
     for entry in fs::read_dir(around).into_iter().flatten().flatten() {

@@ -205,17 +205,6 @@ pub(crate) enum WorkspaceMode {
     Overlay,
 }
 
-/// What becomes of the job's home directory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Home {
-    /// Empty at the start, gone at the end.
-    #[default]
-    Ephemeral,
-    /// Kept in the operator's state directory, for each jail and workspace (`jail home`).
-    Persistent,
-}
-
 /// Who makes the jail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -295,7 +284,7 @@ impl CredentialSpec {
 }
 
 // serde asks for functions of exactly these shapes.
-fn is_false(value: &bool) -> bool {
+pub(super) fn is_false(value: &bool) -> bool {
     !*value
 }
 

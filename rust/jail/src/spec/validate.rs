@@ -79,6 +79,12 @@ impl JailSpec {
         if let Some(path) = self.protect.iter().find(|path| !is_inside(path)) {
             return Err(format!("protect: {} must be a relative path without `..`", path.display()));
         }
+        self.home.validate()?;
+        for name in self.home.credentials() {
+            if !self.credentials.iter().any(|credential| credential.variable == name) {
+                return Err(format!("home.seed names credential {name}, which is not declared"));
+            }
+        }
         for rule in &self.rules {
             if let Some(name) = rule.credential()
                 && !self.credentials.iter().any(|credential| credential.variable == name)
@@ -147,7 +153,8 @@ fn is_user(name: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte))
 }
 
-fn is_inside(path: &Path) -> bool {
+/// Returns true if a path stays below what it is relative to.
+pub(super) fn is_inside(path: &Path) -> bool {
     use std::path::Component;
     path.components().next().is_some() && path.components().all(|part| matches!(part, Component::Normal(_)))
 }

@@ -16,7 +16,7 @@ use super::{directory, nobody, specification, started};
 use crate::assemble::{self, Parts};
 use crate::cli::StoreArgs;
 use crate::failure::Failure;
-use crate::homes::{Homes, OpenHome};
+use crate::homes::{Homes, JobHome, Values};
 use crate::job;
 use crate::resolve::{self, host};
 use crate::run::{self, check_command, conclude, own_files, tell, tell_changes};
@@ -49,6 +49,12 @@ pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
     prove_network(&handover).map_err(Failure::no_jail)?;
     let state = job::real_path(&directory("STATE_DIRECTORY")?).map_err(Failure::no_jail)?;
     let home = home(&state, &spec, workspace.as_ref())?;
+    let values = Values {
+        dummies: &handover.dummies,
+        workspace: workspace.as_ref().map(|workspace| workspace.path.as_path()),
+    };
+    let furnished = home.furnish(&spec.home, Path::new(assemble::HOME), values, &operator)?;
+    furnished.notices.iter().for_each(|notice| tell(notice));
     let backend = Native;
     let mut plan = assemble::plan(
         &spec,
@@ -60,7 +66,7 @@ pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
             workspace: workspace.as_ref(),
             guard: &guard,
             layer: layer(&state, workspace.as_ref())?,
-            home: home.as_ref().map(|home| home.contents.clone()),
+            home: furnished.entries,
             dummies: handover.dummies,
             git: handover.git,
             own: own_files(&handover.certificate, &policy)?,
@@ -100,19 +106,19 @@ fn prove_network(handover: &Handover) -> Result<(), UnitError> {
     Ok(())
 }
 
-/// Opens the persistent home of the jail in its workspace. It is the job's until it is dropped.
-fn home(state: &Path, spec: &JailSpec, workspace: Option<&Workspace>) -> Result<Option<OpenHome>, Failure> {
-    if spec.home == Home::Ephemeral {
-        return Ok(None);
-    }
+/// Opens the home of the jail in its workspace. It is the job's until it is dropped.
+fn home(state: &Path, spec: &JailSpec, workspace: Option<&Workspace>) -> Result<JobHome, Failure> {
     let (former, homes) = (state.join("home"), state.join("homes"));
     let is_first = !homes.exists();
-    let home = Homes::at(homes).home(&spec.name, workspace.map(|workspace| workspace.path.as_path()));
+    let (homes, workspace) = (Homes::at(homes), workspace.map(|workspace| workspace.path.as_path()));
     // The home that the service had before homes belonged to workspaces: a service has one workspace.
-    if is_first && fs::symlink_metadata(&former).is_ok_and(|found| found.is_dir()) {
-        home.take(&former).map_err(Failure::no_jail)?;
+    if spec.home.kind == Home::Persistent
+        && is_first
+        && fs::symlink_metadata(&former).is_ok_and(|found| found.is_dir())
+    {
+        homes.home(&spec.name, workspace).take(&former).map_err(Failure::no_jail)?;
     }
-    home.open().map(Some).map_err(Failure::no_jail)
+    JobHome::open(&spec.home, &homes, &spec.name, workspace).map_err(Failure::no_jail)
 }
 
 /// An empty directory for the changes to an overlay workspace, which are gone at the next start.

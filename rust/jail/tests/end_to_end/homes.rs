@@ -122,3 +122,90 @@ fn a_dummy_that_was_stored_works_in_the_next_job_of_the_same_home_only() {
     jail.itself(["home", "reset"]).succeeds();
     assert_ne!(jail.script(store).value("dummy"), first, "a new home has new dummies");
 }
+
+/// A specification with a shell and a home like this.
+fn with_home(home: serde_json::Value) -> serde_json::Value {
+    json!({
+        "version": 1, "name": "agent", "command": ["sh", "-c"], "programs": ["sh", "cat", "ls", "ln", "rm", "mkfifo", "mkdir"],
+        "credentials": [{ "variable": "KEY", "sources": ["env:KEY"], "hosts": ["api.test"] }],
+        "rules": ["api.test"],
+        "home": home,
+    })
+}
+
+fn seeds() -> serde_json::Value {
+    json!([
+        { "path": ".agent/state.json", "json": {
+            "approved": ["${dummyEnd:KEY}"], "projects": { "${workspace}": { "trusted": true } } } },
+        { "path": ".agent/login", "text": "${dummy:KEY}\n" },
+    ])
+}
+
+#[test]
+fn seeds_are_the_job_s_own_files_and_hold_dummies() {
+    let token = random("sk-ant-api03-");
+    for kind in ["ephemeral", "persistent"] {
+        let jail = Jail::named("agent", with_home(json!({ "kind": kind, "seed": seeds() })));
+        let jail = jail.secret("KEY", &token);
+        let workspace = jail.project();
+        let script = "cat ~/.agent/state.json; test \"$(cat ~/.agent/login)\" = \"$KEY\" && echo same; \
+                      echo more >> ~/.agent/login && echo mine; : > ~/.agent/own && cat ~/left 2>/dev/null; echo x > ~/left";
+        let first = jail.start([script]).ends().succeeds().text();
+        assert!(first.contains("same\n") && first.contains("mine\n"), "{first}");
+        assert!(first.contains(&format!("\"{}\": {{", workspace.display())), "{first}");
+        assert!(first.contains("dummy0token\""), "{first}");
+        assert!(!first.contains(&token[token.len() - 20..]));
+        let second = jail.start([script]).ends().succeeds().text();
+        assert_eq!(second.contains("x\n"), kind == "persistent", "{second}");
+        assert!(second.contains("same\n"), "{second}");
+        if kind == "ephemeral" {
+            let homes = fs::read_dir(jail.state().join("homes")).unwrap().flatten();
+            assert_eq!(homes.count(), 0, "a temporary home is left");
+        }
+    }
+}
+
+#[test]
+fn what_a_job_leaves_in_its_home_leads_no_seed_or_import_out_of_it() {
+    let token = random("sk-ant-api03-");
+    let home = json!({ "kind": "persistent", "seed": seeds(), "import": [".agent/NOTES.md", ".skills"] });
+    let jail = Jail::named("agent", with_home(home)).secret("KEY", &token).file("login", "the project's\n");
+    let project = jail.project();
+    fs::create_dir_all(jail.home().join(".agent")).unwrap();
+    fs::create_dir_all(jail.home().join(".skills")).unwrap();
+    fs::write(jail.home().join(".agent/NOTES.md"), "notes of the operator\n").unwrap();
+    fs::write(jail.home().join(".skills/one"), "a skill\n").unwrap();
+    let traps = [
+        format!("rm -rf ~/.agent 2>/dev/null; ln -s {} ~/.agent; ls -d ~/.agent", project.display()),
+        format!(
+            "rm -f ~/.agent/login ~/.agent/state.json; ln -s {}/login ~/.agent/login; mkfifo ~/.agent/state.json; echo set",
+            project.display()
+        ),
+        "echo done".to_owned(),
+    ];
+    for trap in &traps {
+        let seen = "cat ~/.agent/NOTES.md ~/.skills/one; echo x 2>/dev/null > ~/.agent/NOTES.md || echo read-only; \
+                    test \"$(cat ~/.agent/login)\" = \"$KEY\" && echo seeded; ";
+        let ended = jail.start([format!("{seen}{trap}")]).ends();
+        ended.succeeds().prints("notes of the operator\na skill\nread-only\nseeded\n");
+        assert_eq!(fs::read_to_string(project.join("login")).unwrap(), "the project's\n");
+        assert_eq!(fs::read_dir(&project).unwrap().count(), 1, "{trap}");
+        let notes = fs::read_to_string(jail.home().join(".agent/NOTES.md")).unwrap();
+        assert_eq!(notes, "notes of the operator\n");
+    }
+}
+
+#[test]
+fn a_file_of_the_operator_s_home_is_imported_on_the_command_line() {
+    let jail = Jail::new().host("cat").options(["--import", "~/.notes", "--import", ".missing"]);
+    fs::write(jail.home().join(".notes"), "notes\n").unwrap();
+    jail.script("cat ~/.notes; cat ~/.missing 2>/dev/null || echo missing")
+        .succeeds()
+        .prints_only("notes\nmissing\n");
+    let secret = jail.place().join("secret");
+    fs::write(&secret, "outside\n").unwrap();
+    fs::remove_file(jail.home().join(".notes")).unwrap();
+    std::os::unix::fs::symlink(&secret, jail.home().join(".notes")).unwrap();
+    let ended = jail.script("cat ~/.notes 2>/dev/null || echo none");
+    ended.succeeds().prints_only("none\n").says("outside of the home");
+}
