@@ -101,6 +101,7 @@ in
       let
         inherit
           (jail {
+            name = "x";
             imports = [
               {
                 home = {

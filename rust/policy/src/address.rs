@@ -9,6 +9,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
+/// Where a jail's resolver has the addresses that it makes up for names: the test network of AMPRNet, the network of radio
+/// amateurs. It is assigned for experiments behind closed doors and routed nowhere, so that no server is out of reach for
+/// it. Unlike the ranges of IANA's registries it counts as public unicast, also for programs that fetch from public
+/// addresses only (to keep off the local network, where they may be attacked from).
+///
+/// From outside such an address is another jail's, or somebody's private use of the network: none is dialled.
+pub const SYNTHETIC: Ipv4Net = v4([44, 128, 0, 0], 16);
+
 /// Why an address is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AddressClass {
@@ -28,8 +36,10 @@ pub enum AddressClass {
     Multicast,
     /// 255.255.255.255.
     Broadcast,
-    /// 198.18/15: also where this jail's own made-up addresses are.
+    /// 198.18/15.
     Benchmarking,
+    /// [`SYNTHETIC`].
+    Synthetic,
     /// 192.0.2/24 and its like.
     Documentation,
     /// IPv4 in IPv6: mapped, compatible, NAT64, 6to4, Teredo.
@@ -90,6 +100,7 @@ const V4: &[(Ipv4Net, AddressClass)] = &[
     (v4([192, 88, 99, 0], 24), AddressClass::Reserved),
     // RFC 2544.
     (v4([198, 18, 0, 0], 15), AddressClass::Benchmarking),
+    (SYNTHETIC, AddressClass::Synthetic),
     // RFC 5771.
     (v4([224, 0, 0, 0], 4), AddressClass::Multicast),
     // RFC 919.
@@ -157,6 +168,7 @@ impl fmt::Display for AddressClass {
             AddressClass::Multicast => "a multicast address",
             AddressClass::Broadcast => "the broadcast address",
             AddressClass::Benchmarking => "a benchmarking address",
+            AddressClass::Synthetic => "a synthetic address, as a jail's resolver makes them up",
             AddressClass::Documentation => "a documentation address",
             AddressClass::Ipv4InIpv6 => "an IPv4 address inside IPv6",
             AddressClass::Discard => "a discard-only address",

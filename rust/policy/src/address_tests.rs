@@ -64,6 +64,7 @@ fn special_addresses_are_refused_by_class_from_first_to_last() {
         ("192.88.99.0", "192.88.99.255", Reserved),
         ("192.168.0.0", "192.168.255.255", Private),
         ("198.18.0.0", "198.19.255.255", Benchmarking),
+        ("44.128.0.0", "44.128.255.255", Synthetic),
         ("198.51.100.0", "198.51.100.255", Documentation),
         ("203.0.113.0", "203.0.113.255", Documentation),
         ("224.0.0.0", "239.255.255.255", Multicast),

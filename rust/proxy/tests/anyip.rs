@@ -64,7 +64,7 @@ async fn inside() {
         let (length, from) =
             timeout(PATIENCE, socket.recv_from(&mut answer)).await.expect("an answer").unwrap();
         assert_eq!(from, asked);
-        assert!(answer[..length].ends_with(&[198, 18, 0, 1]));
+        assert!(answer[..length].ends_with(&[44, 128, 0, 1]));
     }
     if let Ok(socket) = UdpSocket::bind("[::]:0").await {
         let asked: SocketAddr = format!("[2001:db8::53]:{}", jail.dns_udp.port()).parse().unwrap();
@@ -77,7 +77,7 @@ async fn inside() {
     }
 
     // A synthetic address binds its name, with or without an SNI.
-    let synthetic = SocketAddr::from(([198, 18, 0, 1], jail.port443.port()));
+    let synthetic = SocketAddr::from(([44, 128, 0, 1], jail.port443.port()));
     let tls = jail.tls(dial(synthetic).await, Some("api.test"), "h2").await.unwrap();
     assert_eq!(Http::over(tls, true).await.get("https://api.test/").await.status, 200);
     let tls = jail.tls_as(dial(synthetic).await, "api.test", false, "http/1.1").await.unwrap();
@@ -93,7 +93,7 @@ async fn inside() {
     assert!(said.contains("x-jail-deny: host-not-allowed"), "{said}");
 
     // Opaque bytes, by the name of the synthetic address.
-    let echo = SocketAddr::from(([198, 18, 0, 1], jail.extra.unwrap().port()));
+    let echo = SocketAddr::from(([44, 128, 0, 1], jail.extra.unwrap().port()));
     let mut stream = dial(echo).await;
     tokio::io::AsyncWriteExt::write_all(&mut stream, b"\0opaque").await.unwrap();
     tokio::io::AsyncWriteExt::shutdown(&mut stream).await.unwrap();

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 /// `api.test`, type A, id 0x1234.
 const QUERY: &[u8] = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03api\x04test\0\0\x01\0\x01";
-const ADDRESS: [u8; 4] = [198, 18, 0, 1];
+const ADDRESS: [u8; 4] = [44, 128, 0, 1];
 
 async fn ask_udp(server: SocketAddr) -> (Vec<u8>, SocketAddr) {
     let any: SocketAddr = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse().unwrap();

@@ -26,7 +26,7 @@ fn read(answer: &[u8]) -> (RCODE, Vec<Ipv4Addr>) {
 fn every_name_has_one_synthetic_address() {
     let names = Names::default();
     let look_up = |name: &str| read(&answer(&ask(name, TYPE::A), &names).unwrap());
-    let (first, second) = (Ipv4Addr::new(198, 18, 0, 1), Ipv4Addr::new(198, 18, 0, 2));
+    let (first, second) = (Ipv4Addr::new(44, 128, 0, 1), Ipv4Addr::new(44, 128, 0, 2));
     assert_eq!(look_up("api.test"), (RCODE::NoError, vec![first]));
     assert_eq!(look_up("other.test"), (RCODE::NoError, vec![second]));
     assert_eq!(look_up("API.Test"), (RCODE::NoError, vec![first]));

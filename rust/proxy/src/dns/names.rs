@@ -5,12 +5,13 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use policy::DnsName;
+use policy::address::SYNTHETIC;
 
-/// 198.18.0.0/15 is set aside for benchmarks: no real server lives there.
-const FIRST: u32 = u32::from_be_bytes([198, 18, 0, 1]);
+/// The first address behind that of the network.
+const FIRST: u32 = u32::from_be_bytes(SYNTHETIC.addr().octets()) + 1;
 /// A job that looks up more names than this is not looking for servers; forgetting old ones would break the binding
 /// of addresses that it still holds.
-const MOST: usize = 65_536;
+const MOST: usize = (1 << (32 - SYNTHETIC.prefix_len())) - 2;
 /// Bytes of all names, with what the table takes for each.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 const ENTRY: usize = 96;
@@ -74,12 +75,12 @@ mod tests {
         let names = Names::default();
         let first = names.address_of(name("a.test")).unwrap();
         let second = names.address_of(name("b.test")).unwrap();
-        assert_eq!(first, Ipv4Addr::new(198, 18, 0, 1));
+        assert_eq!(first, Ipv4Addr::new(44, 128, 0, 1));
         assert_ne!(first, second);
         assert_eq!(names.address_of(name("a.test")), Some(first));
         assert_eq!(names.name_of(second.into()), Some(name("b.test")));
         assert_eq!(names.name_of(second.to_ipv6_mapped().into()), Some(name("b.test")));
-        for stranger in ["198.18.0.3", "198.18.0.0", "10.0.0.1", "::1"] {
+        for stranger in ["44.128.0.3", "44.128.0.0", "10.0.0.1", "::1"] {
             assert_eq!(names.name_of(stranger.parse().unwrap()), None, "{stranger}");
         }
     }
@@ -91,6 +92,10 @@ mod tests {
             assert!(names.address_of(name(&format!("n{number}.test"))).is_some());
         }
         assert_eq!(names.address_of(name("one-more.test")), None);
+        assert_eq!(
+            names.name_of("44.128.255.254".parse().unwrap()),
+            Some(name(&format!("n{}.test", MOST - 1)))
+        );
         assert!(names.address_of(name("n7.test")).is_some());
     }
 }

@@ -164,7 +164,7 @@ fn a_request_under_another_name_than_its_connection_s_goes_nowhere() {
     let (first_plain, second_plain) = (Server::http("a.test"), Server::http("b.test"));
     let script = r#"
 from http2 import Http2, field, fields
-a, b = ("198.18.0.1", "198.18.0.2")
+a, b = ("44.128.0.1", "44.128.0.2")
 assert (socket.gethostbyname("a.test"), socket.gethostbyname("b.test")) == (a, b)
 through = lambda target, name, protocol="http/1.1": shake_hands(tunnel(target)[0], name, protocol)
 
