@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::ContainerError;
 
+/// The cure where the kernel refuses a `/proc` of the jail's own.
+pub(super) const PROC_CURE: &str = "inside a container the kernel refuses it while the container's /proc is masked: start that container with an unmasked /proc (docker: `--security-opt systempaths=unconfined`), or run on its host";
+
 /// The operating system's reason, in words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Os(pub i32);
@@ -332,9 +335,7 @@ pub enum Error {
         os: Os,
     },
     /// `/proc` was refused.
-    #[error(
-        "cannot mount the jail's own /proc: {os}; inside a container the kernel refuses it while the container's /proc is masked: start that container with an unmasked /proc (docker: `--security-opt systempaths=unconfined`), or run on its host"
-    )]
+    #[error("cannot mount the jail's own /proc: {os}; {}", PROC_CURE)]
     Proc {
         /// Why.
         os: Os,

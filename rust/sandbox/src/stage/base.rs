@@ -147,6 +147,12 @@ pub(crate) fn add_proc(tree: &mut Tree) -> Result<(), Error> {
     Ok(())
 }
 
+/// Mounts a `/proc` of this process's pid namespace over the one that is there.
+pub(crate) fn try_proc() -> nix::Result<()> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("proc"), "/proc", Some("proc"), flags, None::<&str>)
+}
+
 /// Not every kernel has every file.
 fn present(result: nix::Result<()>) -> nix::Result<()> {
     match result {

@@ -37,7 +37,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::socket::{SockType, getsockopt, sockopt};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Gid, Pid, Uid, setgroups, setresgid, setresuid};
 
 use self::durable::{Meeting, Waiting, Watcher};
@@ -63,8 +63,7 @@ pub fn is_wanted(first_argument: Option<&OsStr>) -> bool {
 /// Is the stage. Call it first thing in `main`, before any thread is started; its end is the program's end.
 pub fn main() -> ExitCode {
     if std::env::args_os().nth(2).is_some_and(|argument| argument == PROBE) {
-        let made = unshare(CloneFlags::CLONE_NEWUSER).is_ok() && enter_other_namespaces(Network::Own).is_ok();
-        return if made { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return ExitCode::from(probe());
     }
     let (Some(channel), Some(proof)) = (inherited_channel(), SingleThreaded::check()) else {
         eprintln!("jail: `{ARGUMENT}` is how the jail starts itself; it is not for use by hand");
@@ -77,6 +76,27 @@ pub fn main() -> ExitCode {
             let _ = channel.send(&FromStage::Failed(error), &[]);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Exit codes of a stage that only tries: what it could not make.
+pub(crate) const NO_NAMESPACES: u8 = 1;
+pub(crate) const NO_PROC: u8 = 3;
+
+/// Tries to make the namespaces of a jail, and to mount a `/proc` of its own in them.
+fn probe() -> u8 {
+    if unshare(CloneFlags::CLONE_NEWUSER).is_err() || enter_other_namespaces(Network::Own).is_err() {
+        return NO_NAMESPACES;
+    }
+    let Some(proof) = SingleThreaded::check() else { return NO_NAMESPACES };
+    match fork(proof) {
+        // The new namespace for processes begins with a child; its mounts are seen by nobody else.
+        Ok(Forked::Child) => u8::from(base::try_proc().is_err()),
+        Ok(Forked::Parent(child)) => match waitpid(child, None) {
+            Ok(WaitStatus::Exited(_, 0)) => 0,
+            _ => NO_PROC,
+        },
+        Err(_) => NO_NAMESPACES,
     }
 }
 

@@ -197,7 +197,7 @@ fn the_doctor_finds_what_jails_rest_on() {
         let output = user.command(launcher()).arg("doctor").output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         // Jails run here, as the other tests show: nothing is missing.
-        assert!(text.contains("Ok: user namespaces"), "{text}");
+        assert!(text.contains("Ok: user namespaces") && text.contains("Ok: a /proc of its own"), "{text}");
         assert!(!text.contains("Missing"), "{text}");
         // What is less than it could be says what to do.
         assert!(

@@ -6,12 +6,14 @@ use nix::errno::Errno;
 use nix::unistd::geteuid;
 
 use super::cgroup;
+use crate::backend::error::PROC_CURE;
 use crate::backend::{Finding, State};
-use crate::stage::remedy;
+use crate::stage::{self, remedy};
 
 /// Looks at everything that the backend rests on, changing nothing.
 pub fn diagnose() -> Vec<Finding> {
-    vec![kernel(), user_namespaces(), apparmor(), landlock(), idmapped_mounts(), overlay(), control_groups()]
+    let [namespaces, proc] = namespaces();
+    vec![kernel(), namespaces, proc, apparmor(), landlock(), idmapped_mounts(), overlay(), control_groups()]
 }
 
 /// `(major, minor)` of the kernel at work.
@@ -38,22 +40,30 @@ fn kernel() -> Finding {
     Finding { what: format!("Linux {major}.{minor} and its mount API"), state, cure }
 }
 
-fn user_namespaces() -> Finding {
-    // A probe costs nothing and tells what settings do not: a container's filter, a security module's policy.
+/// User namespaces, and what is mounted in them. A probe costs nothing and tells what settings do not: a container's filter,
+/// a security module's policy.
+fn namespaces() -> [Finding; 2] {
     let probe = crate::host_program::this_program()
-        .arg(crate::stage::ARGUMENT)
-        .arg(crate::stage::PROBE)
+        .arg(stage::ARGUMENT)
+        .arg(stage::PROBE)
         .stdin(std::process::Stdio::null())
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .status();
-    let works = probe.is_ok_and(|status| status.success());
-    let cure = (!works).then(|| remedy::hindrance().unwrap_or_else(|| remedy::UNKNOWN.to_owned()));
-    Finding {
-        what: "user namespaces".to_owned(),
-        state: if works { State::Ok } else { State::Missing },
-        cure,
-    }
+    let code = probe.ok().and_then(|status| status.code());
+    let has_namespaces = code == Some(0) || code == Some(stage::NO_PROC.into());
+    let proc = "a /proc of its own".to_owned();
+    let (namespaces_cure, proc_finding) = match (has_namespaces, code) {
+        (true, Some(0)) => (None, Finding { what: proc, state: State::Ok, cure: None }),
+        (true, _) => (None, Finding { what: proc, state: State::Missing, cure: Some(PROC_CURE.to_owned()) }),
+        (false, _) => {
+            let cure = remedy::hindrance().unwrap_or_else(|| remedy::UNKNOWN.to_owned());
+            let what = format!("{proc}: not known, without namespaces");
+            (Some(cure), Finding { what, state: State::Degraded, cure: None })
+        }
+    };
+    let state = if has_namespaces { State::Ok } else { State::Missing };
+    [Finding { what: "user namespaces".to_owned(), state, cure: namespaces_cure }, proc_finding]
 }
 
 fn apparmor() -> Finding {
