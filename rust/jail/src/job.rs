@@ -28,7 +28,8 @@ pub(crate) struct Record {
     pub(crate) name: String,
     /// The command with its arguments.
     pub(crate) command: Vec<String>,
-    /// The directory it works in.
+    /// The directory it works in: text, or bytes where its name is no UTF-8.
+    #[serde(with = "path", default)]
     pub(crate) workspace: Option<PathBuf>,
     /// Who made its jail.
     #[serde(default)]
@@ -43,6 +44,40 @@ pub(crate) struct Record {
     pub(crate) ended: Option<u64>,
     /// The exit code.
     pub(crate) code: Option<u8>,
+}
+
+/// A path as text if it is text, and else as a list of bytes: JSON has no other form for a name that is no UTF-8.
+mod path {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::path::PathBuf;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Form {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+        let form = path.as_ref().map(|path| match path.to_str() {
+            Some(text) => Form::Text(text.to_owned()),
+            None => Form::Bytes(path.as_os_str().as_bytes().to_vec()),
+        });
+        form.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<PathBuf>, D::Error> {
+        let form = Option::<Form>::deserialize(deserializer)?;
+        Ok(form.map(|form| match form {
+            Form::Text(text) => PathBuf::from(text),
+            Form::Bytes(bytes) => PathBuf::from(OsString::from_vec(bytes)),
+        }))
+    }
 }
 
 /// A piece of the state directory that cannot be used.
@@ -232,6 +267,7 @@ mod tests {
 
     #[test]
     fn a_job_is_written_and_found_again() {
+        use std::os::unix::ffi::OsStrExt;
         use std::os::unix::fs::PermissionsExt;
         let state = tempfile::tempdir().unwrap();
         assert!(JobDirectory::all(&state.path().join("nothing")).unwrap().is_empty());
@@ -257,6 +293,11 @@ mod tests {
         let all = JobDirectory::all(state.path()).unwrap();
         assert_eq!(all.len(), 1);
         assert!(all[0].1.is_running());
+        for workspace in [Path::new("/a b"), Path::new(std::ffi::OsStr::from_bytes(b"/n\xff"))] {
+            record.workspace = Some(workspace.to_owned());
+            directory.write(&record).unwrap();
+            assert_eq!(directory.record().unwrap().workspace.as_deref(), Some(workspace));
+        }
         record.started_ticks = Some(1);
         assert_eq!(record.state(), State::Killed, "another process with the same number is not the job");
         for (path, mode) in

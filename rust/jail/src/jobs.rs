@@ -1,5 +1,6 @@
 //! `jail ps`: the jobs of this operator, and which of them a word of the command line means.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -84,7 +85,7 @@ struct Line<'a> {
     /// `service` for a declared jail's.
     backend: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    workspace: Option<&'a Path>,
+    workspace: Option<Cow<'a, str>>,
     command: &'a [String],
 }
 
@@ -100,7 +101,7 @@ impl<'a> Line<'a> {
             ended: record.ended,
             code: record.code,
             backend: record.backend.to_string(),
-            workspace: record.workspace.as_deref(),
+            workspace: record.workspace.as_deref().map(Path::to_string_lossy),
             command: &record.command,
         }
     }
@@ -152,7 +153,7 @@ fn table(lines: &[Line<'_>], with_state: bool) -> String {
             line.pid.map_or_else(none, |pid| pid.to_string()),
             line.started.map_or_else(none, |started| age(job::now().saturating_sub(started))),
             line.backend.clone(),
-            line.workspace.map_or_else(none, |path| path.display().to_string()),
+            line.workspace.as_ref().map_or_else(none, ToString::to_string),
             if line.command.is_empty() { none() } else { beginning(&line.command.join(" ")) },
         ]
         // A job's words can hold what acts on a terminal.

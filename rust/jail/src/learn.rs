@@ -174,6 +174,7 @@ mod tests {
                 path: path.into(),
                 query: Vec::new(),
                 denied: denied.map(Into::into),
+                failed: None,
                 rule: None,
                 status: None,
                 credentials: Vec::new(),

@@ -10,9 +10,9 @@ use proxy::audit::{Event, What};
 
 use crate::cli::LogArgs;
 use crate::failure::Failure;
-use crate::job::JobDirectory;
+use crate::job::{JobDirectory, Record, State};
 use crate::operator::Operator;
-use crate::{jobs, services};
+use crate::{jobs, services, workspace};
 use watch::Watch;
 
 /// Prints the events of one job, by default the newest; of a declared jail that is a service, its journal.
@@ -37,10 +37,46 @@ pub(crate) fn log(arguments: &LogArgs, operator: &Operator) -> Result<ExitCode, 
     };
     if !arguments.json {
         crate::print(&harmless(&format!("{}: {}\n", record.id, record.command.join(" "))))?;
+        let place = record.workspace.as_deref().map(|path| format!(" in {}", workspace::shown(path)));
+        let place = place.unwrap_or_default();
+        crate::print(&harmless(&format!("{}  started{place}\n", clock(record.started))))?;
     }
     follow(&directory, arguments)
         .map_err(|error| Failure::no_jail(format!("cannot read {}: {error}", directory.audit().display())))?;
+    if !arguments.json {
+        // A job that was followed has ended by now.
+        let record = directory.record().unwrap_or(record);
+        crate::print(&format!("{}\n", end(&record)))?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How the job ended, as a line for people.
+fn end(record: &Record) -> String {
+    match (record.state(), record.ended, record.code) {
+        (State::Ended, Some(ended), Some(code)) => {
+            let lasted = jobs::age(ended.saturating_sub(record.started));
+            format!("{}  ended with exit code {code} after {lasted}", clock(ended))
+        }
+        (State::Running, ..) => "the job is running".to_owned(),
+        _ => "the launcher ended before it could record the end of the job".to_owned(),
+    }
+}
+
+/// A time in UTC, to the second.
+fn clock(milliseconds: u64) -> String {
+    // Howard Hinnant's days_from_civil, the other way round: http://howardhinnant.github.io/date_algorithms.html
+    let days = milliseconds / 86_400_000 + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) =
+        (milliseconds / 3_600_000 % 24, milliseconds / 60_000 % 60, milliseconds / 1000 % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
 }
 
 fn follow(directory: &JobDirectory, arguments: &LogArgs) -> io::Result<()> {
@@ -91,7 +127,7 @@ fn text(line: &str) -> String {
     let Ok(Event { time, what }) = serde_json::from_str::<Event>(line) else {
         return line.to_owned();
     };
-    let clock = format!("{:02}:{:02}:{:02}", time / 3_600_000 % 24, time / 60_000 % 60, time / 1000 % 60);
+    let clock = clock(time);
     match what {
         What::Request {
             scheme,
@@ -100,6 +136,7 @@ fn text(line: &str) -> String {
             path,
             query,
             denied,
+            failed,
             status,
             credentials,
             refs,
@@ -108,10 +145,11 @@ fn text(line: &str) -> String {
         } => {
             let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
             let path = if scheme == "tcp" { "" } else { path.as_str() };
-            let outcome = match (denied, status) {
-                (Some(reason), _) => format!("DENIED {reason}"),
-                (None, Some(status)) => format!("{status} in {milliseconds} ms"),
-                (None, None) => format!("open after {milliseconds} ms"),
+            let outcome = match (denied, failed, status) {
+                (Some(reason), _, _) => format!("DENIED {reason}"),
+                (None, Some(kind), _) => format!("FAILED {kind} after {milliseconds} ms"),
+                (None, None, Some(status)) => format!("{status} in {milliseconds} ms"),
+                (None, None, None) => format!("open after {milliseconds} ms"),
             };
             let used = if credentials.is_empty() {
                 String::new()
@@ -122,11 +160,30 @@ fn text(line: &str) -> String {
             let method = if method.is_empty() { String::new() } else { format!("{method} ") };
             let default_port = if scheme == "https" { ":443" } else { ":80" };
             let authority = authority.strip_suffix(default_port).unwrap_or(&authority);
-            format!("{clock} UTC  {method}{scheme}://{authority}{path}{query}  {outcome}{pushed}{used}\n")
+            format!("{clock}  {method}{scheme}://{authority}{path}{query}  {outcome}{pushed}{used}\n")
         }
         What::Truncated => {
-            format!("{clock} UTC  the log is full: what came later was counted, not written\n")
+            format!("{clock}  the log is full: what came later was counted, not written\n")
         }
-        What::Connection { authority, denied } => format!("{clock} UTC  {authority}  DENIED {denied}\n"),
+        What::Connection { authority, denied } => format!("{clock}  {authority}  DENIED {denied}\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shown_with_their_date() {
+        for (seconds, expected) in [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (951_782_399, "2000-02-28 23:59:59 UTC"),
+            (951_782_400, "2000-02-29 00:00:00 UTC"),
+            (1_767_225_599, "2025-12-31 23:59:59 UTC"),
+            (1_796_045_417, "2026-11-30 13:30:17 UTC"),
+            (4_107_542_400, "2100-03-01 00:00:00 UTC"),
+        ] {
+            assert_eq!(clock(seconds * 1000), expected);
+        }
     }
 }

@@ -39,6 +39,9 @@ pub(crate) struct Summary {
     pub(crate) allowed: BTreeMap<String, u64>,
     /// Requests that were refused, by `host:port` and reason.
     pub(crate) denied: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Allowed requests that no server answered, by `host:port` and kind of failure.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) failed: BTreeMap<String, BTreeMap<String, u64>>,
     /// Credentials that were swapped in, by name and `host:port`.
     pub(crate) credentials: BTreeMap<String, BTreeMap<String, u64>>,
     /// Events that are not in the audit file: it is full, or could not be written.
@@ -134,8 +137,13 @@ fn line(event: &Event) -> std::io::Result<Vec<u8>> {
 impl Summary {
     fn add(&mut self, event: &Event) {
         match &event.what {
-            What::Request { authority, denied: None, credentials, .. } => {
-                *count_of(&mut self.allowed, authority) += 1;
+            What::Request { authority, denied: None, failed, credentials, .. } => {
+                match failed {
+                    None => *count_of(&mut self.allowed, authority) += 1,
+                    Some(kind) => {
+                        *count_of(&mut self.failed, authority).entry(kind.clone()).or_default() += 1;
+                    }
+                }
                 for name in credentials {
                     *count_of(self.credentials.entry(name.clone()).or_default(), authority) += 1;
                 }
@@ -153,11 +161,17 @@ impl Summary {
     pub(crate) fn lines(&self, id: &str) -> [String; 2] {
         let total = |counts: &BTreeMap<String, u64>| counts.values().sum::<u64>();
         let allowed = list(self.allowed.iter().map(|(host, count)| format!("{} {count}", short(host))));
-        let denied_count: u64 = self.denied.values().map(total).sum();
-        let denied = list(self.denied.iter().map(|(host, reasons)| {
-            let reasons = reasons.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            format!("{}: {reasons}", short(host))
-        }));
+        let sum = |counts: &BTreeMap<String, BTreeMap<String, u64>>| counts.values().map(total).sum::<u64>();
+        let reasons = |counts: &BTreeMap<String, BTreeMap<String, u64>>| {
+            list(counts.iter().map(|(host, reasons)| {
+                let reasons = reasons.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+                format!("{}: {reasons}", short(host))
+            }))
+        };
+        let failed = match sum(&self.failed) {
+            0 => String::new(),
+            count => format!(", {count} failed{}", reasons(&self.failed)),
+        };
         let credentials = list(self.credentials.iter().map(|(name, hosts)| {
             let hosts = hosts.keys().map(|host| short(host)).collect::<Vec<_>>().join(", ");
             format!("{name} at {hosts}")
@@ -172,7 +186,12 @@ impl Summary {
             count => format!("; {count} events are not in it"),
         };
         [
-            format!("{} allowed{allowed}, {denied_count} denied{denied}", total(&self.allowed)),
+            format!(
+                "{} allowed{allowed}{failed}, {} denied{}",
+                total(&self.allowed),
+                sum(&self.denied),
+                reasons(&self.denied)
+            ),
             format!("{used}; details: jail log {id}{lost}"),
         ]
     }
@@ -221,6 +240,7 @@ mod tests {
                 path: "/".into(),
                 query: Vec::new(),
                 denied: denied.map(str::to_owned),
+                failed: None,
                 rule: None,
                 status: Some(200),
                 credentials: credentials.iter().map(|&name| name.to_owned()).collect(),
@@ -248,6 +268,22 @@ mod tests {
         );
         assert_eq!(std::fs::read_to_string(path).unwrap().lines().count(), 3);
     }
+
+    #[test]
+    fn a_request_that_no_server_answered_is_not_counted_as_allowed() {
+        let directory = tempfile::tempdir().unwrap();
+        let recorder =
+            Recorder::new(File::create(directory.path().join("audit")).unwrap(), LARGEST_AUDIT, false);
+        let mut failed = request("a.example:443", None, &[]);
+        let What::Request { failed: kind, .. } = &mut failed.what else { unreachable!() };
+        *kind = Some("upstream-dns".to_owned());
+        recorder.record(&failed);
+        assert_eq!(
+            recorder.summary().lines("job-1")[0],
+            "0 allowed, 1 failed (a.example: upstream-dns), 0 denied"
+        );
+    }
+
     #[test]
     fn a_file_that_is_full_says_so_and_the_counting_goes_on() {
         let directory = tempfile::tempdir().unwrap();

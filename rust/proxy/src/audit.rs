@@ -27,6 +27,7 @@ pub struct Event {
 /// What happened.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "nearly every event is a request")]
 pub enum What {
     /// A request, when its answer's head is known or it was refused.
     Request {
@@ -44,6 +45,10 @@ pub enum What {
         /// Whether it went on: `None` = allowed, else the reason (kebab-case).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         denied: Option<String>,
+        /// Why the proxy answered an allowed request itself, as `x-jail-error` has it: the server could not be reached, or
+        /// its answer was no HTTP.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failed: Option<String>,
         /// The rule that decided, from 0. Neither a rule nor a denial: it went on to be learnt.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         rule: Option<usize>,
@@ -113,6 +118,7 @@ mod tests {
             path: long(),
             query: vec![long()],
             denied: None,
+            failed: None,
             rule: None,
             status: None,
             credentials: vec![long()],

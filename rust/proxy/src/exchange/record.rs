@@ -26,6 +26,7 @@ pub(crate) struct Record {
     path: String,
     query: Vec<String>,
     denied: Option<Reason>,
+    failed: Option<&'static str>,
     rule: Option<RuleId>,
     status: Option<StatusCode>,
     credentials: Vec<String>,
@@ -45,6 +46,7 @@ impl Record {
             path: beginning(request.uri().path(), LONGEST_PATH),
             query: request.uri().query().map(query_names).unwrap_or_default(),
             denied: None,
+            failed: None,
             rule: None,
             status: None,
             credentials: Vec::new(),
@@ -65,6 +67,7 @@ impl Record {
             path: String::new(),
             query: Vec::new(),
             denied: None,
+            failed: None,
             rule: None,
             status: None,
             credentials: Vec::new(),
@@ -90,6 +93,11 @@ impl Record {
 
     pub(crate) fn denied(&mut self, reason: Reason) {
         self.denied = Some(reason);
+    }
+
+    /// The request was allowed, and no answer came from the server: the kind of the proxy's own answer.
+    pub(crate) fn failed(&mut self, kind: &'static str) {
+        self.failed = Some(kind);
     }
 
     pub(crate) fn rule(&mut self, rule: Option<RuleId>) {
@@ -135,6 +143,7 @@ impl Drop for Record {
             path: std::mem::take(&mut self.path),
             query: std::mem::take(&mut self.query),
             denied: self.denied.map(|reason| reason.as_str().to_owned()),
+            failed: self.failed.map(str::to_owned),
             rule: self.rule.map(|rule| rule.0),
             status: self.status.map(|status| status.as_u16()),
             credentials: std::mem::take(&mut self.credentials),

@@ -39,7 +39,10 @@ impl Refused {
                 record.denied(Reason::CredentialExpired);
                 denial::unrenewed(&problem, &record.asked())
             }
-            Refused::Failed(error) => denial::upstream_failed(&error, &record.asked()),
+            Refused::Failed(error) => {
+                record.failed(error.kind());
+                denial::upstream_failed(&error, &record.asked())
+            }
         }
     }
 }

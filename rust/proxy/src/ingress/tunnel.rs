@@ -63,6 +63,7 @@ pub(super) async fn open(
         }
         Err(error) => {
             tracing::debug!(%error, "no tunnel");
+            record.failed(error.kind());
             record.answered(error.status());
             Err(Failed::Upstream(error))
         }
