@@ -25,6 +25,9 @@ pub(crate) const DNS_PORT: u16 = 53;
 /// Who a job is to a proxy that asks for a password.
 const PROXY_USER: &str = "job";
 const HOSTNAME: &str = "jail";
+/// The job's own addresses, which its programs reach without the proxy. Few clients know networks (curl and Go do), so the
+/// addresses that servers print are there one by one. `[::1]` must not be: httpx cannot be used with it.
+const NOT_PROXIED: &str = "localhost,127.0.0.1,::1,.localhost,0.0.0.0,127.0.0.0/8,127.0.0.2,127.0.1.1,jail";
 const USER: &str = "agent";
 pub(crate) const HOME: &str = "/home/agent";
 
@@ -169,6 +172,13 @@ fn environment(
     {
         set(name.as_ref(), value.as_ref());
     }
+    let bash = shell(parts, "bash");
+    if let Some(shell) = bash.clone().or_else(|| shell(parts, "sh")) {
+        // A prompt that bash expands would be printed as it is by others.
+        let prompt = if bash.is_some() { "\\w\\$ " } else { "$ " };
+        set("PS1".as_ref(), format!("[jail {}] {prompt}", spec.name).as_ref());
+        set("SHELL".as_ref(), shell.as_os_str());
+    }
     // Programs that ignore these are captured all the same; those that heed them save a look-up.
     let proxy = proxy_url(parts.reach);
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
@@ -176,13 +186,16 @@ fn environment(
         set(name.to_lowercase().as_ref(), proxy.as_ref());
     }
     for name in ["NO_PROXY", "no_proxy"] {
-        set(name.as_ref(), "localhost,127.0.0.1,::1".as_ref());
+        set(name.as_ref(), NOT_PROXIED.as_ref());
     }
     for (name, value) in &trust::variables(java) {
         set(name.as_ref(), value.as_ref());
     }
     for (name, value) in &parts.programs.environment {
         set(name, value);
+    }
+    if parts.own.iter().any(|entry| entry.target() == Path::new(git::identity::SYSTEM_SETTINGS)) {
+        set(git::identity::SYSTEM_SETTINGS_VARIABLE.as_ref(), git::identity::SYSTEM_SETTINGS.as_ref());
     }
     for name in &spec.pass_environment {
         if let Some(value) = operator.variable(name) {
@@ -197,6 +210,14 @@ fn environment(
     }
     add_git(&parts.git, &mut environment)?;
     Ok(environment)
+}
+
+/// Where a shell is in the jail.
+fn shell(parts: &Parts<'_>, name: &str) -> Option<PathBuf> {
+    let of_host = parts.programs.path.iter().map(|directory| directory.join(name));
+    let is_there = |path: &PathBuf| parts.programs.entries.iter().any(|entry| entry.target() == path);
+    let of_closure = parts.closure.path.iter().find(|directory| directory.join(name).is_file());
+    of_closure.map(|directory| directory.join(name)).or_else(|| of_host.into_iter().find(is_there))
 }
 
 /// Puts what git is told behind what the operator tells it in the same way.

@@ -92,7 +92,7 @@ pub(crate) enum Command {
     },
     /// Write the manual pages to a directory.
     Man {
-        /// Where to; it must exist.
+        /// Where to; it is made if it does not exist.
         #[arg(value_hint = ValueHint::DirPath)]
         directory: PathBuf,
     },
@@ -229,14 +229,15 @@ pub(crate) struct HomeTarget {
 
 /// Options of `jail explain`.
 #[derive(Debug, Args)]
-#[command(override_usage = "jail explain [OPTIONS] METHOD URL\n       jail explain NAME")]
+#[command(override_usage = "jail explain [OPTIONS] [METHOD] URL\n       jail explain NAME")]
 pub(crate) struct ExplainArgs {
     /// The jail; without it only the rules given here.
     #[arg(long = "jail", value_name = "NAME")]
     pub(crate) name: Option<String>,
     #[command(flatten)]
     pub(crate) jail: JailArgs,
-    /// The HTTP method, e.g. GET; `fetch` or `push` for git; alone, the name of a jail to say everything about.
+    /// The HTTP method, GET where it is left out; `fetch` or `push` for git; alone, the name of a jail to say everything
+    /// about.
     #[arg(value_name = "METHOD|NAME")]
     pub(crate) method: String,
     /// The address, e.g. `https://api.github.com/repos/me/x` or `tcp://db.example.net:5432`; with `fetch` or `push` that

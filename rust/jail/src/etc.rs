@@ -23,7 +23,7 @@ pub(crate) fn entries(uid: u32, gid: u32, user_name: &str, home: &str, hostname:
         file("/etc/nsswitch.conf", NSSWITCH.to_owned()),
         file("/etc/services", SERVICES.to_owned()),
         file("/etc/protocols", PROTOCOLS.to_owned()),
-        file("/etc/shells", "/bin/sh\n".to_owned()),
+        file("/etc/shells", "/bin/sh\n/bin/bash\n/usr/bin/bash\n".to_owned()),
         file("/etc/os-release", OS_RELEASE.to_owned()),
     ]
 }

@@ -17,16 +17,23 @@ use crate::{credentials, rules, run};
 /// Says which rule decides, which credential goes along, and what the job would see; exit code 1 for a denial. Of a
 /// name alone it says what the jail is.
 pub(crate) fn explain(arguments: &ExplainArgs, operator: &Operator) -> Result<ExitCode, Failure> {
-    let Some(url) = &arguments.url else {
+    // An address without a method: what a browser would do.
+    let is_address = arguments.method.contains("://")
+        || (arguments.name.is_some() && arguments.method.contains(['.', ':', '/']));
+    let (method, url) = match &arguments.url {
+        None if is_address => ("GET", Some(&arguments.method)),
+        url => (arguments.method.as_str(), url.as_ref()),
+    };
+    let Some(url) = url else {
         if arguments.name.is_some() {
-            return Err(Failure::usage("an address is missing: jail explain --jail NAME METHOD URL"));
+            return Err(Failure::usage("an address is missing: jail explain --jail NAME [METHOD] URL"));
         }
-        let (spec, policy) = run::with_jail_arguments(Some(&arguments.method), &arguments.jail, operator)?;
+        let (spec, policy) = run::with_jail_arguments(Some(method), &arguments.jail, operator)?;
         crate::print(&portrait(&spec, &policy))?;
         return Ok(ExitCode::SUCCESS);
     };
     let (spec, policy) = run::with_jail_arguments(arguments.name.as_deref(), &arguments.jail, operator)?;
-    let (method, url) = match &*arguments.method {
+    let (method, url) = match method {
         "fetch" => ("POST", format!("{}/git-upload-pack", url.trim_end_matches('/'))),
         "push" => ("POST", format!("{}/git-receive-pack", url.trim_end_matches('/'))),
         method => (method, url.clone()),

@@ -3,6 +3,8 @@
 //! All of it is configuration in variables. A header that is always sent needs no credential helper, and so no shell in
 //! the jail, and saves the round trip of a refusal.
 
+pub(crate) mod identity;
+
 use std::collections::BTreeSet;
 
 use base64::Engine as _;

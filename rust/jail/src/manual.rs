@@ -29,7 +29,9 @@ pub(crate) fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failu
 
 /// `jail man DIR`: one page per command.
 pub(crate) fn pages(directory: &Path) -> Result<ExitCode, Failure> {
-    clap_mangen::generate_to(Cli::command(), directory).map_err(|error| {
+    let written =
+        std::fs::create_dir_all(directory).and_then(|()| clap_mangen::generate_to(Cli::command(), directory));
+    written.map_err(|error| {
         Failure::usage(format!("cannot write the manual pages to {}: {error}", directory.display()))
     })?;
     Ok(ExitCode::SUCCESS)

@@ -36,7 +36,7 @@ use crate::rules;
 use crate::spec::{self, BindSpec, JailSpec, in_home};
 use crate::unreported;
 use crate::way_out;
-use crate::workspace::{self, Changes, Guard, Workspace};
+use crate::workspace::{self, Changes, Guard, Repository, Workspace, provenance};
 use crate::{etc, trust};
 
 /// How long requests under way may take to end after the job's command has ended.
@@ -45,7 +45,7 @@ pub(crate) const GRACE: Duration = Duration::from_secs(1);
 /// Runs the command in a jail; the exit code is the command's own.
 pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, Failure> {
     close_memory()?;
-    let (spec, policy, command) = compose(&arguments, operator)?;
+    let (mut spec, policy, command) = compose(&arguments, operator)?;
     if arguments.print_units {
         return backend::print_units(&spec);
     }
@@ -56,7 +56,13 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
         ));
     }
     backend::tidy();
-    let workspace = workspace(&spec, &arguments, operator)?;
+    let mut workspace = workspace(&spec, &arguments, operator)?;
+    // `--quiet` prints no report of an earlier job: the next start without it does.
+    let owed = if arguments.quiet { Vec::new() } else { unreported::collect(operator) };
+    let repository = workspace.as_mut().and_then(|workspace| workspace.find_repository(operator));
+    for (name, value) in workspace.iter().flat_map(Workspace::variables_for_git) {
+        spec.environment.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    }
     let operator = &with_writable(operator, &spec, workspace.as_ref());
     let cannot_learn = |error| {
         let file = arguments.learn.as_deref().unwrap_or(Path::new("")).display();
@@ -65,12 +71,11 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     let learn =
         arguments.learn.as_ref().map(|file| PolicyFile::find(&operator.path(file), workspace.as_ref()));
     let learn = learn.transpose().map_err(cannot_learn)?;
-    // `--quiet` prints no report of an earlier job: the next start without it does.
-    let owed = if arguments.quiet { Vec::new() } else { unreported::collect(operator) };
     unreported::tell(&owed);
     let binds = assemble::binds(&spec, workspace.as_ref(), operator)?;
     let guard = Guard::new(workspace.as_ref(), binds, operator).map_err(Failure::no_jail)?;
     if !arguments.quiet {
+        repository.iter().for_each(|notice| tell(notice));
         guard.notices().iter().for_each(|notice| tell(notice));
     }
     let backend = backend::choose(spec.backend, arguments.container_relay, workspace.as_ref(), operator)?;
@@ -97,6 +102,12 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
         furnished.notices.iter().for_each(|notice| tell(notice));
     }
     let ca = JobCa::generate().map_err(Failure::no_jail)?;
+    let mut own = own_files(ca.certificate_pem(), &policy)?;
+    let git_directory = workspace.as_ref().map_or_else(PathBuf::new, Workspace::git_directory);
+    own.extend(git::identity::settings_file(&git_directory, operator));
+    let mut git = git::configuration(&credentials, &policy);
+    let repository = workspace.as_ref().and_then(Workspace::repository);
+    git.extend(repository.iter().flat_map(|repository| repository.configuration()));
     let directory = JobDirectory::create(&operator.state(), &spec.name).map_err(Failure::no_jail)?;
     let plan = assemble::plan(
         &spec,
@@ -110,8 +121,8 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
             layer: layer(&directory, workspace.as_ref())?,
             home: furnished.entries,
             dummies,
-            git: git::configuration(&credentials, &policy),
-            own: own_files(ca.certificate_pem(), &policy)?,
+            git,
+            own,
             id: &directory.id,
             ids: backend.job_ids(),
             reach: &reach,
@@ -156,8 +167,14 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
         let all: Vec<&Changes> = [&changes].into_iter().chain(earlier.map(|owed| &owed.changes)).collect();
         report(&arguments, &directory, &recorder.summary(), code, &changes, &all, workspace.as_ref());
     }
+    let remembered = provenance::remember(&changes, guard.workspace(), operator);
+    if let Err(error) = &remembered {
+        tell(&format!(
+            "cannot record which pointers of git the job has made: {error}; the next start tries again"
+        ));
+    }
     // What the terminal did not take is told by the next command.
-    if changes.is_empty() || !sandbox::is_terminal_given_up() {
+    if remembered.is_ok() && (changes.is_empty() || !sandbox::is_terminal_given_up()) {
         unreported::settle(&directory.id, operator);
     }
     record.ended = Some(job::now());
@@ -220,6 +237,9 @@ pub(crate) fn compose(
     arguments: &RunArgs,
     operator: &Operator,
 ) -> Result<(JailSpec, Policy, Vec<OsString>), Failure> {
+    if !arguments.misplaced.is_empty() {
+        return Err(misplaced(arguments, operator));
+    }
     let (mut spec, policy) = with_jail_arguments(arguments.name.as_deref(), &arguments.jail, operator)?;
     spec.programs.extend(arguments.host.iter().cloned());
     for (texts, writable) in [(&arguments.bind, true), (&arguments.ro_bind, false)] {
@@ -247,6 +267,9 @@ pub(crate) fn compose(
     spec.validate().map_err(Failure::usage)?;
 
     let mut command: Vec<OsString> = spec.command.iter().map(OsString::from).collect();
+    if replaces_shell(&spec.command, &arguments.words, operator) {
+        command.clear();
+    }
     command.extend(arguments.words.iter().cloned());
     if command.is_empty() {
         return Err(Failure::usage(
@@ -254,6 +277,31 @@ pub(crate) fn compose(
         ));
     }
     Ok((spec, policy, command))
+}
+
+/// Returns true if the words after `--` are a command of their own: the jail's command is a shell, and the first word is
+/// neither an option of it nor a script that is there.
+fn replaces_shell(command: &[String], words: &[OsString], operator: &Operator) -> bool {
+    const SHELLS: [&str; 6] = ["sh", "bash", "dash", "zsh", "fish", "ksh"];
+    let ([shell], Some(first)) = (command, words.first()) else { return false };
+    let is_shell = Path::new(shell).file_name().is_some_and(|name| SHELLS.iter().any(|shell| name == *shell));
+    let is_option = first.as_encoded_bytes().starts_with(b"-");
+    is_shell && !is_option && !operator.path(Path::new(first)).is_file()
+}
+
+/// What to type where words of a command stand before `--`.
+fn misplaced(arguments: &RunArgs, operator: &Operator) -> Failure {
+    let misplaced = shell_words::join(arguments.misplaced.iter().map(|word| word.to_string_lossy()));
+    let name = arguments.name.as_deref().unwrap_or_default();
+    let directories = spec::directories(operator.variable("JAIL_PATH"), Some(&operator.config_home()));
+    Failure::usage(match JailSpec::find(name, &directories) {
+        Ok(_) => {
+            format!("what the command gets stands after --; type: jail run {name} [OPTIONS] -- {misplaced}")
+        }
+        Err(_) => format!(
+            "there is no jail {name:?}, and a command stands after --; to run this host's {name} in a jail, type: jail run [OPTIONS] --host {name} -- {name} {misplaced}"
+        ),
+    })
 }
 
 /// The jail of NAME with the credentials of the flags, and its policy with the rules of the flags on top; also what
@@ -342,7 +390,9 @@ fn workspace(
 /// had another one, and the sources of writable binds.
 pub(crate) fn with_writable(operator: &Operator, spec: &JailSpec, workspace: Option<&Workspace>) -> Operator {
     let binds = spec.binds.iter().filter(|bind| bind.writable).map(|bind| operator.path(&bind.source));
-    operator.with_writable(workspace.map(|workspace| workspace.path.clone()).into_iter().chain(binds))
+    let repository = workspace.and_then(Workspace::repository).and_then(Repository::writable);
+    let own = workspace.map(|workspace| workspace.path.clone()).into_iter();
+    operator.with_writable(own.chain(repository.map(Path::to_owned)).chain(binds))
 }
 
 /// A program that is not in the jail is better named here, with the cure, than by a shell inside.

@@ -14,7 +14,7 @@ pub(crate) fn secret(command: SecretCommand, operator: &Operator) -> Result<Exit
     let names = Names::of(operator);
     match command {
         SecretCommand::Set { name } => set(&name, &names, &operator.into()),
-        SecretCommand::List => list(&names),
+        SecretCommand::List => list(&names, &operator.into()),
         SecretCommand::Rm { name } => remove(&name, &names, &operator.into()),
         SecretCommand::Test { source, insecure_file } => {
             test(&source, &Context { insecure_files: insecure_file, ..operator.into() })
@@ -34,7 +34,9 @@ fn set(name: &str, names: &Names, context: &Context) -> Result<ExitCode, Failure
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(names: &Names) -> Result<ExitCode, Failure> {
+fn list(names: &Names, context: &Context) -> Result<ExitCode, Failure> {
+    // Names alone would look as if the secrets were there.
+    secrets::check_keychain(context).map_err(failed)?;
     let names = names.all().map_err(failed)?;
     crate::print(&names.iter().map(|name| format!("{name}\n")).collect::<String>())?;
     Ok(ExitCode::SUCCESS)

@@ -220,6 +220,15 @@ pub(crate) fn diagnose(context: &Context) -> Vec<Finding> {
     findings
 }
 
+/// Says why secrets in the keychain cannot be read here.
+pub(crate) fn check_keychain(context: &Context) -> Result<(), String> {
+    keyring::probe(context.time_limit.min(PROBE)).map_err(|miss| match miss {
+        Miss::Absent(why) | Miss::Broken { what: why, .. } => {
+            format!("{why}; start or unlock it, or keep secrets elsewhere: {}", keyring::ALTERNATIVES)
+        }
+    })
+}
+
 /// What people on a Mac wonder about.
 fn keychain_hint() -> Option<String> {
     cfg!(target_os = "macos").then(|| {

@@ -6,12 +6,12 @@
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::job::JobDirectory;
 use crate::operator::Operator;
 use crate::run::tell_changes_in;
-use crate::workspace::{Baseline, Changes};
+use crate::workspace::{Baseline, Changes, provenance};
 
 /// Maximum number of reports printed by one command; the next command prints the others.
 const MOST: usize = 32;
@@ -55,11 +55,40 @@ pub(crate) fn collect(operator: &Operator) -> Vec<Owed> {
         }
         if let Some(baseline) = read(&directory(operator).join(format!("{id}.json"))) {
             let changes = baseline.changes(operator);
+            let remembered = provenance::remember(&changes, baseline.workspace(), operator);
             owed.push(Owed { id: id.clone(), baseline, changes });
+            if remembered.is_err() {
+                continue;
+            }
         }
         settle(&id, operator);
     }
     owed
+}
+
+/// Returns true if a job that has not ended, or whose end was not compared, could write the file and it is not as it was.
+pub(crate) fn may_have_changed(path: &Path, operator: &Operator) -> bool {
+    let entries = match fs::read_dir(directory(operator)) {
+        Ok(entries) => entries,
+        Err(error) => return error.kind() != io::ErrorKind::NotFound,
+    };
+    for entry in entries {
+        let Ok(entry) = entry else { return true };
+        if !entry.file_name().as_encoded_bytes().ends_with(b".json") {
+            continue;
+        }
+        match read(&entry.path()) {
+            Some(baseline) if baseline.may_have_changed(path) => return true,
+            Some(_) => {}
+            // Settled meanwhile, or not to be read.
+            None => {
+                if entry.path().exists() {
+                    return true;
+                }
+            }
+        }
+    }
+    false
 }
 
 /// Tells what [`collect`] returns.
@@ -73,7 +102,7 @@ pub(crate) fn tell(owed: &[Owed]) {
     }
 }
 
-fn read(path: &std::path::Path) -> Option<Baseline> {
+fn read(path: &Path) -> Option<Baseline> {
     let mut contents = Vec::new();
     fs::File::open(path).ok()?.take(LARGEST).read_to_end(&mut contents).ok()?;
     serde_json::from_slice(&contents).ok()

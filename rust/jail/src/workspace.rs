@@ -4,6 +4,8 @@ mod discover;
 mod fingerprint;
 mod git_config;
 mod guard;
+pub(crate) mod provenance;
+mod repository;
 mod runs_later;
 
 use std::io;
@@ -13,8 +15,12 @@ use sandbox::plan::{Access, Entry};
 
 use crate::operator::Operator;
 use crate::spec::{self, WorkspaceMode};
-pub(crate) use guard::{Baseline, Changes, Guard, shown};
+pub(crate) use discover::settings_of_operator;
+pub(crate) use git_config::absolute as path_of_setting;
+pub(crate) use guard::{Baseline, Changes, Guard, settings_of_git, shown};
 use sandbox::beneath::RealPath;
+
+pub(crate) use repository::Repository;
 
 /// Why a directory is not taken as a workspace.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +70,8 @@ pub(crate) struct Workspace {
     protect: Vec<PathBuf>,
     /// What jails keep, where it lies in the workspace: changed by launchers, and by nobody else.
     records: Vec<PathBuf>,
+    /// Its git directory, where that lies elsewhere and is in the jail.
+    repository: Option<Repository>,
 }
 
 impl Workspace {
@@ -96,7 +104,36 @@ impl Workspace {
         protect.extend(inside(&real(absolute)));
         protect.extend(inside(&declarations(operator)));
         let records = inside(&records(operator));
-        Ok(Workspace { path, mode, protect, records })
+        Ok(Workspace { path, mode, protect, records, repository: None })
+    }
+
+    /// Finds its git directory where that lies elsewhere, which is in the jail from then on. Returns a sentence about it
+    /// for the operator, or about why it is not in the jail.
+    pub(crate) fn find_repository(&mut self, operator: &Operator) -> Option<String> {
+        match repository::find(self, operator) {
+            Ok(repository) => {
+                self.repository = repository;
+                self.repository.as_ref().map(|repository| repository.notice(self))
+            }
+            Err(notice) => Some(notice),
+        }
+    }
+
+    /// Variables that git needs to find its directory.
+    pub(crate) fn variables_for_git(&self) -> Option<(&'static str, &'static str)> {
+        // Between a workspace and the top of its repository a mount begins.
+        let is_part = self.repository.as_ref().is_some_and(|repository| repository.top != self.path);
+        is_part.then_some(("GIT_DISCOVERY_ACROSS_FILESYSTEM", "1"))
+    }
+
+    /// The path that git would have as its directory here.
+    pub(crate) fn git_directory(&self) -> PathBuf {
+        self.repository.as_ref().map_or_else(|| self.path.join(".git"), |repository| repository.git.clone())
+    }
+
+    /// Its git directory, where that lies elsewhere and is in the jail.
+    pub(crate) fn repository(&self) -> Option<&Repository> {
+        self.repository.as_ref()
     }
 
     /// Whether the job's changes stay on a layer of its own.

@@ -173,7 +173,10 @@ pub(crate) struct RunArgs {
     #[arg(short, long, conflicts_with = "json")]
     pub(crate) quiet: bool,
 
-    /// The command; added to the command of the jail NAME.
+    /// Words of a command that stand before `--`: an error says where they belong.
+    #[arg(hide = true)]
+    pub(crate) misplaced: Vec<OsString>,
+    /// The command; added to the command of the jail NAME. Where that is a shell, it runs in the shell's place.
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) words: Vec<OsString>,
 }

@@ -5,7 +5,7 @@
 //! is protected as a whole or named as such.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -43,7 +43,7 @@ const REPOSITORIES: usize = 256;
 const MOST_REPOSITORIES: usize = 2048;
 /// Files of settings that one look reads.
 const CONFIGS: usize = 1024;
-const LARGEST_POINTER: u64 = 64 << 10;
+pub(super) const LARGEST_POINTER: u64 = 64 << 10;
 /// Files with set-user-id or set-group-id bits or capabilities that are protected one by one; the directories of others
 /// are protected as a whole.
 const PRIVILEGED: usize = 256;
@@ -57,6 +57,9 @@ pub(super) struct Global {
     pub(super) files: Vec<PathBuf>,
     /// The operator's home directory.
     pub(super) home: PathBuf,
+    /// Whether the workspace is the work tree of a repository that lies elsewhere: then the values of `core.hooksPath`
+    /// count there, too.
+    pub(super) is_linked: bool,
 }
 
 /// What a look found, as paths relative to the root.
@@ -90,6 +93,9 @@ pub(super) fn look(tree: &Tree, is_workspace: bool, global: &Global) -> Found {
     };
     if is_workspace {
         look.work_trees.insert(PathBuf::new());
+        for hooks in global.hooks.iter().filter(|_| global.is_linked) {
+            look.hooks_path(hooks, Path::new(""), &[tree.path().to_owned()]);
+        }
     }
     look.directories();
     look.repositories();
@@ -504,24 +510,46 @@ pub(super) fn global(files: &[PathBuf], home: &Path) -> Global {
             continue;
         }
         global.files.push(file.clone());
-        let (Some(parent), Some(name)) = (file.parent(), file.file_name().map(OsString::from)) else {
-            continue;
-        };
-        let bytes = Tree::open(parent)
-            .ok()
-            .and_then(|tree| {
-                let followed = tree.follow(Path::new(&name)).ok().flatten()?;
-                tree.read_file(&followed.path, git_config::LARGEST).ok().flatten()
-            })
-            .or_else(|| {
-                // A link that leads elsewhere, as dotfile managers make them.
-                let real = file.canonicalize().ok()?;
-                let tree = Tree::open(real.parent()?).ok()?;
-                tree.read_file(Path::new(real.file_name()?), git_config::LARGEST).ok().flatten()
-            });
+        let Some(parent) = file.parent() else { continue };
+        let bytes = settings_of_operator(&file);
         let Some(leads) = bytes.and_then(|bytes| git_config::read(&bytes)) else { continue };
         waiting.extend(leads.includes.iter().map(|value| git_config::absolute(value, parent, home)));
         global.hooks.extend(leads.hooks);
     }
     global
+}
+
+/// Adds what the settings of a repository that lies elsewhere lead git to, in the work tree at `top`.
+pub(super) fn add_repository(global: &mut Global, git: &Path, common: &Path, top: &Path) {
+    let files = [common.join("config"), common.join("config.worktree"), git.join("config.worktree")];
+    let leads = self::global(&files, &global.home);
+    global.files.extend(leads.files);
+    let hooks = leads.hooks.iter().map(|value| git_config::absolute(value, top, &global.home));
+    let hooks: Vec<PathBuf> = hooks.collect();
+    global.hooks.extend(hooks);
+    global.is_linked = true;
+}
+
+/// The other work trees' directories of a repository, when the job works in the one at `git`: none of them is its own.
+pub(super) fn other_worktrees(tree: &Tree, git: &Path) -> BTreeSet<PathBuf> {
+    let directory = Path::new("worktrees");
+    let limits = Limits { entries: INNER_DIRECTORIES, depth: 1, time: Duration::from_secs(1) };
+    match tree.list(directory, &mut Budget::new(limits)) {
+        Ok(entries) => entries
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|(_, kind)| *kind == Kind::Directory)
+            .map(|(name, _)| directory.join(name))
+            .filter(|path| tree.path().join(path) != git)
+            .collect(),
+        Err(_) => BTreeSet::from([directory.to_owned()]),
+    }
+}
+
+/// Reads a file of the operator's settings of git, if it is a regular file and not too large. Links are followed.
+pub(crate) fn settings_of_operator(file: &Path) -> Option<Vec<u8>> {
+    // A link may lead elsewhere, as dotfile managers make them.
+    let real = file.canonicalize().ok()?;
+    let tree = Tree::open(real.parent()?).ok()?;
+    tree.read_file(Path::new(real.file_name()?), git_config::LARGEST).ok().flatten()
 }

@@ -51,7 +51,7 @@ fn path(value: &[u8]) -> PathBuf {
 }
 
 /// The absolute path that a value stands for: `~/` is the operator's home, what is relative lies at `base`.
-pub(super) fn absolute(value: &Path, base: &Path, home: &Path) -> PathBuf {
+pub(crate) fn absolute(value: &Path, base: &Path, home: &Path) -> PathBuf {
     let value = value.strip_prefix(":(optional)").unwrap_or(value);
     let joined = match value.strip_prefix("~") {
         Ok(rest) => home.join(rest),

@@ -39,6 +39,17 @@ pub(crate) struct Scope {
     others: Vec<OsString>,
     /// What is protected beside the list, relative to the workspace.
     protect: Vec<OsString>,
+    /// The repository that the workspace belongs to, where it lies elsewhere.
+    #[serde(default)]
+    repository: Option<Elsewhere>,
+}
+
+/// A repository that lies outside of its work tree.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Elsewhere {
+    top: OsString,
+    git: OsString,
+    common: OsString,
 }
 
 /// What was there at one time, by absolute path. What is not in it was not there.
@@ -112,9 +123,16 @@ impl Guard {
     /// Looks at what the job will be able to write: the workspace, and what the operator's `binds` name.
     pub(crate) fn new(
         workspace: Option<&Workspace>,
-        binds: Vec<Entry>,
+        mut binds: Vec<Entry>,
         operator: &Operator,
     ) -> Result<Guard, WorkspaceError> {
+        let repository = workspace.and_then(Workspace::repository);
+        for bind in repository.iter().flat_map(|repository| repository.binds()) {
+            // What the operator has bound is as the operator wants it.
+            if !binds.iter().any(|own| bind.target().starts_with(own.target())) {
+                binds.push(bind);
+            }
+        }
         let written = workspace.filter(|workspace| workspace.mode == WorkspaceMode::Rw);
         check_places(workspace, &binds)?;
         let mut roots: Vec<(PathBuf, PathBuf)> =
@@ -132,6 +150,11 @@ impl Guard {
             protect: written
                 .map(|workspace| workspace.protect.iter().map(|path| path.clone().into()).collect())
                 .unwrap_or_default(),
+            repository: repository.map(|repository| Elsewhere {
+                top: repository.top.clone().into(),
+                git: repository.git.clone().into(),
+                common: repository.common.clone().into(),
+            }),
         };
         let seen = scope.look(operator);
         // Only the workspace itself must be there to be looked at.
@@ -325,6 +348,13 @@ impl Baseline {
         new.map(|(path, _)| PathBuf::from(path)).collect()
     }
 
+    /// Returns true if the job could write the file and it is not as it was.
+    pub(crate) fn may_have_changed(&self, path: &Path) -> bool {
+        let mut sources = self.scope.workspace.iter().chain(&self.scope.others);
+        let before = self.before.files.get(path.as_os_str()).unwrap_or(&Fingerprint::Absent);
+        sources.any(|source| path.starts_with(source)) && self.scope.fingerprint(path) != *before
+    }
+
     /// The workspace that it is about.
     pub(crate) fn workspace(&self) -> Option<&Path> {
         self.scope.workspace.as_ref().map(Path::new)
@@ -341,7 +371,10 @@ struct Seen {
 
 impl Scope {
     fn look(&self, operator: &Operator) -> Seen {
-        let global = discover::global(&settings_of_git(operator), &operator.home);
+        let mut global = discover::global(&settings_of_git(operator), &operator.home);
+        if let Some(Elsewhere { top, git, common }) = &self.repository {
+            discover::add_repository(&mut global, Path::new(git), Path::new(common), Path::new(top));
+        }
         let mut trees: Vec<(Tree, Found, PathBuf)> = Vec::new();
         let mut privileged = BTreeSet::new();
         let sources = self.workspace.iter().chain(&self.others).map(PathBuf::from);
@@ -358,6 +391,11 @@ impl Scope {
             let mut found = discover::look(&tree, is_workspace, &global);
             if is_workspace {
                 found.files.extend(self.protect.iter().map(PathBuf::from));
+            }
+            if let Some(repository) = &self.repository
+                && source.as_os_str() == repository.common
+            {
+                found.closed.extend(discover::other_worktrees(&tree, Path::new(&repository.git)));
             }
             trees.push((tree, found, source));
         }
@@ -483,14 +521,18 @@ fn check_places(workspace: Option<&Workspace>, binds: &[Entry]) -> Result<(), Wo
 }
 
 /// Where git looks for the operator's own settings: git-config(1).
-fn settings_of_git(operator: &Operator) -> Vec<PathBuf> {
-    let system =
-        operator.variable("GIT_CONFIG_SYSTEM").map_or_else(|| "/etc/gitconfig".into(), PathBuf::from);
+pub(crate) fn settings_of_git(operator: &Operator) -> Vec<PathBuf> {
+    let is_unset = operator
+        .variable("GIT_CONFIG_NOSYSTEM")
+        .is_none_or(|value| ["", "0", "no", "false", "off"].iter().any(|no| value.eq_ignore_ascii_case(no)));
+    let system = is_unset.then(|| {
+        operator.variable("GIT_CONFIG_SYSTEM").map_or_else(|| "/etc/gitconfig".into(), PathBuf::from)
+    });
     let own = match operator.variable("GIT_CONFIG_GLOBAL") {
         Some(file) => vec![PathBuf::from(file)],
         None => vec![operator.config_home().join("git/config"), operator.home.join(".gitconfig")],
     };
-    std::iter::once(system).chain(own).filter(|file| file.is_absolute()).collect()
+    system.into_iter().chain(own).filter(|file| file.is_absolute()).collect()
 }
 
 fn join(source: &Path, path: &Path) -> PathBuf {

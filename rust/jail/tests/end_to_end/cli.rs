@@ -126,3 +126,73 @@ fn help_and_manuals_are_there() {
     jail.itself(["doctor"]).says("");
     jail.itself([""; 0]).exits(2);
 }
+
+#[test]
+fn a_command_takes_the_place_of_a_shell_and_options_and_scripts_do_not() {
+    needs!("bash");
+    let jail = Jail::new().ready_made("shell").file("script.sh", "echo script");
+    jail.run(["echo", "hi"]).succeeds().prints_only("hi\n");
+    jail.run(["script.sh"]).succeeds().prints_only("script\n");
+    jail.run(["-c", "echo ${SHELL##*/}"]).succeeds().prints_only("bash\n");
+    jail.run(["env"]).succeeds().prints("\nPS1=[jail shell] \\w\\$ \n");
+}
+
+#[test]
+fn an_address_alone_is_explained_as_a_get() {
+    let jail = Jail::new();
+    let explain =
+        |words: &[&str]| jail.itself(["explain", "--allow", "GET a.test"].iter().chain(words).copied());
+    explain(&["https://a.test/x"]).exits(0).prints("allowed by rule 1");
+    explain(&["https://b.test/x"]).exits(1).prints("denied: host-not-allowed");
+}
+
+#[test]
+fn a_log_has_dates_and_how_the_job_ended() {
+    let jail = Jail::new();
+    jail.script("exit 3").exits(3);
+    let log = jail.itself(["log"]);
+    let started = format!("  started in {}\n", jail.project().canonicalize().unwrap().display());
+    log.succeeds().prints(&started).prints("  ended with exit code 3 after ").prints(" UTC  ");
+}
+
+#[test]
+fn manual_pages_go_to_a_directory_that_is_made() {
+    let jail = Jail::new();
+    let directory = jail.place().join("a/man");
+    jail.itself(["man".into(), directory.clone().into_os_string()]).succeeds();
+    assert!(directory.join("jail-run.1").is_file());
+}
+
+#[test]
+fn a_list_of_secrets_without_a_keychain_is_an_error() {
+    let jail = Jail::new().variable("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent");
+    jail.itself(["secret", "list"]).exits(1).says("keep secrets elsewhere");
+}
+
+#[test]
+fn a_request_that_no_server_answered_is_said() {
+    needs!("curl");
+    // A port that nobody listens on.
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let to = format!("a.test:443:{unused}");
+    let jail = Jail::new().allow("a.test").options(["--connect-to", &to]).for_people();
+    jail.run(["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "https://a.test/"])
+        .prints_only("502")
+        .says("0 allowed, 1 failed (a.test: upstream-connect), 0 denied");
+    jail.itself(["log"]).succeeds().prints("FAILED upstream-connect after ");
+}
+
+#[test]
+fn a_workspace_may_have_a_name_that_is_no_text() {
+    use std::os::unix::ffi::OsStrExt;
+    let jail = Jail::new();
+    let directory = jail.place().join(std::ffi::OsStr::from_bytes(b"n\xff"));
+    if let Err(error) = std::fs::create_dir(&directory) {
+        crate::support::skip::report(&error.to_string());
+        return;
+    }
+    let jail = jail.from(&directory);
+    jail.script("echo x > made").succeeds();
+    assert!(directory.join("made").is_file());
+    jail.itself(["ps", "--all", "--json"]).succeeds().prints("n\u{fffd}");
+}

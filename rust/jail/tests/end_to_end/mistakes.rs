@@ -272,3 +272,12 @@ fn an_export_of_what_no_image_can_hold() {
     is_refused(&jail, &jail.itself(["export-oci", "bound"]), 2, &["/srv", "volume"]);
     assert!(!jail.project().join("bound-oci").exists());
 }
+
+#[test]
+fn words_in_front_of_the_dashes() {
+    let jail = Jail::new();
+    let ended = jail.itself(["run", "--allow", "a.test", "curl", "https://a.test/"]);
+    is_refused(&jail, &ended, 2, &["there is no jail \"curl\"", "--host curl -- curl https://a.test/"]);
+    let ended = jail.itself(["run", "shell", "echo", "hi"]);
+    is_refused(&jail, &ended, 2, &["type: jail run shell [OPTIONS] -- echo hi"]);
+}
