@@ -51,6 +51,7 @@ main() {
   check oci           bash checks/oci.sh
   check nix           bash checks/nix.sh
   check nix-language  bash checks/nix-language.sh
+  check nixpkgs       bash checks/nixpkgs.sh
   check vm            virtual_machine
   summary
 }
@@ -68,7 +69,7 @@ check() {
   if [ "${#wanted[@]}" -gt 0 ] && [[ " ${wanted[*]} " != *" $name "* ]]; then return; fi
   printf '\n=== %s\n' "$name"
   # Seconds, many times what it takes on an idle machine.
-  case $name in format | shell | modules | units | docs | binary-size) limit=600 ;; vm) limit=10800 ;; *) limit=5400 ;; esac
+  case $name in format | shell | modules | units | docs | binary-size) limit=600 ;; vm | nixpkgs) limit=10800 ;; *) limit=5400 ;; esac
   log=$(mktemp)
   NIX_JAIL_SKIPPED=$(mktemp)
   export NIX_JAIL_SKIPPED
