@@ -35,11 +35,13 @@ let
           }
           // attributes.meta or { };
           # NixOS' own modules take packages apart.
+          out = self;
           bin = self;
           lib = self;
           man = self;
           doc = self;
           kmodTools = self;
+          lastlog = self;
           passthru = { };
           interfaceVersion = 2;
           shellPath = "/bin/${name}";
@@ -101,6 +103,7 @@ let
     "coreutils-full"
     "cpio"
     "dbus"
+    "dbus-broker"
     "dhcpcd"
     "dosfstools"
     "e2fsprogs"
@@ -141,10 +144,14 @@ let
     "nix-bash-completions"
     "nix-info"
     "nix-zsh-completions"
+    "nixos-build-vms"
     "nixos-container"
+    "nixos-enter"
     "nixos-firewall-tool"
+    "nixos-install"
     "nixos-option"
     "nixos-rebuild"
+    "nixos-rebuild-ng"
     "openresolv"
     "openssh"
     "pam"
@@ -182,6 +189,28 @@ let
     lib.genAttrs agents agent
     // lib.genAttrs (ours ++ nixosOwn) package
     // {
+      # NixOS' modules ask it what it was built with.
+      systemd =
+        package "systemd"
+        // lib.genAttrs [
+          "withBootloader"
+          "withCryptsetup"
+          "withEfi"
+          "withFido2"
+          "withHostnamed"
+          "withImportd"
+          "withLocaled"
+          "withLogind"
+          "withMachined"
+          "withNspawn"
+          "withPortabled"
+          "withRepart"
+          "withSysupdate"
+          "withTimedated"
+          "withTpm2Units"
+          "withUtmp"
+        ] (_: true);
+
       inherit config lib system;
       _type = "pkgs";
       __splicedPackages = pkgs;
@@ -251,6 +280,7 @@ let
       pkgsStatic = pkgs;
       substituteAll = arguments: package (arguments.name or "substituted");
       replaceVars = _: _: package "replaced";
+      replaceVarsWith = arguments: package (arguments.name or "replaced");
       formats =
         lib.genAttrs
           [
@@ -273,8 +303,10 @@ let
         kernel = package "linux" // {
           config = { };
           features = { };
+          buildDTBs = false;
           kernelAtLeast = _: true;
         };
+        kernelAtLeast = _: true;
         extend = _: pkgs.linuxPackages;
       };
       linuxPackagesFor = _: pkgs.linuxPackages;
