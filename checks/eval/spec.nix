@@ -51,6 +51,36 @@ in
 {
   testLeast = golden "least";
   testMost = golden "most";
+  # An option that `most` leaves at its default is in no golden file.
+  testMostSetsEveryOption = {
+    expr =
+      let
+        inherit
+          (lib.evalModules {
+            class = "nixJail";
+            modules = [ ../../nix/jail/options.nix ];
+          })
+          options
+          ;
+        paths = map (option: option.loc) (
+          lib.filter (
+            option:
+            option.visible
+            && !option.internal
+            && lib.all (part: part != "*" && !lib.hasPrefix "<" part) option.loc
+          ) (lib.optionAttrSetToDocList (removeAttrs options [ "_module" ]))
+        );
+        values = name: map (path: lib.getAttrFromPath path examples.${name}.config) paths;
+        unset = lib.filter (pair: pair.most == pair.least) (
+          lib.zipListsWith (path: pair: pair // { inherit path; }) paths (
+            lib.zipListsWith (most: least: { inherit most least; }) (values "most") (values "least")
+          )
+        );
+      in
+      map (pair: lib.concatStringsSep "." pair.path) unset;
+    # A package starts nothing.
+    expected = [ "service.enable" ];
+  };
 
   testClaude = asPreset "claude";
   testCodex = asPreset "codex";

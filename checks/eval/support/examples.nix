@@ -100,7 +100,18 @@ lib.mapAttrs (_: module: jail module) nix-jail.lib.jails
     ];
     workspaceMode = "overlay";
     protect = [ "deploy.sh" ];
-    home = "persistent";
+    home = {
+      kind = "persistent";
+      import = [ ".config/agent/instructions.md" ];
+      seed = [
+        {
+          path = ".config/agent.json";
+          json.key = "\${dummy:API_KEY}";
+          onlyMissing = true;
+          credential = "API_KEY";
+        }
+      ];
+    };
     binds = [
       "~/.gitconfig"
       {
@@ -115,6 +126,8 @@ lib.mapAttrs (_: module: jail module) nix-jail.lib.jails
       pids = 512;
       timeout = 90;
       io = "20M";
+      disk = "8G";
+      proxyMemory = "128M";
     };
     hardening.allow = [
       "nested-user-namespaces"
