@@ -7,9 +7,11 @@ use crate::authority::Authority;
 use crate::git::{Call, GitRule, RefUpdate, could_move_refs, resembles_push};
 use crate::host::Host;
 use crate::host_pattern::HostPattern;
-use crate::path::RequestPath;
 use crate::reason::Reason;
-use crate::rule::{Action, Rule, Scheme};
+use crate::request::Request;
+use crate::rule::Rule;
+use crate::rule_parts::Action;
+use crate::scheme::Scheme;
 
 /// Ordered rules; the first that matches decides, none means deny.
 #[derive(Clone, Debug)]
@@ -20,23 +22,6 @@ pub struct Policy {
 /// The position of a rule in its policy, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RuleId(pub usize);
-
-/// What a job asks for.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// How it travels.
-    pub scheme: Scheme,
-    /// To whom.
-    pub authority: &'a Authority,
-    /// The HTTP method; `CONNECT` is never asked about, and [`Scheme::Tcp`] has none (empty).
-    pub method: &'a str,
-    /// The path; `/` for [`Scheme::Tcp`].
-    pub path: &'a RequestPath,
-    /// The query, without `?`; empty without one. Git rules look at it, no others do.
-    pub query: &'a str,
-    /// Whether it is a WebSocket upgrade.
-    pub websocket: bool,
-}
 
 /// The answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::RequestPath;
 
 fn policy(rules: &[&str]) -> Policy {
     Policy::new(parsed(rules)).unwrap_or_else(|error| panic!("{error}"))

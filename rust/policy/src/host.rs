@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
 
-use crate::authority::AuthorityError;
+use crate::authority_error::AuthorityError;
 use crate::text_form::{excerpt, serde_as_text};
 
 /// A DNS name or an IP address.

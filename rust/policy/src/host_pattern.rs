@@ -99,7 +99,7 @@ fn parse_network(address: &str, prefix: &str, text: &str) -> Result<IpNet, RuleE
     if network.trunc() != network {
         return Err(RuleError::HostBits {
             text: excerpt(text),
-            network: HostPattern::Network(network.trunc()),
+            network: HostPattern::Network(network.trunc()).to_string(),
         });
     }
     match address.to_canonical() == address {

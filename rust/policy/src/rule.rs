@@ -1,57 +1,17 @@
 //! One rule: canonical, checked, and able to match something.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use crate::authority::{Authority, AuthorityError};
+use crate::authority::Authority;
+use crate::authority_error::AuthorityError;
 use crate::git::{GitRule, Repository};
 use crate::host_pattern::HostPattern;
 use crate::path::RequestPath;
 use crate::path_glob::PathGlob;
 use crate::rule_error::RuleError;
+use crate::rule_parts::{Action, RuleParts};
+use crate::scheme::{RuleScheme, Scheme};
 use crate::text_form::excerpt;
-
-/// What a rule does with a request that it matches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    /// The request goes on.
-    #[default]
-    Allow,
-    /// The request is refused.
-    Deny,
-}
-
-/// How a request travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Scheme {
-    /// HTTP without TLS.
-    Http,
-    /// HTTP in TLS.
-    Https,
-    /// Opaque bytes.
-    Tcp,
-}
-
-/// How a rule's requests travel, as it is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum RuleScheme {
-    /// HTTP in TLS, WebSocket upgrades too.
-    #[default]
-    Https,
-    /// HTTP without TLS, WebSocket upgrades too.
-    Http,
-    /// Only WebSocket upgrades, in TLS.
-    Wss,
-    /// Only WebSocket upgrades, without TLS.
-    Ws,
-    /// Opaque bytes.
-    Tcp,
-}
 
 /// One rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,36 +24,6 @@ pub struct Rule {
     paths: Vec<PathGlob>,
     git: Option<GitRule>,
     credential: Option<String>,
-}
-
-/// The structured form of a rule, before it is checked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RuleParts {
-    /// What to do with a request that matches.
-    #[serde(default)]
-    pub action: Action,
-    /// How the request travels.
-    #[serde(default)]
-    pub scheme: RuleScheme,
-    /// To whom; at least one, save in a git rule.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub hosts: Vec<HostPattern>,
-    /// The ports; none means the scheme's own, which tcp has not.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ports: Vec<u16>,
-    /// The HTTP methods, as they are sent; none means all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub methods: Vec<String>,
-    /// The paths; none means all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub paths: Vec<PathGlob>,
-    /// What git may do, in place of everything above.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub git: Option<GitRule>,
-    /// The credential that these requests use.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credential: Option<String>,
 }
 
 impl Rule {
@@ -344,44 +274,5 @@ impl Rule {
             && self.scheme == RuleScheme::Https
             && self.matches_method("POST")
             && other.git.as_ref().is_some_and(|git| git.repos.iter().any(opens))
-    }
-}
-
-impl RuleScheme {
-    /// The port of a rule that names none; tcp has no such.
-    pub fn default_port(self) -> Option<u16> {
-        match self {
-            RuleScheme::Https | RuleScheme::Wss => Some(443),
-            RuleScheme::Http | RuleScheme::Ws => Some(80),
-            RuleScheme::Tcp => None,
-        }
-    }
-
-    /// The word before `://`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            RuleScheme::Https => "https",
-            RuleScheme::Http => "http",
-            RuleScheme::Wss => "wss",
-            RuleScheme::Ws => "ws",
-            RuleScheme::Tcp => "tcp",
-        }
-    }
-}
-
-impl Scheme {
-    /// The word before `://`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-            Scheme::Tcp => "tcp",
-        }
-    }
-}
-
-impl fmt::Display for Scheme {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
     }
 }

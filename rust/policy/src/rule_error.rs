@@ -1,7 +1,6 @@
 //! Why a text or structure is not a rule. Each message carries its cure.
 
-use crate::authority::AuthorityError;
-use crate::host_pattern::HostPattern;
+use crate::authority_error::AuthorityError;
 use crate::path::PathError;
 
 /// Why a text or structure is not a rule.
@@ -44,8 +43,8 @@ pub enum RuleError {
     HostBits {
         /// The network as it came.
         text: String,
-        /// The network of that prefix.
-        network: HostPattern,
+        /// The network of that prefix, as a rule names it.
+        network: String,
     },
     /// `[::ffff:10.0.0.0]/104`.
     #[error("{0:?} is IPv4 inside IPv6: write the IPv4 network, e.g. `10.0.0.0/8`")]

@@ -10,11 +10,14 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::authority::{AuthorityError, parse_port};
+use crate::authority::parse_port;
+use crate::authority_error::AuthorityError;
 use crate::git;
 use crate::host_pattern::HostPattern;
-use crate::rule::{Action, Rule, RuleParts, RuleScheme};
+use crate::rule::Rule;
 use crate::rule_error::RuleError;
+use crate::rule_parts::{Action, RuleParts};
+use crate::scheme::RuleScheme;
 use crate::text_form::excerpt;
 
 impl Rule {

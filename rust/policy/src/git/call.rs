@@ -1,6 +1,6 @@
 //! The requests of git's smart HTTP.
 
-use crate::decide::Request;
+use crate::request::Request;
 
 /// What git asks a repository for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,10 @@
 use serde_json::json;
 
 use super::*;
-use crate::{Action, Authority, Decision, Policy, PushDecision, Request, RequestPath, Rule, RuleId, Scheme};
+use crate::{
+    Action, Authority, Decision, Policy, PushDecision, Reason, Request, RequestPath, Rule, RuleError, RuleId,
+    Scheme,
+};
 
 fn rule(text: &str) -> Rule {
     text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))

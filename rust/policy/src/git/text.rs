@@ -1,8 +1,8 @@
 //! The text form of a git rule: `git HOST[:PORT]/PATH [push=REF[,REF…]] [force] [delete] [no-fetch] [credential=NAME]`.
 
 use super::{GitRule, RefPattern, Repository};
-use crate::rule::RuleParts;
 use crate::rule_error::RuleError;
+use crate::rule_parts::RuleParts;
 use crate::text_form::excerpt;
 
 /// Reads the words after `git`.
