@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::{Error, JobIds};
 use crate::plan::{Entry, Plan};
-use crate::relay::Outlook;
+use crate::relay::ContainerInfo;
 use crate::sys::fds;
 
 /// What the launcher says.
@@ -59,7 +59,7 @@ pub(crate) enum FromStage {
     /// its mount table.
     Surroundings,
     /// The same from afar: a descriptor of the near end's network namespace, and a file with the mount table.
-    Outlook(Outlook),
+    ContainerInfo(ContainerInfo),
     /// Every listener has been sent.
     Ready,
     /// The master side of the job's terminal.

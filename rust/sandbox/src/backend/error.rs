@@ -1,37 +1,14 @@
 //! Why there is no jail: one variant per step, each with the thing it was about and what helps.
 
-use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::ContainerError;
+use super::os::Os;
 
 /// The cure where the kernel refuses a `/proc` of the jail's own.
 pub(super) const PROC_CURE: &str = "inside a container the kernel refuses it while the container's /proc is masked: start that container with an unmasked /proc (docker: `--security-opt systempaths=unconfined`), or run on its host";
-
-/// The operating system's reason, in words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Os(pub i32);
-
-impl fmt::Display for Os {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = std::io::Error::from_raw_os_error(self.0).to_string();
-        formatter.write_str(text.split(" (os error").next().unwrap_or(&text))
-    }
-}
-
-impl From<std::io::Error> for Os {
-    fn from(error: std::io::Error) -> Os {
-        Os(error.raw_os_error().unwrap_or(0))
-    }
-}
-
-impl From<nix::errno::Errno> for Os {
-    fn from(errno: nix::errno::Errno) -> Os {
-        Os(errno as i32)
-    }
-}
 
 /// Why there is no jail.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
@@ -394,7 +371,7 @@ pub enum Error {
     /// The system-call filter was refused.
     #[error("cannot apply the job's system-call filter: {0}; does this kernel have CONFIG_SECCOMP_FILTER?")]
     Seccomp(String),
-    /// Waiting failed.
+    /// A step in watching over the job failed.
     #[error("cannot watch over the job ({step}): {os}")]
     Watch {
         /// Which step.
@@ -440,4 +417,11 @@ pub enum Error {
     /// There is no container.
     #[error(transparent)]
     Container(#[from] ContainerError),
+}
+
+impl Error {
+    /// A step in watching over the job failed.
+    pub(crate) fn watch(step: &str, os: impl Into<Os>) -> Error {
+        Error::Watch { step: step.to_owned(), os: os.into() }
+    }
 }

@@ -14,6 +14,7 @@ mod error;
 mod files;
 #[cfg(target_os = "linux")]
 pub mod native;
+mod os;
 #[cfg(target_os = "linux")]
 mod run;
 pub mod seatbelt;
@@ -21,7 +22,8 @@ pub mod seatbelt;
 pub mod systemd;
 
 pub use container_error::ContainerError;
-pub use error::{Error, Os};
+pub use error::Error;
+pub use os::Os;
 
 /// Makes jails of one kind.
 pub trait Backend {

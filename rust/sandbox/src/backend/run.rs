@@ -69,7 +69,7 @@ impl<S: Stage> Prepared for Waiting<S> {
 /// Starts the command and returns when every process of the jail is gone.
 fn run(waiting: Waiting<impl Stage>) -> Result<Ended, Error> {
     let Waiting { stage, timeout, disk, files, lifeline, .. } = waiting;
-    let signals = Caught::start().map_err(|os| watch("catch signals", os))?;
+    let signals = Caught::start().map_err(|os| Error::watch("catch signals", os))?;
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let time = Time { deadline, is_up: false };
     let mut watcher = Watcher {
@@ -232,7 +232,7 @@ impl<S: Stage> Watcher<S> {
         });
         match poll(&mut events, left) {
             Ok(_) | Err(Errno::EINTR) => {}
-            Err(os) => return Err(watch("poll", os)),
+            Err(os) => return Err(Error::watch("poll", os)),
         }
         let sides = [
             Side::Stage,
@@ -329,7 +329,7 @@ impl<S: Stage> Watcher<S> {
             relay.suspend();
             let stopped = signals.stop_process_group(self.time.deadline);
             relay.resume();
-            stopped.map_err(|os| watch("stop", os))?;
+            stopped.map_err(|os| Error::watch("stop", os))?;
         }
         self.stopping = None;
         self.signal_job(Signal::SIGCONT)
@@ -406,8 +406,4 @@ impl<S: Stage> Watcher<S> {
             (false, None) => Err(Error::StageEnded { how: "its init was killed".to_owned() }),
         }
     }
-}
-
-fn watch(step: &str, os: Errno) -> Error {
-    Error::Watch { step: step.to_owned(), os: os.into() }
 }

@@ -15,10 +15,12 @@ use nix::sys::socket::{SockaddrStorage, getsockname, setsockopt, sockopt};
 use nix::sys::stat::fstat;
 use nix::unistd::{dup2_stdin, dup2_stdout};
 
+use super::container_info::{ContainerInfo, kernel};
+use super::error::broken;
 use super::lanes::{End, Event, Lanes};
 use super::queries::Queries;
 use super::streams::{FIRST_CONNECTION, STDERR, STDOUT, TERMINAL};
-use super::{Outlook, ToFar, ToNear, broken, failed, kernel, take_descriptors};
+use super::{ToFar, ToNear, take_descriptors};
 use crate::backend::Error;
 use crate::stage::{container, filter};
 use crate::sys::process::{Forked, SingleThreaded, fork};
@@ -38,7 +40,7 @@ pub(crate) fn main(proof: SingleThreaded) -> ExitCode {
 }
 
 fn run(proof: SingleThreaded) -> Result<ExitCode, Error> {
-    SigSet::all().thread_set_mask().map_err(|os| failed("block signals", os))?;
+    SigSet::all().thread_set_mask().map_err(|os| Error::watch("block signals", os))?;
     let mut lanes = Lanes::over(take(0)?, take(1)?)?;
     let Some(ToFar::Begin { identity, furnishing, streams }) = begin(&mut lanes)? else {
         return Ok(ExitCode::FAILURE);
@@ -50,7 +52,7 @@ fn run(proof: SingleThreaded) -> Result<ExitCode, Error> {
         Forked::Child => {
             drop((lanes, channel, streams, stand_in, furnishing));
             // What the job leaves behind comes to the stage, as in a container that it is the first process of.
-            prctl::set_child_subreaper(true).map_err(|os| failed("adopt orphans", os))?;
+            prctl::set_child_subreaper(true).map_err(|os| Error::watch("adopt orphans", os))?;
             return Ok(container::converse(&Channel::inherited(theirs), proof));
         }
         Forked::Parent(_) => drop(theirs),
@@ -86,7 +88,7 @@ fn take(number: i32) -> Result<OwnedFd, Error> {
     } else {
         (std::io::stdout().as_fd().try_clone_to_owned(), dup2_stdout(&null))
     };
-    replaced.map_err(|os| failed("take the stream", os))?;
+    replaced.map_err(|os| Error::watch("take the stream", os))?;
     taken.map_err(stream)
 }
 
@@ -275,12 +277,12 @@ fn look(mut shown: Vec<OwnedFd>) -> Result<ToNear, Error> {
     let mut interfaces: Vec<String> = up.map(|found| found.interface_name).collect();
     interfaces.sort();
     interfaces.dedup();
-    let outlook = Outlook {
+    let info = ContainerInfo {
         kernel: kernel().map_err(|error| Error::Proof { namespace: "pid".to_owned(), os: error.into() })?,
         namespaces: namespaces.collect::<nix::Result<_>>().map_err(proof)?,
         interfaces,
     };
-    Ok(ToNear::Outlook { outlook, mounts: read_sealed(mounts)? })
+    Ok(ToNear::ContainerInfo { info, mounts: read_sealed(mounts)? })
 }
 
 fn address(found: &SockaddrStorage) -> Option<SocketAddr> {

@@ -1,6 +1,6 @@
 //! What crosses: frames, each a kind, the number of a lane, a length and so many bytes.
 
-use super::broken;
+use super::error::broken;
 use crate::backend::Error;
 
 /// One frame's meaning.

@@ -15,8 +15,8 @@ use nix::sys::socket::{Shutdown, setsockopt, shutdown, sockopt};
 use nix::unistd::{read, write};
 use serde::Serialize;
 
+use super::error::broken;
 use super::frame::{Frame, Kind, first, put};
-use super::{broken, failed};
 use crate::backend::Error;
 
 /// What may be on its way on one lane.
@@ -88,7 +88,7 @@ impl Lanes {
     /// Over these two, which nobody else has.
     pub(super) fn over(input: OwnedFd, output: OwnedFd) -> Result<Lanes, Error> {
         for fd in [&input, &output] {
-            stop_blocking(fd).map_err(|os| failed("set up the stream", os))?;
+            stop_blocking(fd).map_err(|os| Error::watch("set up the stream", os))?;
         }
         Ok(Lanes {
             input,
@@ -150,7 +150,7 @@ impl Lanes {
             }
             match poll(&mut [PollFd::new(self.output.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE) {
                 Ok(_) | Err(Errno::EINTR) => {}
-                Err(os) => return Err(failed("poll", os)),
+                Err(os) => return Err(Error::watch("poll", os)),
             }
         }
     }
@@ -197,7 +197,7 @@ impl Lanes {
         }
         match poll(&mut events, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
-            Err(os) => return Err(failed("poll", os)),
+            Err(os) => return Err(Error::watch("poll", os)),
         }
         let ready: Vec<bool> = events.iter().map(|event| event.any().unwrap_or(false)).collect();
         let ready_lanes = whose.into_iter().zip(ready.iter().skip(skipped));
@@ -314,7 +314,7 @@ impl Lanes {
                 }
                 Err(Errno::EINTR) => continue,
                 Err(Errno::EAGAIN) => {}
-                Err(os) => return Err(failed("read the stream", os)),
+                Err(os) => return Err(Error::watch("read the stream", os)),
             }
             return Ok(());
         }
@@ -388,7 +388,7 @@ impl Lanes {
                 // Whether the other side is gone, and with which last words, is for the reading side to tell.
                 Err(Errno::EPIPE) => self.outgoing.clear(),
                 Err(Errno::EAGAIN) => break,
-                Err(os) => return Err(failed("write to the stream", os)),
+                Err(os) => return Err(Error::watch("write to the stream", os)),
             }
         }
         Ok(())

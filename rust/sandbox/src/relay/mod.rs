@@ -15,6 +15,8 @@
 //! machine can reach, which a remote engine does not have and every program there could try. Measured on an engine of
 //! this host: 0.17 ms there and back, 250 MB/s.
 
+mod container_info;
+mod error;
 pub(crate) mod far;
 mod frame;
 mod lanes;
@@ -22,12 +24,12 @@ pub mod near;
 mod queries;
 mod streams;
 
-use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
-use crate::backend::{ContainerError, Error};
+use crate::backend::Error;
 use crate::wire::{FromStage, Identity, ToStage};
+pub(crate) use container_info::{ContainerInfo, kernel};
 use streams::{Size, Streams};
 
 /// Connections at once. The proxy takes fewer, and closes the rest itself.
@@ -58,31 +60,15 @@ enum ToNear {
     /// That it is there; the first that is said.
     Here,
     /// Where the stage is, and its mount table's bytes.
-    Outlook {
-        /// Its surroundings.
-        outlook: Outlook,
+    ContainerInfo {
+        /// Its kernel, namespaces and network interfaces.
+        info: ContainerInfo,
         /// A sealed mount table's.
         #[serde(with = "crate::bytes")]
         mounts: Vec<u8>,
     },
     /// Of the stage.
     Stage(FromStage),
-}
-
-/// Where a container's pid 1 is, in words, as descriptors cannot cross.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Outlook {
-    /// Which kernel: its boot's own number.
-    pub(crate) kernel: String,
-    /// The numbers of its namespaces, in the order of [`crate::wire::NAMESPACES`].
-    pub(crate) namespaces: Vec<u64>,
-    /// The network interfaces that are up.
-    pub(crate) interfaces: Vec<String>,
-}
-
-/// The running kernel's number, which no other boot of any machine has.
-pub(crate) fn kernel() -> std::io::Result<String> {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned())
 }
 
 /// Takes as many descriptors as can be had; how many connections that is enough for.
@@ -92,14 +78,6 @@ fn take_descriptors() -> Result<usize, Error> {
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map(|()| hard));
     let hard = limits.map_err(|os| Error::Limit { what: "open files".to_owned(), os: os.into() })?;
     Ok(usize::try_from(hard.saturating_sub(OTHERS)).unwrap_or(usize::MAX).min(CONNECTIONS))
-}
-
-fn broken(what: impl Into<String>) -> Error {
-    ContainerError::Relay { what: what.into() }.into()
-}
-
-fn failed(step: &str, os: Errno) -> Error {
-    Error::Watch { step: step.to_owned(), os: os.into() }
 }
 
 #[cfg(test)]

@@ -17,9 +17,10 @@ use nix::sys::socket::{
 use nix::sys::stat::Mode;
 use nix::unistd::setsid;
 
+use super::error::broken;
 use super::lanes::{End, Event, Lanes};
 use super::streams::{STDERR, STDOUT, Size, Streams, TERMINAL, launchers_terminal};
-use super::{ToFar, ToNear, broken, failed, take_descriptors};
+use super::{ToFar, ToNear, take_descriptors};
 use crate::backend::Error;
 use crate::stage::{NOT_FOR_PEOPLE, filter, inherited_channel, network, remedy};
 use crate::sys::capabilities;
@@ -49,8 +50,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run(channel: &Channel) -> Result<(), Error> {
-    SigSet::all().thread_set_mask().map_err(|os| failed("block signals", os))?;
-    setsid().map_err(|os| failed("start a session", os))?;
+    SigSet::all().thread_set_mask().map_err(|os| Error::watch("block signals", os))?;
+    setsid().map_err(|os| Error::watch("start a session", os))?;
     let Some((ToStage::Begin { identity }, fds)) = channel.receive()? else { return Ok(()) };
     let [furnishing, stdin, stdout, stderr, input, output] = <[OwnedFd; 6]>::try_from(fds)
         .map_err(|fds| Error::Message(format!("{} descriptors instead of 6", fds.len())))?;
@@ -108,7 +109,7 @@ impl Near<'_> {
             &SigSet::from(Signal::SIGWINCH),
             SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
         )
-        .map_err(|os| failed("watch the window's size", os))?;
+        .map_err(|os| Error::watch("watch the window's size", os))?;
         loop {
             let ready = self.lanes.turn(&[self.channel.as_fd(), resizes.as_fd()])?;
             if ready.first() == Some(&true) {
@@ -145,10 +146,10 @@ impl Near<'_> {
         let words = postcard::from_bytes(words).map_err(|error| Error::Message(error.to_string()))?;
         match words {
             ToNear::Here => Ok(()),
-            ToNear::Outlook { outlook, mounts } => {
+            ToNear::ContainerInfo { info, mounts } => {
                 let mounts = seal_bytes(&mounts)?;
                 let fds = [self.namespace.as_fd(), mounts.as_fd()];
-                self.channel.send(&FromStage::Outlook(outlook), &fds)
+                self.channel.send(&FromStage::ContainerInfo(info), &fds)
             }
             ToNear::Stage(FromStage::Terminal) => {
                 let (Some(master), Some(slave)) = (self.master.take(), &self.slave) else {

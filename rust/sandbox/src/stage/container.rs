@@ -25,7 +25,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{AccessFlags, Gid, Pid, Uid, access, chown, setgroups, setresgid, setresuid};
 
 use super::init::{self, Role, adopt_terminal, terminal_failed};
-use super::{NOT_FOR_PEOPLE, filter, job, limits, mounted, network, watch};
+use super::{NOT_FOR_PEOPLE, filter, job, limits, mounted, network};
 use crate::backend::{ContainerError, Error, JobIds};
 use crate::plan::Entry;
 use crate::relay::{self, far};
@@ -89,7 +89,7 @@ fn call(path: &Path) -> nix::Result<Channel> {
 
 fn run(channel: &Channel, proof: SingleThreaded) -> Result<ExitCode, Error> {
     // As pid 1 we get no signal from inside anyway; the engine's reach the job by the launcher's message.
-    SigSet::all().thread_set_mask().map_err(|os| watch("block signals", os))?;
+    SigSet::all().thread_set_mask().map_err(|os| Error::watch("block signals", os))?;
     let Some((ToStage::Begin { identity }, fds)) = channel.receive()? else {
         return Ok(ExitCode::FAILURE);
     };
@@ -126,7 +126,7 @@ fn run(channel: &Channel, proof: SingleThreaded) -> Result<ExitCode, Error> {
     };
     let open_files = getrlimit(Resource::RLIMIT_NOFILE)
         .map_err(|os| Error::Limit { what: "open files".to_owned(), os: os.into() })?;
-    prctl::set_no_new_privs().map_err(|os| watch("set no_new_privs", os))?;
+    prctl::set_no_new_privs().map_err(|os| Error::watch("set no_new_privs", os))?;
     limits::turn_core_files_off()?;
     filter::apply(&plan.weakened, plan.limits.disk.is_some())?;
 

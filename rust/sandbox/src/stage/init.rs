@@ -20,7 +20,7 @@ use super::durable::Builder;
 use super::frozen::Frozen;
 use super::sources::{Sources, clone_entry};
 use super::tree::Tree;
-use super::{base, filter, job, network, watch};
+use super::{base, filter, job, network};
 use crate::backend::Error;
 use crate::plan::{Network, Plan};
 use crate::sys::process::{Forked, SingleThreaded, fork};
@@ -51,7 +51,7 @@ pub(crate) fn run(
     inherited: Inherited,
 ) -> Result<ExitCode, Error> {
     // If the outer stage is killed, so are we. (Set here: a change of ids would have cleared it.)
-    prctl::set_pdeathsig(Signal::SIGKILL).map_err(|os| watch("tie to the stage", os))?;
+    prctl::set_pdeathsig(Signal::SIGKILL).map_err(|os| Error::watch("tie to the stage", os))?;
     if plan.network == Network::Own {
         network::set_up(&plan.listen, channel)?;
     }
@@ -69,7 +69,7 @@ pub(crate) fn run(
     let terminal = terminal.map(|master| adopt_terminal(channel, &master, &mut streams)).transpose()?;
 
     // Also for init, and early: the kernel's look at a filter takes the better part of a millisecond.
-    prctl::set_no_new_privs().map_err(|os| watch("set no_new_privs", os))?;
+    prctl::set_no_new_privs().map_err(|os| Error::watch("set no_new_privs", os))?;
     filter::apply(&plan.weakened, plan.limits.disk.is_some())?;
     builder.map_or(Ok(()), Builder::await_watcher)?;
 
@@ -99,17 +99,17 @@ pub(crate) fn serve(
         _ => return Ok(Role::Init(ExitCode::FAILURE)),
     }
     // The job could read our memory and descriptors through /proc otherwise: it has our user id.
-    prctl::set_dumpable(false).map_err(|os| watch("become undumpable", os))?;
+    prctl::set_dumpable(false).map_err(|os| Error::watch("become undumpable", os))?;
     // A container's pid 1 leads one already.
     if getsid(None) != Ok(getpid()) {
-        setsid().map_err(|os| watch("start a session", os))?;
+        setsid().map_err(|os| Error::watch("start a session", os))?;
     }
     if let Some(terminal) = &setting.terminal {
         terminal::take_as_controlling(terminal.as_fd()).map_err(|os| terminal_failed("take it", os))?;
     }
     let children = SigSet::from(Signal::SIGCHLD);
     let children = SignalFd::with_flags(&children, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-        .map_err(|os| watch("catch the end of processes", os))?;
+        .map_err(|os| Error::watch("catch the end of processes", os))?;
 
     match fork(proof).map_err(|os| Error::Fork { os: os.into() })? {
         Forked::Child => job::exec(plan, &setting).map(Role::Command),
@@ -187,7 +187,7 @@ fn watch_over(channel: &Channel, children: &SignalFd, command: Pid) -> Result<Ex
         let wait = if reaped == Reaped::Some { PollTimeout::ZERO } else { PollTimeout::NONE };
         match poll(&mut events, wait) {
             Ok(_) | Err(Errno::EINTR) => {}
-            Err(os) => return Err(watch("poll", os)),
+            Err(os) => return Err(Error::watch("poll", os)),
         }
         let [ended, told] = events.map(|event| event.revents().is_some_and(|flags| !flags.is_empty()));
         if ended || reaped == Reaped::Some {
@@ -250,7 +250,7 @@ fn reap(channel: &Channel, command: Pid) -> Result<Reaped, Error> {
             Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(Reaped::All),
             // An orphan of the job, or a signal that nix cannot name.
             Ok(_) | Err(Errno::EINTR | Errno::EINVAL) => {}
-            Err(os) => return Err(watch("wait", os)),
+            Err(os) => return Err(Error::watch("wait", os)),
         }
     }
     Ok(Reaped::Some)

@@ -102,7 +102,7 @@ fn probe() -> u8 {
 
 fn run(channel: &Channel, proof: SingleThreaded) -> Result<ExitCode, Error> {
     // Nothing but SIGKILL and SIGSTOP reaches us or init: signals are passed to the job by message.
-    SigSet::all().thread_set_mask().map_err(|os| watch("block signals", os))?;
+    SigSet::all().thread_set_mask().map_err(|os| Error::watch("block signals", os))?;
     let Some((ToStage::Begin { identity }, fds)) = channel.receive()? else {
         return Ok(ExitCode::FAILURE);
     };
@@ -139,7 +139,7 @@ fn run(channel: &Channel, proof: SingleThreaded) -> Result<ExitCode, Error> {
             let waiting = meeting.map(|meeting| meeting.waiting(&plan));
             // Held open, the job's pipes would not end with it.
             drop((plan, sources, stdin, stdout, stderr));
-            let guarded = pidfd_open(init).map_err(|os| watch("open a pidfd", os)).and_then(|ended| {
+            let guarded = pidfd_open(init).map_err(|os| Error::watch("open a pidfd", os)).and_then(|ended| {
                 channel.send(&FromStage::Init(init.as_raw()), &[ended.as_fd()])?;
                 let mut watcher = waiting.map_or(Ok(None), Waiting::watch)?;
                 guard(channel, init, &ended, watcher.as_mut())
@@ -175,7 +175,7 @@ fn guard(
         }
         match poll(&mut events, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
-            Err(os) => return Err(watch("poll", os)),
+            Err(os) => return Err(Error::watch("poll", os)),
         }
         let mut happened = events.iter().map(|event| event.revents().is_some_and(|flags| !flags.is_empty()));
         let [end, hangup, name, mount] = std::array::from_fn(|_| happened.next().unwrap_or(false));
@@ -193,7 +193,7 @@ fn guard(
         }
         if hangup || end {
             // Returns when init is reaped, which the kernel allows only after everything else in the jail is.
-            return waitpid(init, None).map(drop).map_err(|os| watch("wait", os));
+            return waitpid(init, None).map(drop).map_err(|os| Error::watch("wait", os));
         }
     }
 }
@@ -244,8 +244,4 @@ fn enter_other_namespaces(network: Network) -> Result<(), Error> {
         other => other,
     }
     .map_err(remedy::namespaces)
-}
-
-fn watch(step: &str, os: Errno) -> Error {
-    Error::Watch { step: step.to_owned(), os: os.into() }
 }

@@ -13,7 +13,7 @@ use super::job_dir::ContainerDir;
 use super::layout::{ENGINES_FILES, Layout, Mount};
 use super::program::Program;
 use crate::backend::{ContainerError, Error};
-use crate::relay::{Outlook, kernel};
+use crate::relay::{ContainerInfo, kernel};
 use crate::stage::mounted::{self, Mounted, Part, part_at};
 use crate::wire::{NAMESPACES, read_plan};
 
@@ -74,20 +74,20 @@ pub(super) fn isolated(mut shown: Vec<OwnedFd>, visible: &Visible) -> Result<(),
 /// up in its network, and it is on another kernel, or in other namespaces of ours. The near end's network, which it
 /// does show, is another than the host's.
 pub(super) fn isolated_afar(
-    outlook: &Outlook,
+    info: &ContainerInfo,
     mut shown: Vec<OwnedFd>,
     visible: &Visible,
 ) -> Result<(), Error> {
     let table = shown.pop().ok_or_else(|| Error::Message("no mount table".to_owned()))?;
     is_another(shown.first(), "net")?;
-    if outlook.interfaces.iter().any(|name| name != "lo") {
+    if info.interfaces.iter().any(|name| name != "lo") {
         return Err(Error::NotIsolated { namespace: "net".to_owned() });
     }
     let failed = |error: std::io::Error| ContainerError::OwnProgram { os: error.into() };
     let theirs: Vec<Mounted> = read_plan(table)?;
-    let unexpected = if outlook.kernel == kernel().map_err(failed)? {
+    let unexpected = if info.kernel == kernel().map_err(failed)? {
         for (position, name) in NAMESPACES.iter().enumerate() {
-            if outlook.namespaces.get(position) == Some(&number(name)?) {
+            if info.namespaces.get(position) == Some(&number(name)?) {
                 return Err(Error::NotIsolated { namespace: (*name).to_owned() });
             }
         }

@@ -114,8 +114,8 @@ pub(super) fn start(who: &Identified, runtime: &Path, plan: &Plan) -> Result<Wai
                 proof::isolated(fds, &visible)?;
                 isolated = true;
             }
-            (FromStage::Outlook(outlook), fds) if is_relayed => {
-                proof::isolated_afar(&outlook, fds, &visible)?;
+            (FromStage::ContainerInfo(info), fds) if is_relayed => {
+                proof::isolated_afar(&info, fds, &visible)?;
                 isolated = true;
             }
             (FromStage::Ready, _) if isolated => break,
@@ -371,7 +371,7 @@ fn either(
                 return Ok(Some(first.revents().is_some_and(|flags| flags.contains(PollFlags::POLLIN))));
             }
             Err(Errno::EINTR) => {}
-            Err(os) => return Err(Error::Watch { step: "poll".to_owned(), os: os.into() }),
+            Err(os) => return Err(Error::watch("poll", os)),
         }
     }
 }

@@ -5,19 +5,18 @@
 //! a part of the tree is ours. Where neither is open the job runs without these limits, and the user is told which.
 
 mod group;
+mod hierarchy;
 pub(in crate::backend) mod scope;
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 
 use crate::backend::Error;
 use crate::plan::Limits;
 pub(super) use group::{Group, reap_everywhere};
+use hierarchy::{group_of, is_unified};
 pub(super) use scope::Scope;
-
-const ROOT: &str = "/sys/fs/cgroup";
 
 /// How a plan's limits are enforced.
 #[derive(Debug)]
@@ -77,22 +76,6 @@ pub(super) fn hindrance() -> Option<String> {
         "boot with control groups of version 2 alone (systemd.unified_cgroup_hierarchy=1 on the kernel's command line)"
             .to_owned()
     })
-}
-
-/// Version 1, or both side by side: their controllers are not ours to use.
-fn is_unified() -> bool {
-    fs::metadata(Path::new(ROOT).join("cgroup.controllers")).is_ok()
-}
-
-fn group_of(process: &str) -> Option<PathBuf> {
-    let text = fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
-    let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    Some(Path::new(ROOT).join(path))
-}
-
-/// What `pids.max` must be: the stage and init are in the group too.
-fn processes(pids: u64) -> u64 {
-    pids.saturating_add(2)
 }
 
 /// The sentence for each limit that a group would enforce and nothing else does.

@@ -156,7 +156,7 @@ impl run::Stage for Stage {
         match pidfd_send_signal(init.as_fd(), Signal::SIGKILL) {
             // It has ended, and the stage says so.
             Ok(()) | Err(Errno::ESRCH) => Ok(()),
-            Err(os) => Err(Error::Watch { step: "kill the job".to_owned(), os: os.into() }),
+            Err(os) => Err(Error::watch("kill the job", os)),
         }
     }
 

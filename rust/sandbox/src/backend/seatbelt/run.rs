@@ -40,12 +40,12 @@ pub(super) fn run(mut waiting: Waiting) -> Result<Ended, Error> {
         let _ = writeln!(std::io::stderr(), "jail: {name}: not found in the jail's PATH");
         return Ok(Ended::Code(NOT_FOUND));
     }
-    let signals = Caught::start().map_err(|os| watch("catch signals", os))?;
+    let signals = Caught::start().map_err(|os| Error::watch("catch signals", os))?;
     let (child, files) = spawn(&mut waiting)?;
     let pid = Pid::from_raw(child.id().cast_signed());
     let mut job = Job {
         relay: None,
-        end: End::of(pid).map_err(|os| watch("wait for its end", os))?,
+        end: End::of(pid).map_err(|os| Error::watch("wait for its end", os))?,
         family: Family::of(pid.as_raw()),
         child,
         pid,
@@ -189,7 +189,7 @@ impl Job {
         let left = PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX);
         match poll(&mut events, left) {
             Ok(_) | Err(Errno::EINTR) => {}
-            Err(os) => return Err(watch("poll", os)),
+            Err(os) => return Err(Error::watch("poll", os)),
         }
         let mut found = [PollFlags::empty(); 5];
         for ((side, _, _), event) in wanted.iter().zip(&events) {
@@ -230,7 +230,7 @@ impl Job {
             relay.suspend();
         }
         if let Some(signals) = &self.signals {
-            signals.stop_process_group(self.deadline).map_err(|os| watch("stop", os))?;
+            signals.stop_process_group(self.deadline).map_err(|os| Error::watch("stop", os))?;
         }
         if let Some(relay) = &mut self.relay {
             relay.resume();
@@ -302,8 +302,7 @@ impl Job {
         // Before the command is waited for, as long as its number is its own.
         self.kill_all();
         let status = self.child.wait();
-        let status =
-            status.map_err(|error| Error::Watch { step: "wait for its end".to_owned(), os: error.into() })?;
+        let status = status.map_err(|error| Error::watch("wait for its end", error))?;
         if let Some(relay) = self.relay.take() {
             let was_ended =
                 self.is_told_to_end || matches!(self.state, State::OutOfTime | State::DiskUsedUp(_));
@@ -326,8 +325,4 @@ impl Drop for Job {
             let _ = self.child.wait();
         }
     }
-}
-
-fn watch(step: &str, os: Errno) -> Error {
-    Error::Watch { step: step.to_owned(), os: os.into() }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::unistd::{AccessFlags, Pid, access, geteuid};
 
-use super::{ROOT, group_of, is_unified, processes};
+use super::hierarchy::{ROOT, group_of, is_unified, processes};
 use crate::backend::Error;
 use crate::plan::Limits;
 

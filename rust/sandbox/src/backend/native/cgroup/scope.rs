@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 
-use super::{is_unified, processes};
+use super::hierarchy::{is_unified, processes};
 use crate::host_program;
 use crate::plan::Limits;
 
