@@ -1,7 +1,7 @@
 let
   claude = {
     path = ./claude;
-    description = "A project with a Claude Code jail and a policy of its own";
+    description = "A project with a Claude Code jail and its own policy";
   };
 in
 {

@@ -21,7 +21,7 @@
         default = nix-jail.lib.mkJail {
           pkgs = import nixpkgs {
             inherit system;
-            # Claude Code is not free software; this is where you agree to its licence.
+            # Claude Code is not free software: this line accepts its licence.
             config.allowUnfreePredicate = package: nixpkgs.lib.getName package == "claude-code";
           };
           modules = [

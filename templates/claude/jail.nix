@@ -1,15 +1,15 @@
 { pkgs, ... }:
 {
-  # What the agent works with, beside the shell, git and ripgrep that the jail has already.
+  # Programs for the agent. The preset already has a shell, git and ripgrep.
   packages = [ pkgs.python3 ];
 
-  # Its way out, beside api.anthropic.com.
+  # What the agent may reach. The preset already allows api.anthropic.com.
   rules = [
     "GET,HEAD https://api.github.com/repos/**"
     "GET,HEAD https://docs.python.org"
   ];
 
-  # A token that the agent uses without having it.
+  # A token that the agent uses but never sees: the jail has a dummy, the proxy inserts the real one.
   credentials.GITHUB_TOKEN = {
     sources = [
       "env:GITHUB_TOKEN"

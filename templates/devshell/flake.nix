@@ -43,7 +43,7 @@
               command = [ "bash" ];
               packages = [ pkgs.bashInteractive ];
               shell = self.devShells.${pkgs.stdenv.hostPlatform.system}.default;
-              # What the build fetches, e.g. from the registry of its language.
+              # What the build may fetch, for example from the package registry of its language.
               rules = [ "GET,HEAD https://github.com" ];
             }
           ];

@@ -1,4 +1,4 @@
-# Your host's own; these lines are enough to evaluate.
+# Replace this by the configuration of your host. These lines are enough to evaluate.
 {
   nixpkgs.hostPlatform = "x86_64-linux";
   system.stateVersion = "26.05";

@@ -5,7 +5,7 @@
   ...
 }:
 {
-  # Claude Code is not free software; this is where you agree to its licence.
+  # Claude Code is not free software: this line accepts its licence.
   nixpkgs.config.allowUnfreePredicate = package: lib.getName package == "claude-code";
 
   services.nix-jail.jails = {
@@ -16,7 +16,7 @@
       limits.memory = "8G";
     };
 
-    # The command `fetch URL`: curl that reaches one site and sees no file of this host.
+    # The command `fetch URL`: curl that can reach one site and cannot write to the workspace.
     fetch = {
       description = "curl for example.com alone";
       packages = [ pkgs.curl ];

@@ -1,4 +1,16 @@
 //! `jail`: runs a coding agent in a jail whose only way out is its own proxy.
+//!
+//! ```text
+//! cli ─► run ─► spec       find NAME.json or the preset, add the flags
+//!               resolve    programs of the host, packages of Nix ─► files of the jail
+//!               workspace  files that run later on the host ─► read-only
+//!               secrets    real tokens from their sources; a dummy for each
+//!               assemble   ─► sandbox::plan::Plan and proxy::config::Config
+//!               backend    prepare ─► proxy::serve ─► run ─► exit code
+//!               report     summary; job: the record on disk
+//! ```
+//! The other commands use the same modules: `explain` and `check` stop before a job exists, `jobs`, `log` and `stop` read
+//! the records, `units` and `unit` run a jail as a service, `export` and `pod` in a cluster, `demo` shows everything once.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests start what they compare with"))]
 

@@ -1,7 +1,19 @@
-//! What a job may do.
+//! The policy: what a job may do on the network.
 //!
-//! Everything here is pure: no I/O, no clock, no async. The proxy, `jail explain` and the tests ask the same
-//! question, [`Policy::decide`], and get the same answer.
+//! Everything here is pure: no I/O, no clock, no async. The proxy, `jail explain` and the tests call the same function,
+//! [`Policy::decide`], and get the same decision.
+//!
+//! ```text
+//! "GET https://HOST/PATH" ─ rule_text ─► RuleParts ─ Rule::new ─► Rule ─┐
+//! { "hosts": […], … } ─────── serde ───────┘                            ├─► Policy
+//!                                                                       │     │ decide
+//! method, scheme, authority, path, query ─────────► Request ────────────┼─────┘
+//!                                                                       ▼
+//!                                    Decision::{Allow, Push, Deny { reason, rule }}
+//! ```
+//! The first rule that matches decides; none means deny. [`Authority`] and [`RequestPath`] exist in canonical form only, so
+//! that a comparison cannot be evaded by another spelling. [`Reason`] lists every reason of a denial. `address` has the
+//! ranges that a job never reaches.
 #![forbid(unsafe_code)]
 
 pub mod address;

@@ -1,8 +1,21 @@
 //! The proxy of one job.
 //!
-//! It serves listening sockets that somebody else bound (inside the job's network namespace), enforces the job's
-//! policy, swaps dummy tokens for real ones on the way out and real ones for dummies on the way in. It knows nothing
-//! about sandboxes.
+//! It serves listening sockets that the sandbox bound inside the job's network namespace, enforces the job's policy,
+//! replaces dummy tokens by real ones in requests, and real ones by dummies in responses. It knows nothing about sandboxes.
+//!
+//! ```text
+//! client ─► ingress ──► exchange ────────────────────────────────► upstream ─► server
+//!            TLS, h1/h2  │ authority_bind: one name                  │ resolve, address guard,
+//!            CONNECT     │ policy: decide (git: read the push)       │ connection pool
+//!                        │ keeper, swap: dummy → real token          │
+//! client ◄───────────────┴─ redact: real token → dummy ◄─────────────┘
+//!                        └─► audit: one event for each request
+//! ```
+//! - `serving`: the listeners, and a change of the configuration while requests are in progress
+//! - `dns`: answers every name with a synthetic address
+//! - `denial`: responses of the proxy itself; every denial has a `policy::Reason`
+//! - `budget`: the memory that a job can make the proxy hold
+//! - `ca`: the job's own certificate authority
 #![forbid(unsafe_code)]
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]

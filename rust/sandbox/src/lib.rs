@@ -1,8 +1,25 @@
-//! Where a job runs.
+//! The sandbox: where a job runs.
 //!
-//! A [`Plan`](plan::Plan) says what a jail looks like; a [`Backend`](backend::Backend) makes it. Making has two
-//! steps: `prepare` makes the namespaces and hands out the listening sockets that were bound inside, `run`
-//! lets the job's command start. No job code runs before the second.
+//! A [`Plan`](plan::Plan) describes a jail as plain data; a [`Backend`](backend::Backend) makes it. This takes two steps:
+//! `prepare` makes the namespaces and passes out the listening sockets that were bound inside, `run` starts the job's
+//! command. No code of the job runs before the second step.
+//!
+//! ```text
+//! launcher                                      jail
+//! Backend::prepare(plan) ──── wire ───► stage: namespaces, network, listening sockets
+//!   Listeners ◄──────────── SCM_RIGHTS ───┘
+//! (the proxy starts)
+//! Prepared::run ───────────── wire ───► init (PID 1): file tree, protected files
+//!   signals, terminal, limits             └─► job: drops privileges, seccomp, Landlock, exec
+//!   Ended ◄─────────────────────────────────────┘
+//! ```
+//! - `backend`: one folder for each way to make a jail (native, systemd, container, seatbelt)
+//! - `stage`: what runs inside, a re-exec of this program with one thread
+//! - `wire`: the messages between launcher and stage; `relay`: the same for an engine on another kernel
+//! - `terminal`: the pseudo-terminal and the filter of its output
+//! - `beneath`: the only way to read directories that a job wrote
+//! - `host_program`: the only way to start a program of the host
+//! - `sys`: system calls; the only place with unsafe code
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests start what they compare with"))]
 
