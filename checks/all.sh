@@ -1,23 +1,24 @@
 #!/usr/bin/env bash
 # Every check that this machine can run: bash checks/all.sh [NAME…]
-# Installs what it needs where it can (root on Debian or Ubuntu: apt). What cannot run here is skipped, and says why.
-# Downloads and builds are kept outside the tree, in $NIX_JAIL_CACHE.
-# It needs no terminal, and runs under `nohup`, as a script's `&`, and with any file mode mask.
+# Installs missing programs where it can (as root on Debian or Ubuntu, with apt). Skips checks that cannot run here, and
+# prints why.
+# Keeps downloads and builds outside of the tree, in $NIX_JAIL_CACHE.
+# Needs no terminal, and works under `nohup`, in the background of a script, and with any umask.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
-# Signals that were ignored when a shell started stay so for all that it starts, and only another program changes that.
+# A shell cannot reset signals that were ignored when it started, and its children inherit them. `env` resets them.
 if [ -z "${NIX_JAIL_CHECKS_STARTED:-}" ] && env --default-signal true 2>/dev/null; then
   NIX_JAIL_CHECKS_STARTED=1 exec env --default-signal bash checks/all.sh "$@"
 fi
 export NIX_JAIL_CHECKS_STARTED=1
 umask 022
 
-# Root's suites run again as an ordinary user, who must be able to read what was built.
+# As root, the suites run a second time as an ordinary user, who must be able to read the builds.
 if [ "$(id -u)" = 0 ]; then default_cache=/var/cache/nix-jail-checks; else default_cache=${XDG_CACHE_HOME:-$HOME/.cache}/nix-jail-checks; fi
 export NIX_JAIL_CACHE=${NIX_JAIL_CACHE:-$default_cache}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$NIX_JAIL_CACHE/target}
-# What incremental builds keep takes several times the space of the rest.
+# The files of incremental builds need several times the space of the rest.
 export CARGO_INCREMENTAL=0
 mkdir -p "$NIX_JAIL_CACHE" || exit 1
 manifest=rust/Cargo.toml
@@ -56,8 +57,8 @@ main() {
   summary
 }
 
-# check NAME COMMAND…: runs it, in a process group of its own that ends when its time is up; exit code 77 means that it
-# cannot run here, and its last line says why.
+# check NAME COMMAND…: runs the command in a process group of its own, which is killed at the time limit. Exit code 77 means
+# "skipped"; the last line of output is the reason.
 check() {
   local name=$1 log status limit
   shift
@@ -68,12 +69,12 @@ check() {
   fi
   if [ "${#wanted[@]}" -gt 0 ] && [[ " ${wanted[*]} " != *" $name "* ]]; then return; fi
   printf '\n=== %s\n' "$name"
-  # Seconds, many times what it takes on an idle machine.
+  # In seconds; many times the duration on an idle machine.
   case $name in format | shell | modules | units | docs | binary-size) limit=600 ;; vm | nixpkgs) limit=10800 ;; *) limit=5400 ;; esac
   log=$(mktemp)
   NIX_JAIL_SKIPPED=$(mktemp)
   export NIX_JAIL_SKIPPED
-  # Tests run as other users, too.
+  # Tests also run as other users.
   chmod 666 "$NIX_JAIL_SKIPPED"
   timeout --kill-after=60 "$limit" bash checks/all.sh --only "$name" </dev/null 2>&1 | tee "$log"
   status=${PIPESTATUS[0]}
@@ -87,7 +88,7 @@ check() {
   rm -f "$log" "$NIX_JAIL_SKIPPED"
 }
 
-# The tests of a check that could not run here, by reason.
+# Counts the skipped tests of a check, by reason.
 skipped_tests() {
   local count reason
   while read -r count reason; do
@@ -96,7 +97,7 @@ skipped_tests() {
   done < <(sed 's/^.[^ ]*: //' "$NIX_JAIL_SKIPPED" | sort | uniq --count)
 }
 
-# The first lines that speak of a failure, or the last ones of all: a summary is often all that somebody sees.
+# Prints the first lines that report a failure, or else the last lines: often only the summary is read.
 why() {
   local lines
   lines=$(grep -E '(^| )FAIL(ED)?( |$)|panicked at|^error' "$1" | head -n 12)
@@ -117,7 +118,7 @@ skip() {
   return 77
 }
 
-# The programs that the end-to-end tests run in jails.
+# Installs the programs that the end-to-end tests run in jails.
 install_packages() {
   local packages=() pair
   for pair in curl:curl git:git python3:python3 node:nodejs openssl:openssl setpriv:util-linux perl:perl shellcheck:shellcheck java:default-jre-headless gnome-keyring-daemon:gnome-keyring dbus-run-session:dbus secret-tool:libsecret-tools bwrap:bubblewrap dash:dash readelf:binutils systemd-analyze:systemd qemu-aarch64-static:qemu-user-static microsocks:microsocks; do
@@ -145,12 +146,12 @@ cargo_test() {
   if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --manifest-path "$manifest" --locked --no-fail-fast --status-level fail --final-status-level slow "$@"
   else
-    # It knows no limit for a test, so there is one for them all.
+    # `cargo test` has no time limit for a test; this is one for all tests together.
     timeout --kill-after=30 3600 cargo test --manifest-path "$manifest" --locked --no-fail-fast "$@"
   fi
 }
 
-# The proxy with the other cryptography, alone.
+# Tests the proxy alone with the other cryptography library.
 with_ring() {
   local ring=(-p nix-jail-proxy --no-default-features --features ring)
   cargo clippy --manifest-path "$manifest" -p nix-jail "${ring[@]}" --all-targets --locked -- -D warnings && cargo_test "${ring[@]}"
@@ -167,12 +168,12 @@ licences() {
   (cd rust && "$deny/bin/cargo-deny" --locked check --hide-inclusion-graph bans licenses sources)
 }
 
-# The documentation of the code, private items too: it is for contributors.
+# Builds the documentation of the code with private items, because it is for contributors.
 rustdoc() {
   RUSTDOCFLAGS="-D warnings" cargo doc --manifest-path "$manifest" --workspace --no-deps --document-private-items --locked --quiet
 }
 
-# The end-to-end tests again, as somebody without any privilege. Started by root they have just run as root.
+# Runs the end-to-end tests again, as a user without privileges. They have just run as root.
 as_ordinary_user() {
   [ "$(id -u)" = 0 ] || { skip "this is an ordinary user: jail-self was that run"; return; }
   local user=jailcheck home=$NIX_JAIL_CACHE/home status=0 binary

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The real Claude Code (npm package @anthropic-ai/claude-code) in a jail, against a stand-in for its API.
-# Kept in $NIX_JAIL_CACHE between runs. Exit code 77: it cannot run here.
+# Runs the real Claude Code (npm package @anthropic-ai/claude-code) in a jail, against a local server that imitates its API.
+# Keeps the package in $NIX_JAIL_CACHE between runs. Exit code 77: it cannot run here.
 set -eu
 cd "$(dirname "$0")/.."
 cache=${NIX_JAIL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/nix-jail-checks}

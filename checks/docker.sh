@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The end-to-end suite with jails made by Docker, as an ordinary user in its group, a part of it through the relay for
-# engines on other kernels, and a part of it with Podman as root; and how long a start takes beside `docker run`. An
-# engine of this check's own: its data, sockets and processes are in a temporary directory and end with it. Last, that
-# engine is killed under a job. Exit code 77: it cannot run here.
+# Runs the end-to-end suite with jails made by Docker, as an ordinary user in its group; a part of it through the relay for
+# engines on other kernels, and a part with Podman as root. Compares the time of a start with `docker run`. Starts an engine
+# of its own, whose data, sockets and processes are in a temporary directory and end with the check. At the end it kills
+# this engine while a job runs. Exit code 77: it cannot run here.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -43,7 +43,7 @@ build() {
 }
 
 start_engine() {
-  # Only what a job needs of it: no bridge, no rules in the host's firewall.
+  # No bridge and no firewall rules on the host: jobs need neither.
   dockerd --data-root "$directory/data" --exec-root "$directory/exec" --host "unix://$socket" --group docker \
     --pidfile "$directory/pid" --bridge none --iptables=false --ip6tables=false >"$directory/log" 2>&1 &
   engine=$!
@@ -70,7 +70,7 @@ suite_of_relay() {
     attacks::isolation attacks::network attacks::processes attacks::exhaustion attacks::outside files::
 }
 
-# Words with `=` are variables for the suite.
+# Arguments with `=` are environment variables of the suite.
 suite_as_user() {
   local variables=() tests=() word
   for word in "$@"; do
@@ -88,10 +88,10 @@ suite_of_podman() {
   (cd rust/jail && env JAIL_TEST_BACKEND=podman timeout --kill-after=30 1200 "$suite" --test-threads=2 containers:: relay::)
 }
 
-# One after the other, so that both see the same machine; the medians' ratio is the figure.
+# Alternates both, so that they run under the same load, and compares the medians.
 compare_starts() {
   local image
-  # What is not there docker makes, as a directory.
+  # docker creates a missing bind source as a directory.
   [ -x /usr/bin/busybox ] || get_package busybox-static || { echo "--- starts: skipped, busybox is not installed and could not be"; return 0; }
   image=$(docker images --filter label=nix-jail.root --quiet | head -n 1)
   for _ in $(seq 11); do
@@ -101,7 +101,7 @@ compare_starts() {
   echo "--- start to exit of true: docker run $(median docker) ms, jail $(median jail) ms"
 }
 
-# The job ends with its engine, and the next command removes what the engine has kept of it.
+# The job ends when its engine is killed, and the next command removes its remains from the engine.
 engine_dies() {
   local project=$directory/dies code=0 launcher
   echo "--- the engine is killed while a job is at work"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The Nix side without network and without nixpkgs: bash checks/nix-language.sh [syntax|evaluation|flake|reference…]
+# Checks the Nix code without network and without nixpkgs: bash checks/nix-language.sh [syntax|evaluation|flake|reference…]
 #   syntax      every file parses, is formatted and has no dead code; flake.nix and flake.lock agree
 #   evaluation  checks/eval, with nixpkgs' lib: NIX_PATH=nixpkgs=…:nixos=…:nix-darwin=… (the last two may be missing)
 #   reference   writes the reference of the options, nix/docs/reference-options.md
-#   flake       jails built and run, and flake.nix used, with a nixpkgs in small in the place of the real one
-# Exit code 77: something cannot run here, and the last line says what; all the rest has passed.
+#   flake       builds and runs jails, and uses flake.nix, with a small replacement for nixpkgs
+# Exit code 77: a part cannot run here (the last line says which), and all other parts have passed.
 set -eu
 cd "$(dirname "$0")/.."
 cache=${NIX_JAIL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/nix-jail-checks}
@@ -22,7 +22,7 @@ main() {
 }
 
 have_nix() {
-  # The newer Nix that checks/nix.sh has brought: it does all that the old one does, and more.
+  # Prefer the newer Nix that checks/nix.sh has unpacked: templates need it.
   [ ! -x "$cache/nix-trixie/bin/nix-build" ] || PATH=$cache/nix-trixie/bin:$PATH
   command -v nix-instantiate >/dev/null || install nix-bin
   command -v nix-instantiate >/dev/null
@@ -33,7 +33,7 @@ install() {
   { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"; } >"$scratch/apt.log" 2>&1 || true
 }
 
-# A store and settings of our own: nothing is fetched, nothing is left behind, the host's Nix does not matter.
+# Uses a store and settings of its own: fetches nothing, leaves nothing behind, and does not depend on the host's Nix.
 isolate() {
   mkdir -p "$scratch"/{conf,home}
   cat >"$scratch/conf/nix.conf" <<'CONF'
@@ -49,13 +49,13 @@ CONF
   export XDG_CACHE_HOME=$scratch/home/cache XDG_STATE_HOME=$scratch/home/state
 }
 
-# What is in the tree, without build results: `path:` would take those too.
+# Copies the files of the project without build results, which `path:` would include.
 copy_of_the_flake() {
   mkdir "$scratch/flake"
   files '*' | tar -c --null -T - | tar -x -C "$scratch/flake"
 }
 
-# The project's files, new ones too, that are there; NUL between them.
+# Lists the project's existing files, new ones included, separated by NUL.
 files() {
   git ls-files -z --cached --others --exclude-standard -- "$@" | while IFS= read -r -d '' file; do
     [ ! -f "$file" ] || printf '%s\0' "$file"
@@ -100,7 +100,7 @@ evaluation() {
   local missing file
   has_lib || { skipped+=("evaluation: no <nixpkgs/lib> in NIX_PATH"); return 0; }
 
-  # Before the tests, one of which compares it too: the difference says more.
+  # Before the tests: one of them compares it too, but shows no difference.
   echo "--- nix/docs/reference-options.md"
   evaluate optionReference --raw >"$scratch/options.md"
   diff nix/docs/reference-options.md "$scratch/options.md" ||
@@ -259,7 +259,7 @@ does_not_build() {
   grep -q -- "$2" "$scratch/build.log" || fail "$1 does not build for another reason: $(cat "$scratch/build.log")"
 }
 
-# flake.nix as it is, its nixpkgs replaced.
+# Uses flake.nix unchanged, with its nixpkgs replaced.
 flake_with_a_nixpkgs_in_small() {
   local small=$scratch/nixpkgs offline in_small
   mkdir -p "$small/toy/static" "$small/package"

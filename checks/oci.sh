@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# An exported jail in containers, as its pod would run it: what is allowed works, and nothing else leaves the pod.
-# The pod's network is a namespace of its own whose other end is a namespace, too: the host's is not touched.
+# Runs an exported jail in containers, as its pod would: what is allowed works, and nothing else leaves the pod.
+# The pod's network is connected to another namespace; the host's network is not touched.
 # Exit code 77: it cannot run here.
 #   checks/oci.sh                    builds the static program
 #   STATIC_JAIL=…/jail checks/oci.sh
@@ -13,7 +13,7 @@ main() {
   [ "$(id -u)" = 0 ] || skip "containers and their network need root"
   have_programs
   jail=${STATIC_JAIL:-$(bash checks/static.sh build)}
-  # In lower case: podman makes a name of it.
+  # In lower case, because podman uses it as a name.
   place=/tmp/nix-jail-oci-$$
   mkdir -m 711 "$place"
   trap clean_up EXIT
@@ -136,7 +136,7 @@ run_pod() {
   "${engine[@]}" inspect proxy --format 'stopped: {{.State.ExitCode}}' >>"$place/job"
 }
 
-# A job whose pod was put together wrongly.
+# Runs a job in a pod that is set up wrongly; it must refuse to start.
 refuses_without_a_wall() {
   mkdir "$place/unwalled"
   echo '{ "dummies": {}, "git": [] }' >"$place/unwalled/job.json"

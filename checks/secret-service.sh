@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `keyring:` sources against a real Secret Service: unlocked, locked, absent and silent. Nothing of the user's own is
-# touched: bus, home and keychain are made for the check.
+# Tests `keyring:` sources with a real Secret Service: unlocked, locked, absent, and not answering. Uses a bus, a home and a
+# keychain of its own; those of the user are not touched.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The static program: really static, small, and at work where there is nothing else, names included.
+# Verifies the static program: statically linked, small, and working (with name resolution) in an empty root.
 # Exit code 77: it cannot run here, or a part of it cannot.
 #   checks/static.sh                 builds it
 #   checks/static.sh build           builds it, prints where it is, and no more
@@ -58,7 +58,7 @@ is_small() {
   [ "$bytes" -le "$most_bytes" ]
 }
 
-# A root that holds this program and nothing else.
+# Makes a root directory that contains only this program.
 alone() {
   mkdir -p "$place/root"
   install -m 755 "$jail" "$place/root/jail"
@@ -67,18 +67,18 @@ alone() {
 
 works_alone() {
   alone /jail doctor >"$place/doctor" 2>&1 || { cat "$place/doctor"; false; }
-  # Of its own host it needs a shell.
+  # The host needs a shell.
   "$jail" demo
   [ "$(alone /jail run --quiet --workspace none --host /jail -- /jail --version)" = "$(cd / && "$jail" --version)" ]
   echo "doctor and a job work in an empty root"
 }
 
-# The C library's look-up, in a root without a C library: by file, and by asking the server of resolv.conf.
+# Tests name resolution of the C library in a root without one: by /etc/hosts, and by the server of resolv.conf.
 finds_names() {
   mkdir -p "$place/root/etc"
   echo "127.0.0.1 by-file.test" >"$place/root/etc/hosts"
   echo "nameserver 127.0.0.1" >"$place/root/etc/resolv.conf"
-  # These two programs see each other in a network of their own.
+  # These two programs share a network namespace of their own.
   unshare --user --map-root-user --net bash checks/static/names.sh "$jail" "$place/root"
   echo "names are found"
 }

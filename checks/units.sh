@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The units of services, as `jail units` renders them: systemd takes them, and how much it finds exposed.
-# Exit code 77: there is no systemd-analyze of systemd 252 or newer here.
+# Verifies the units that `jail units` renders: systemd accepts them, and rates their exposure below a limit.
+# Exit code 77: systemd-analyze 252 or newer is not installed.
 set -euo pipefail
 jail=$(realpath -m "${JAIL:-${CARGO_TARGET_DIR:-$(dirname "$0")/../rust/target}/release/jail}")
 cd "$(dirname "$0")/.."
@@ -12,7 +12,7 @@ main() {
   trap 'rm -rf "$place"' EXIT
   units=$place/etc/systemd/system
 
-  # Everything that makes a drop-in longer, and nothing that weakens.
+  # Every setting that adds lines to a drop-in, and none that relaxes the hardening.
   jail_named most '"limits": { "memory": "64M", "pids": 20, "cpus": 1.5, "timeout": "2h", "io": "5M" },
     "rules": ["example.com", "tcp://db.example.com:5432"], "service": { "workspace": "/srv/a b" }, "binds": [{ "source": "/srv/data" }],
     "credentials": [{ "variable": "TOKEN", "sources": ["systemd:token", "file:/run/secrets/token"], "hosts": ["example.com"] }]'
@@ -24,7 +24,7 @@ main() {
   done
   exposed nix-jail-proxy@most.service 1.5
   exposed nix-jail@most.service 2.0
-  # What is weakened is weaker, or the figures above say nothing.
+  # Relaxed units must be rated worse; otherwise the limits above prove nothing.
   if exposed nix-jail@weak.service 2.0; then fail "weakened protections change nothing"; fi
 }
 
@@ -36,7 +36,7 @@ version() {
   systemd-analyze --version 2>/dev/null | sed -n '1s/^systemd \([0-9]*\).*/\1/p' | grep . || echo 0
 }
 
-# With the units of this host around them.
+# Verifies a unit together with the units of this host.
 verify() {
   local said
   said=$(SYSTEMD_UNIT_PATH=$units: systemd-analyze verify --man=no --generators=no "$1" 2>&1) || fail "$1: $said"
@@ -44,7 +44,7 @@ verify() {
   if grep -F "$place" <<<"$said" | grep -v "'ImportCredential'"; then fail "$1"; fi
 }
 
-# exposed UNIT LIMIT: whether systemd finds no more than this; 0 is nothing, 10 everything.
+# exposed UNIT LIMIT: fails if systemd rates the exposure above the limit (0 is the best, 10 the worst).
 exposed() {
   local said
   said=$(systemd-analyze security --no-pager --offline=true --root="$place" --threshold="$(tr -d . <<<"$2")" "$1") &&
