@@ -7,10 +7,15 @@ let
   pkgs = nixpkgs.legacyPackages.${system};
   package = pkgs.callPackage ./package.nix { };
 
-  # claude-code has a licence that one must agree to by naming it; nothing else here may.
+  # These have licences that one must agree to by naming them; nothing else here may.
   agents = import nixpkgs {
     inherit system;
-    config.allowUnfreePredicate = package: nixpkgs.lib.getName package == "claude-code";
+    config.allowUnfreePredicate =
+      package:
+      builtins.elem (nixpkgs.lib.getName package) [
+        "claude-code"
+        "github-copilot-cli"
+      ];
   };
   readyMade = builtins.mapAttrs (
     _: module:

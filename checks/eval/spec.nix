@@ -85,6 +85,7 @@ in
   testClaude = asPreset "claude";
   testCodex = asPreset "codex";
   testGemini = asPreset "gemini";
+  testCopilot = asPreset "copilot";
   testOpencode = asPreset "opencode";
   testShell = asPreset "shell";
 

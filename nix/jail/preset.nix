@@ -34,25 +34,27 @@ in
         }) preset.credentials or [ ]
       );
 
-      packages = lib.optionals (lib.elem "@shell" (preset.programs or [ ])) [
-        pkgs.bashInteractive
-        pkgs.coreutils
-        pkgs.diffutils
-        pkgs.file
-        pkgs.findutils
-        pkgs.gawk
-        pkgs.gnugrep
-        pkgs.gnupatch
-        pkgs.gnused
-        pkgs.gnutar
-        pkgs.gzip
-        pkgs.less
-        pkgs.ncurses
-        pkgs.procps
-        pkgs.unzip
-        pkgs.which
-        pkgs.xz
-        pkgs.zip
-      ];
+      packages =
+        lib.optionals (lib.intersectLists [ "@shell" "@system" ] (preset.programs or [ ]) != [ ])
+          [
+            pkgs.bashInteractive
+            pkgs.coreutils
+            pkgs.diffutils
+            pkgs.file
+            pkgs.findutils
+            pkgs.gawk
+            pkgs.gnugrep
+            pkgs.gnupatch
+            pkgs.gnused
+            pkgs.gnutar
+            pkgs.gzip
+            pkgs.less
+            pkgs.ncurses
+            pkgs.procps
+            pkgs.unzip
+            pkgs.which
+            pkgs.xz
+            pkgs.zip
+          ];
     };
 }

@@ -6,11 +6,11 @@
   package,
 }:
 let
-  agents = lib.genAttrs [ "claude-code" "codex" "gemini-cli" "opencode" ] (
+  agents = lib.genAttrs [ "claude-code" "codex" "gemini-cli" "github-copilot-cli" "opencode" ] (
     name:
     pkgs.runCommandLocal name { passthru.pname = name; } ''
       mkdir -p $out/bin
-      printf '#!%s\necho "this is ${name} $*"\n' ${toy.bash}/bin/sh > $out/bin/${lib.removeSuffix "-cli" (lib.removeSuffix "-code" name)}
+      printf '#!%s\necho "this is ${name} $*"\n' ${toy.bash}/bin/sh > $out/bin/${lib.removePrefix "github-" (lib.removeSuffix "-cli" (lib.removeSuffix "-code" name))}
       chmod +x $out/bin/*
     ''
   );

@@ -13,7 +13,7 @@ use crate::resolve::closure::Closure;
 use crate::resolve::host::HostTree;
 use crate::spec::{Allowance, BindSpec, JailSpec};
 use crate::workspace::{self, Guard, Workspace};
-use crate::{etc, git, trust};
+use crate::{etc, git, notice, trust};
 
 /// Where the explicit proxy listens.
 pub(crate) const PROXY_PORT: u16 = 3128;
@@ -73,6 +73,8 @@ pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Re
     tree.retain(|entry| !comes_with(entry.target()));
     tree.extend(parts.closure.entries(&tree, operator).map_err(Failure::no_jail)?);
     tree.extend(etc::entries(parts.ids.uid, parts.ids.gid, USER, HOME, HOSTNAME));
+    let workspace = parts.workspace.map(|workspace| workspace.path.as_path());
+    tree.push(notice::entry(spec, parts.policy, &parts.dummies, workspace));
     tree.extend(parts.own);
     tree.extend(parts.home);
     tree.extend(parts.guard.entries(parts.workspace, &parts.layer));
@@ -167,9 +169,14 @@ fn environment(
     let path =
         std::env::join_paths(parts.closure.path.iter().chain(&parts.programs.path)).unwrap_or_default();
     set("PATH".as_ref(), &path);
-    for (name, value) in
-        [("HOME", HOME), ("USER", USER), ("LOGNAME", USER), ("TMPDIR", "/tmp"), ("JAIL_JOB", parts.id)]
-    {
+    for (name, value) in [
+        ("HOME", HOME),
+        ("USER", USER),
+        ("LOGNAME", USER),
+        ("TMPDIR", "/tmp"),
+        ("JAIL_JOB", parts.id),
+        (notice::VARIABLE, notice::PATH),
+    ] {
         set(name.as_ref(), value.as_ref());
     }
     let bash = shell(parts, "bash");

@@ -47,7 +47,7 @@ Examples:
   jail stop claude
 
 NAME is a jail of $JAIL_PATH, /etc/nix-jail, ~/.config/nix-jail or a ready-made one:
-claude, codex, gemini, opencode, shell.";
+claude, codex, copilot, gemini, opencode, shell.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]

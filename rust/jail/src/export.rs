@@ -50,6 +50,8 @@ pub(crate) fn export(arguments: ExportArgs, operator: &Operator) -> Result<ExitC
         host: arguments.host,
         environment: arguments.environment,
         words: arguments.words,
+        // An image is no place for all of a host's `/usr`.
+        minimal: true,
         ..RunArgs::default()
     };
     let (mut spec, policy, command) = run::compose(&arguments, operator)?;

@@ -34,6 +34,7 @@ mod jobs;
 mod learn;
 mod log;
 mod manual;
+mod notice;
 mod operator;
 #[cfg(target_os = "linux")]
 mod pod;

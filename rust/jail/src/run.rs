@@ -31,7 +31,7 @@ use crate::operator::Operator;
 use crate::report::{LARGEST_AUDIT, Recorder, Summary};
 use crate::resolve;
 use crate::resolve::closure::Closure;
-use crate::resolve::host::{self, HostTree};
+use crate::resolve::host::{self, HostTree, SHELL, SYSTEM};
 use crate::rules;
 use crate::spec::{self, BindSpec, JailSpec, in_home};
 use crate::unreported;
@@ -241,6 +241,9 @@ pub(crate) fn compose(
         return Err(misplaced(arguments, operator));
     }
     let (mut spec, policy) = with_jail_arguments(arguments.name.as_deref(), &arguments.jail, operator)?;
+    if arguments.minimal {
+        spec.programs.iter_mut().filter(|name| *name == SYSTEM).for_each(|name| *name = SHELL.to_owned());
+    }
     spec.programs.extend(arguments.host.iter().cloned());
     for (texts, writable) in [(&arguments.bind, true), (&arguments.ro_bind, false)] {
         spec.binds.extend(texts.iter().map(|text| bind(text, writable)));

@@ -36,7 +36,8 @@ pub(crate) struct JailSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) command: Vec<String>,
     /// Programs of the host (names or paths) that are in the jail, with what they need to run. `NAME?` is one that may
-    /// be missing, `@shell` a shell with the usual small tools.
+    /// be missing, `@shell` a shell with the usual small tools, `@system` all of the host's `/usr` (read-only; the same as
+    /// `@shell` where a host has no programs there).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) programs: Vec<String>,
     /// Store paths that are in the jail; what Nix renders.
@@ -138,6 +139,7 @@ pub(crate) enum SpecError {
 const PRESETS: &[(&str, &str)] = &[
     ("claude", include_str!("../presets/claude.json")),
     ("codex", include_str!("../presets/codex.json")),
+    ("copilot", include_str!("../presets/copilot.json")),
     ("gemini", include_str!("../presets/gemini.json")),
     ("opencode", include_str!("../presets/opencode.json")),
     ("shell", include_str!("../presets/shell.json")),

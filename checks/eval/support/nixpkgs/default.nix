@@ -59,6 +59,7 @@ let
     "claude-code"
     "codex"
     "gemini-cli"
+    "github-copilot-cli"
     "opencode"
   ];
   ours = [

@@ -103,9 +103,13 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) store: StoreArgs,
-    /// Put this program of the host into the jail, with what it needs to run.
+    /// Put this program of the host into the jail, with what it needs to run. `@shell`: a shell with the usual small tools;
+    /// `@system`: all of the host's `/usr`, read-only.
     #[arg(long, value_name = "PROGRAM", help_heading = "Files", value_hint = ValueHint::ExecutablePath)]
     pub(crate) host: Vec<String>,
+    /// Leave `@system` out, which the presets name: only a shell with the usual small tools, not all of the host's `/usr`.
+    #[arg(long, help_heading = "Files")]
+    pub(crate) minimal: bool,
     /// Put a file or directory of the host into the jail, writable.
     #[arg(long, value_name = "SOURCE[:TARGET]", help_heading = "Files", value_hint = ValueHint::AnyPath)]
     pub(crate) bind: Vec<String>,

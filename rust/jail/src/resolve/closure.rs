@@ -216,6 +216,7 @@ impl Closure {
         {
             if !has(link)
                 && !has(other)
+                && !has("/usr")
                 && let Some(program) = self.find(names)
             {
                 links.push(Entry::Symlink { target: link.into(), to: program });

@@ -6,6 +6,7 @@ mod elf;
 mod libraries;
 mod lookup;
 mod packages;
+mod system;
 mod tree;
 
 use std::collections::{BTreeSet, HashSet};
@@ -22,6 +23,7 @@ use sandbox::plan::Entry;
 use crate::operator::Operator;
 use choice::{Chooser, Role};
 use libraries::{Loader, Request};
+pub(crate) use system::SYSTEM;
 use tree::{Located, Tree};
 
 /// What the host's programs need in the jail.
@@ -123,9 +125,12 @@ pub(crate) enum ResolveError {
     },
 }
 
+/// The set of a shell and the usual small tools.
+pub(crate) const SHELL: &str = "@shell";
+
 /// A set of names: what a command line is made of. Those that the host does not have are left out.
 const SETS: &[(&str, &[&str])] = &[(
-    "@shell",
+    SHELL,
     &[
         "sh",
         "bash",
@@ -258,11 +263,16 @@ pub(crate) fn is_static(file: &File) -> io::Result<bool> {
 /// Finds programs and everything they need.
 ///
 /// A name is a program on the operator's `PATH` or a path; `NAME?` is left out where the host has none; `@shell` is
-/// a shell and the usual small tools.
+/// a shell and the usual small tools, `@system` all of the host's `/usr` (where there is none, the same as `@shell`).
 pub(crate) fn programs(names: &[String], operator: &Operator) -> Result<HostTree, ResolveError> {
     let mut host = Host::new(names, operator)?;
     for name in names {
-        if let Some((_, members)) = SETS.iter().find(|(set, _)| set == name) {
+        if name == SYSTEM && system::is_there() {
+            system::add(&mut host)?;
+            continue;
+        }
+        let name = if name == SYSTEM { SHELL } else { name };
+        if let Some((_, members)) = SETS.iter().find(|(set, _)| *set == name) {
             for member in *members {
                 host.program(member, Presence::Optional)?;
             }
@@ -290,6 +300,8 @@ struct Host<'a> {
     java: bool,
     left_out: Vec<LeftOut>,
     names: BTreeSet<OsString>,
+    /// What lies over private files in a directory of the tree.
+    hidden: Vec<Entry>,
     /// Files that were looked at; device and inode, because git is a hundred names for one file.
     seen: HashSet<(u64, u64)>,
     /// Directories that were looked through.
@@ -332,6 +344,7 @@ impl<'a> Host<'a> {
             java: false,
             left_out: Vec::new(),
             names: BTreeSet::new(),
+            hidden: Vec::new(),
             seen: HashSet::new(),
             scanned: HashSet::new(),
             packages: HashSet::new(),
@@ -342,7 +355,7 @@ impl<'a> Host<'a> {
 
     fn finish(self) -> HostTree {
         HostTree {
-            entries: self.tree.entries(),
+            entries: self.tree.entries().into_iter().chain(self.hidden).collect(),
             path: self.path,
             environment: self.environment,
             java: self.java,
@@ -491,6 +504,9 @@ impl<'a> Host<'a> {
     /// Adds a directory and what the files in it need: the libraries of the modules, the targets of the links.
     fn directory(&mut self, located: &Located) -> Result<(), ResolveError> {
         self.tree.insert(located)?;
+        if self.tree.is_of_system(&located.path) {
+            return Ok(());
+        }
         let mut pending = vec![located.path.clone()];
         let mut left = MAX_SCANNED;
         while let Some(directory) = pending.pop() {

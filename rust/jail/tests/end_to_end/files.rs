@@ -186,3 +186,25 @@ fn programs_are_there_only_if_they_were_put_there() {
     assert!(count < 250, "{count} programs{ended}");
     Jail::new().host("curl").script("command -v curl").succeeds().prints("/curl\n");
 }
+
+#[test]
+fn the_system_of_the_host_is_there_read_only_unless_it_is_left_out() {
+    if !fs::metadata("/usr/lib").is_ok_and(|found| found.is_dir()) {
+        skip::report("this host has no /usr/lib");
+        return;
+    }
+    let specification = serde_json::json!({
+        "version": 1, "name": "tools", "command": ["sh", "-c"], "programs": ["@system"],
+    });
+    let jail = Jail::named("tools", specification);
+    let script = "ls -d /usr/share /usr/include /etc/shadow /root /etc/ssl/private /var/lib 2>/dev/null; \
+                  touch /usr/x 2>/dev/null || echo read-only; env -i /usr/bin/sh -c 'echo runs'; cat $JAIL_POLICY | head -1";
+    let ended = jail.start([script]).ends();
+    ended.succeeds().prints("/usr/share\nread-only\nruns\nThis process runs in a jail");
+    ended.never_prints("/etc/shadow").never_prints("/var/lib").never_prints("/root");
+    let minimal = jail
+        .options(["--minimal"])
+        .start(["ls -d /usr/include /usr/share/doc 2>/dev/null; echo done"])
+        .ends();
+    minimal.succeeds().prints_only("done\n");
+}

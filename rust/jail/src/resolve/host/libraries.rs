@@ -46,8 +46,20 @@ const MAX_LOOKUPS: usize = 100_000;
 /// As many directories as libraries inherit from what loads them.
 const MAX_DIRECTORIES: usize = 256;
 
-/// glibc opens these by name when a program looks up a host or ends a thread.
-const OPENED_LATER: &[&str] = &["libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2", "libgcc_s.so.1"];
+/// glibc opens these by name when a program looks up a host or ends a thread; and its own parts are what add-ons need that
+/// a program unpacks or builds at run time.
+const OPENED_LATER: &[&str] = &[
+    "libnss_files.so.2",
+    "libnss_dns.so.2",
+    "libresolv.so.2",
+    "libgcc_s.so.1",
+    "libanl.so.1",
+    "libdl.so.2",
+    "libm.so.6",
+    "libpthread.so.0",
+    "librt.so.1",
+    "libutil.so.1",
+];
 
 impl Loader {
     pub(super) fn of_host() -> Loader {

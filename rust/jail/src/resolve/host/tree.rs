@@ -23,6 +23,8 @@ pub(super) struct Tree {
     home: PathBuf,
     uid: u32,
     pieces: BTreeMap<PathBuf, Piece>,
+    /// Directories of the system that are there with everything in them.
+    system: Vec<PathBuf>,
     /// The paths by which they were asked for.
     inserted: HashSet<PathBuf>,
     /// Paths that were looked up: each of a hundred programs needs the C library.
@@ -91,6 +93,7 @@ impl Tree {
             home: operator.home.canonicalize().unwrap_or_else(|_| operator.home.clone()),
             uid: operator.uid,
             pieces: BTreeMap::new(),
+            system: Vec::new(),
             inserted: HashSet::new(),
             known: HashMap::new(),
             public: HashMap::new(),
@@ -186,6 +189,23 @@ impl Tree {
         self.pieces.insert(located.path.clone(), piece);
         self.inserted.insert(located.asked.clone());
         Ok(())
+    }
+
+    /// Adds a directory of the system with everything in it, or the link that it is. One that is missing is left out.
+    pub(super) fn insert_system(&mut self, path: &Path) -> Result<(), ResolveError> {
+        let Some(located) = self.locate(path, &Chooser::Operator)? else { return Ok(()) };
+        self.insert_links(&located);
+        if located.links.is_empty() && located.is_directory() {
+            self.pieces.insert(located.path.clone(), Piece::Directory);
+            self.system.push(located.path);
+        }
+        Ok(())
+    }
+
+    /// Returns true if the file or directory is there with a directory of [`Tree::insert_system`], in which every library
+    /// is.
+    pub(super) fn is_of_system(&self, real: &Path) -> bool {
+        self.system.iter().any(|directory| real.starts_with(directory))
     }
 
     /// Adds the links on the way to a located file or directory.
