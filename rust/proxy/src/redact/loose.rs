@@ -22,7 +22,10 @@ use memchr::memmem;
 use super::needles::{SHORTEST, StandIn};
 use super::respell::Writer;
 use super::triggers::triggers;
-use super::unescape::{Char, LEVELS, Reader, can_introduce, hex_value, is_blank, is_introducer, is_newline};
+use super::unescape::{
+    Char, LEVELS, Reader, can_be_in_sequence, can_end_gap, can_introduce, hex_value, is_blank, is_introducer,
+    is_newline,
+};
 
 /// The most characters of a secret that stay in front of a line break.
 pub(super) const SHOWN_HEAD: usize = 2;
@@ -55,6 +58,8 @@ pub(super) struct Loose {
     occurs: [bool; 256],
     /// Which bytes targets start with.
     starts: [bool; 256],
+    /// Which bytes no match holds (see [`Loose::last_barrier`]).
+    barriers: [bool; 256],
     /// The longest target.
     longest: usize,
 }
@@ -115,6 +120,7 @@ impl Loose {
             pairs: vec![0; (1 << 16) / 64],
             occurs: [false; 256],
             starts: [false; 256],
+            barriers: [false; 256],
             longest: 0,
         };
         for target in all {
@@ -123,6 +129,10 @@ impl Loose {
             }
         }
         loose.joints.sort_unstable();
+        loose.barriers = std::array::from_fn(|index| {
+            let byte = u8::try_from(index).unwrap_or_default();
+            !loose.occurs[index] && !can_be_in_sequence(byte) && !is_newline(byte) && byte != b'\t'
+        });
         loose
     }
 
@@ -160,8 +170,22 @@ impl Loose {
         match window {
             _ if self.is_everywhere => from,
             Some(window) => window.saturating_sub(self.most_held()).max(from),
-            None => text.len().saturating_sub(self.most_held()).max(from),
+            None => {
+                let start = text.len().saturating_sub(self.most_held()).max(from);
+                self.last_barrier(text, start).map_or(start, |barrier| barrier + 1)
+            }
         }
+    }
+
+    /// The last place at or after `from` that no match can hold: a byte that is in no target, stands for nothing else and is no
+    /// white space at the beginning of a line.
+    fn last_barrier(&self, text: &[u8], from: usize) -> Option<usize> {
+        let is_barrier = |at: usize| {
+            let byte = text[at];
+            let is_blank_in_line = || at.checked_sub(1).is_some_and(|before| !can_end_gap(text[before]));
+            self.barriers[usize::from(byte)] && (byte != b' ' || is_blank_in_line())
+        };
+        (from..text.len()).rev().find(|&at| is_barrier(at))
     }
 
     fn holds_window(&self, target: usize, text: &[u8]) -> bool {

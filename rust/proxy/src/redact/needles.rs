@@ -22,6 +22,8 @@ pub(crate) struct Needles {
     needles: Vec<Needle>,
     fragments: Vec<Fragment>,
     search: Search,
+    /// Which bytes occur in needles.
+    occurs: [bool; 256],
     /// The longest needle by its first byte (0 = none starts so).
     longest: [usize; 256],
     /// The longest of all.
@@ -101,9 +103,13 @@ impl Needles {
 
         let fragments = choose_fragments(&needles, loose.windows());
         let search = Search::new(&fragments);
+        let mut occurs = [false; 256];
         let mut longest = [0; 256];
         let mut pairs = vec![0; (1 << 16) / 64];
         for needle in &needles {
+            for &byte in &needle.secret {
+                occurs[usize::from(byte)] = true;
+            }
             let length = &mut longest[usize::from(needle.secret[0])];
             *length = needle.secret.len().max(*length);
             let (word, bit) = pair(needle.secret[0], needle.secret[1]);
@@ -113,7 +119,7 @@ impl Needles {
         by_length.sort_by_key(|byte| std::cmp::Reverse(longest[usize::from(*byte)]));
         let [reach, .., near] = [0, 1, 2, 3].map(|index: usize| longest[usize::from(by_length[index])]);
         let far = [by_length[0], by_length[1], by_length[2]];
-        Needles { needles, fragments, search, longest, reach, near, far, same_length, pairs, loose }
+        Needles { needles, fragments, search, occurs, longest, reach, near, far, same_length, pairs, loose }
     }
 
     /// Whether every dummy is as long as its secret. Escaped, they can still differ.
@@ -219,8 +225,13 @@ impl Needles {
         text: &'a [u8],
         from: usize,
     ) -> impl Iterator<Item = (usize, Vec<&'a Needle>)> + 'a {
-        let within = |length: usize| from.max((text.len() + 1).saturating_sub(length)).min(text.len());
-        let (first, near) = (within(self.reach), within(self.near));
+        let within =
+            |from: usize, length: usize| from.max((text.len() + 1).saturating_sub(length)).min(text.len());
+        let first = within(from, self.reach);
+        // Almost always one of the last few bytes is in no needle.
+        let stranger = text[first..].iter().rposition(|&byte| !self.occurs[usize::from(byte)]);
+        let first = stranger.map_or(first, |at| first + at + 1);
+        let near = within(first, self.near);
         let [one, two, three] = self.far;
         let far = memchr3_iter(one, two, three, &text[first..near]).map(move |at| first + at);
         far.chain(near..text.len()).filter_map(move |at| {

@@ -65,6 +65,21 @@ fn is_escapable(byte: u8) -> bool {
     byte.is_ascii_punctuation() && !matches!(byte, b'%' | b'=' | b'&')
 }
 
+/// Returns false for what is in no escape sequence that stands for something else: a backslash in front of other punctuation
+/// changes nothing.
+pub(super) fn can_be_in_sequence(byte: u8) -> bool {
+    is_introducer(byte) || byte.is_ascii_alphanumeric() || matches!(byte, b'#' | b';')
+}
+
+/// Returns false if white space behind this byte is not at the beginning of a line: the byte is neither white space nor the end of
+/// an escape sequence for a line break.
+pub(super) fn can_end_gap(byte: u8) -> bool {
+    is_newline(byte)
+        || is_blank(byte)
+        || is_introducer(byte)
+        || matches!(byte, b'n' | b'r' | b't' | b'a' | b'A' | b'd' | b'D' | b'0' | b'9' | b';')
+}
+
 pub(super) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
