@@ -17,6 +17,10 @@ pub(crate) struct Left {
     is_alternate: bool,
     /// Keys are reported in another form (kitty's, xterm's).
     has_other_keys: bool,
+    /// What follows may be part of a link.
+    has_link: bool,
+    /// Positions count from the scroll region.
+    has_origin: bool,
 }
 
 impl Left {
@@ -30,6 +34,7 @@ impl Left {
         let recolours =
             |window: &[u8]| matches!(window, [ESCAPE, b']', b'4' | b'5', b';'] | [ESCAPE, b']', b'1', _]);
         self.is_recoloured |= output.windows(4).any(recolours);
+        self.has_link |= output.windows(4).any(|window| window == b"\x1b]8;");
         let reports_keys = |window: &[u8]| matches!(window, [ESCAPE, b'[', b'>' | b'=', b'0'..=b'9']);
         self.has_other_keys |= output.windows(4).any(reports_keys);
         let mut rest = output;
@@ -41,12 +46,16 @@ impl Left {
             }
             let length = rest.iter().take_while(|byte| byte.is_ascii_digit() || **byte == b';').count();
             let (modes, end) = rest.split_at_checked(length).unwrap_or_default();
-            if modes.split(|byte| *byte == b';').any(|mode| ALTERNATE.contains(&mode)) {
-                match end.first() {
-                    Some(b'h') => self.is_alternate = true,
-                    Some(b'l') => self.is_alternate = false,
-                    _ => {}
+            let is_set = match end.first() {
+                Some(b'h') => true,
+                Some(b'l') => false,
+                _ => continue,
+            };
+            for mode in modes.split(|byte| *byte == b';') {
+                if ALTERNATE.contains(&mode) {
+                    self.is_alternate = is_set;
                 }
+                self.has_origin |= mode == b"6" && is_set;
             }
         }
     }
@@ -63,8 +72,15 @@ impl Left {
         }
         // A new scroll region moves the cursor: it is saved, and restored with the attributes that go next.
         reset.extend(b"\x1b7\x1b[r\x1b[?69l\x1b8");
-        // Attributes, character sets, insertion, line wrap, the cursor, the keypad.
-        reset.extend(b"\x1b[0m\x1b(B\x0f\x1b[4l\x1b[?7;25h\x1b>");
+        if self.has_origin {
+            // It is saved and restored with the cursor, and switching it off moves the cursor to the top.
+            reset.extend(b"\x1b[?6l\x1b[999;1H");
+        }
+        // Attributes, character sets, insertion, lines that end without a return, line wrap, repeated keys, the cursor, the keypad.
+        reset.extend(b"\x1b[0m\x1b(B\x0f\x1b[4;20l\x1b[?7;8;25h\x1b>");
+        if self.has_link {
+            reset.extend(b"\x1b]8;;\x07");
+        }
         reset.extend(MODES_OFF);
         if self.has_other_keys {
             reset.extend(b"\x1b[=0u\x1b[>4m");
@@ -106,6 +122,19 @@ mod tests {
     fn colours_of_the_terminal_are_taken_back() {
         assert!(reset_after(&[b"\x1b]11;#000000\x07"]).contains("\x1b]111\x07"));
         assert!(!reset_after(&[b"\x1b]0;title\x07"]).contains("\x1b]111"));
+    }
+
+    #[test]
+    fn links_end_and_positions_count_from_the_corner() {
+        assert!(reset_after(&[b"\x1b]8;;https://a.test\x07here"]).contains("\x1b]8;;\x07"));
+        assert!(!reset_after(&[b"\x1b[1m"]).contains("]8;"));
+        for set in [&b"\x1b[?6h"[..], b"\x1b[?25;6h"] {
+            let reset = reset_after(&[set]);
+            assert!(reset.find("\x1b8") < reset.find("\x1b[?6l"), "{reset:?}");
+        }
+        assert!(!reset_after(&[b"\x1b[?66h"]).contains("?6l"));
+        let modes = reset_after(&[b"\x1b[20h\x1b[?8l"]);
+        assert!(modes.contains("\x1b[4;20l") && modes.contains("\x1b[?7;8;25h"), "{modes:?}");
     }
 
     #[test]

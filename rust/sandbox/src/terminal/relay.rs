@@ -174,7 +174,10 @@ impl Relay {
     }
 
     fn give_up(&self) {
-        self.screen.give_up();
+        // What was being written may end in the middle of a sequence, which CAN ends.
+        let mut last = vec![0x18];
+        last.extend(self.left.reset());
+        self.screen.give_up(&last);
         GIVEN_UP.store(true, Ordering::Relaxed);
     }
 
@@ -191,7 +194,9 @@ impl Relay {
         let mut ends_at = was_ended.then(|| Instant::now() + LONGEST_END);
         while !self.screen.is_drained() {
             let now = Instant::now();
-            if deadline.is_some_and(|deadline| deadline <= now) || self.is_asked_to_end(signals) {
+            // First, as a signal that is not taken would end each wait at once.
+            let is_asked = self.is_asked_to_end(signals);
+            if is_asked || deadline.is_some_and(|deadline| deadline <= now) {
                 ends_at.get_or_insert(now + LONGEST_END);
             }
             if ends_at.is_some_and(|end| end <= now || self.screen.is_stalled()) {

@@ -44,6 +44,8 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     waiting: Vec<u8>,
+    /// What is written when the terminal was given up.
+    last: Vec<u8>,
     /// Bytes that are not written yet, with those that the thread is writing.
     unwritten: usize,
     /// When the terminal last took something, or had nothing to take.
@@ -65,6 +67,7 @@ impl Screen {
         }
         let state = State {
             waiting: Vec::new(),
+            last: Vec::new(),
             unwritten: 0,
             last_progress: Instant::now(),
             is_awaited: false,
@@ -122,9 +125,13 @@ impl Screen {
         let _ = self.progress.read(&mut [0; 64]);
     }
 
-    /// Drops what waits, and what is still to come.
-    pub(crate) fn give_up(&self) {
-        self.shared.state().close();
+    /// Drops what waits, and what is still to come. If the terminal takes something again while this process lives, it gets
+    /// `last`.
+    pub(crate) fn give_up(&self, last: &[u8]) {
+        let mut state = self.shared.state();
+        state.close();
+        state.last = last.to_vec();
+        drop(state);
         self.shared.changed.notify_all();
     }
 }
@@ -168,6 +175,11 @@ impl Shared {
                     let _ = wake.write(&[0]);
                 }
                 if state.is_closed {
+                    let last = std::mem::take(&mut state.last);
+                    drop(state);
+                    if is_shown {
+                        self.write(terminal, &last);
+                    }
                     return;
                 }
             }
@@ -275,11 +287,26 @@ mod tests {
         }
         assert!(!screen.has_space() && !screen.is_drained());
         assert!(screen.shared.state().unwritten <= LIMIT + PIECE);
-        screen.give_up();
+        screen.give_up(b"last");
         assert!(screen.is_drained() && !screen.is_stalled());
         screen.push(b"more");
         assert!(screen.is_drained());
-        drop((screen, master, slave));
+        // Whoever reads after all finds the terminal as it was.
+        let reader = thread::spawn(move || {
+            let (mut master, mut read, mut piece) = (File::from(master), Vec::new(), [0; PIECE]);
+            while !read.ends_with(b"last") {
+                let length = master.read(&mut piece).unwrap();
+                read.extend(&piece[..length]);
+            }
+            read
+        });
+        let begun = Instant::now();
+        while !reader.is_finished() {
+            assert!(begun.elapsed() < PATIENCE, "the last output is not written");
+            thread::yield_now();
+        }
+        assert!(!reader.join().unwrap().windows(4).any(|window| window == b"more"));
+        drop((screen, slave));
     }
 
     #[test]
