@@ -38,14 +38,14 @@ pub(crate) fn home(command: &HomeCommand, operator: &Operator) -> Result<ExitCod
 fn list(homes: &Homes, name: Option<&str>, json: bool) -> Result<ExitCode, Failure> {
     let mut all = homes.all().map_err(failed)?;
     all.retain(|home| name.is_none_or(|name| home.name == name));
-    let text = if json {
-        let lines: Result<Vec<String>, _> = all.iter().map(serde_json::to_string).collect();
-        lines.map_err(Failure::no_jail)?.iter().map(|line| format!("{line}\n")).collect()
-    } else {
-        table(&all)
-    };
+    let text = if json { json_lines(&all).map_err(Failure::no_jail)? } else { table(&all) };
     crate::print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// One object a line. What would act on a terminal is escaped, which JSON allows.
+fn json_lines(homes: &[Existing]) -> serde_json::Result<String> {
+    homes.iter().map(|home| Ok(crate::log::harmless(&serde_json::to_string(home)?) + "\n")).collect()
 }
 
 fn table(homes: &[Existing]) -> String {
@@ -159,4 +159,27 @@ fn missing(home: &Home) -> Failure {
 
 fn failed(error: HomeError) -> Failure {
     Failure { code: NO_HOME, message: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn names_in_json_do_not_act_on_the_terminal() {
+        let workspace = "/work/\u{9b}31mred\u{85}\u{202e}";
+        let home = Existing {
+            name: "agent".to_owned(),
+            workspace: Some(PathBuf::from(workspace)),
+            former: false,
+            used: None,
+            path: PathBuf::from("/homes/1"),
+        };
+        let text = json_lines(&[home]).unwrap();
+        assert!(text.is_ascii() && text.ends_with("}\n"), "{text:?}");
+        let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(told["workspace"], workspace);
+    }
 }
