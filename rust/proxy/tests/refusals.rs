@@ -169,7 +169,7 @@ async fn malformed_http2_requests_get_a_reason_and_others_go_on() {
     let jail = Jail::allow(&["http://a.test"]).to("a.test:80", &server).start();
     let requests = [
         request("/good", &[]),
-        request("/q?query={\"x\"}", &[]),
+        request("/a b", &[]),
         request("/good", &[]),
         request("/", &[("connection", "close")]),
         request("/good", &[]),
@@ -193,4 +193,23 @@ async fn malformed_http2_requests_get_a_reason_and_others_go_on() {
     assert_eq!(server.requests(), 3);
     jail.wait_for(|what| matches!(what, What::Connection { denied, .. } if denied == "malformed-request"))
         .await;
+}
+
+/// Over HTTP/1 such a path is mended. curl comes again that way by itself.
+#[tokio::test]
+async fn paths_that_http2_does_not_carry_are_asked_for_by_http1() {
+    let server = Server::http_with(true, echo).await;
+    let jail = Jail::allow(&["http://a.test"]).to("a.test:80", &server).start();
+    let requests = [request("/q?query={\"x\"}", &[]), request("/a<b", &[]), request("/good", &[])];
+    let frames = http2(&jail, &requests).await;
+    for stream in [1, 3] {
+        let of_stream: Vec<_> = frames.iter().filter(|frame| frame.2 == stream).collect();
+        // RST_STREAM with HTTP_1_1_REQUIRED, and nothing before it.
+        assert_eq!(of_stream, [&(3, 0, stream, vec![0, 0, 0, 13])], "{frames:?}");
+    }
+    assert!(
+        frames.iter().any(|(kind, _, of, payload)| (*kind, *of, payload.first()) == (1, 5, Some(&0x88))),
+        "{frames:?}"
+    );
+    assert_eq!(server.requests(), 1);
 }

@@ -3,7 +3,7 @@
 //! A request that breaks the rules of HTTP/2 never reaches the service: the library resets its stream (PROTOCOL_ERROR). That
 //! frame is recognised on its way to the client, and a response that says why goes before it, as RFC 9113, section 8.1.1
 //! allows. Its fields are literals that no HPACK table keeps, so that the library's own encoding goes on as it was; it has no
-//! body, because the library counts flow control.
+//! body, because the library counts flow control. A request whose path would be mended over HTTP/1 is asked to come that way.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -16,12 +16,15 @@ use bytes::{Buf, BytesMut};
 use policy::Reason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::http2_paths::PathScan;
+
 const HEAD: usize = 9;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PROTOCOL_ERROR: u32 = 1;
+const HTTP_1_1_REQUIRED: u32 = 13;
 /// `:status 400`, an entry of the static table (RFC 7541, appendix A).
 const STATUS_400: &[u8] = &[0x8c];
 /// How many streams are remembered to have had a response.
@@ -40,6 +43,7 @@ pub(super) type Refusals = AtomicUsize;
 /// A connection whose refusals say why.
 pub(super) struct Reasons<S> {
     io: S,
+    paths: PathScan,
     refusals: Arc<Refusals>,
     /// The frame that is coming: its head, and all of it if it may be replaced.
     frame: Vec<u8>,
@@ -57,6 +61,7 @@ impl<S> Reasons<S> {
         let refusals = Arc::<Refusals>::default();
         let reasons = Reasons {
             io,
+            paths: PathScan::new(),
             refusals: refusals.clone(),
             frame: Vec::new(),
             payload: 0,
@@ -130,8 +135,12 @@ impl<S> Reasons<S> {
             && payload == PROTOCOL_ERROR.to_be_bytes()
             && !self.is_answered(head.stream)
         {
-            self.refusals.fetch_add(1, Ordering::Relaxed);
             self.note_answered(head.stream);
+            if self.paths.is_found(head.stream) {
+                return [&frame_head(4, RST_STREAM, 0, head.stream)[..], &HTTP_1_1_REQUIRED.to_be_bytes()]
+                    .concat();
+            }
+            self.refusals.fetch_add(1, Ordering::Relaxed);
             let mut block = STATUS_400.to_vec();
             block.extend(fields(Reason::MalformedRequest, MALFORMED));
             let mut out = response(head.stream, &block);
@@ -230,7 +239,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Reasons<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(context, buffer))?;
+        self.paths.read(buffer.filled().get(before..).unwrap_or_default());
+        Poll::Ready(Ok(()))
     }
 }
 

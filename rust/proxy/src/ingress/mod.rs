@@ -5,6 +5,7 @@ mod explicit;
 mod half_close;
 mod http;
 mod http1_heads;
+mod http2_paths;
 mod http2_refusals;
 mod paced;
 mod password;
