@@ -11,7 +11,8 @@
 //! | requests | 10 | heads, in bytes, and what every request needs until the last byte of its answer is written | requests wait |
 //! | waiting | 2 | heads of requests that wait | requests are refused (503 `proxy-memory`) |
 //! | queued | 3 | answers and uploads on their way: more than one piece of each | each has one piece on its way |
-//! | upstream | 19 | connections to servers, idle ones too; receive windows of HTTP/2 | smaller windows, idle connections are closed, then requests wait and are refused |
+//! | heads | 1 | heads of responses and trailers, as far as they are large | responses wait and are refused |
+//! | upstream | 18 | connections to servers, idle ones too; receive windows of HTTP/2 | smaller windows, idle connections are closed, then requests wait and are refused |
 //! | bulk | 17 | windows of decoders, bodies that are read whole, pushes, copies of bodies | requests wait and are refused; copies are not kept |
 //!
 //! No two holders can wait for each other: a request takes from the shares in the order of this table, waits for at most one
@@ -54,6 +55,8 @@ const WAITER: usize = 12 * KIB;
 const FIELD: usize = 160;
 /// A head on its way out, and the copy that is sent again when a connection breaks.
 const COPIES: usize = 2;
+/// What of the head of a response the grant of its request covers.
+const SMALL_HEAD: usize = 4 * KIB;
 /// One connection to a server: TLS in both directions, two buffers of HTTP/1.
 const UPSTREAM: usize = 80 * KIB;
 /// The receive window of an upstream connection of HTTP/2 at most.
@@ -72,6 +75,7 @@ pub(crate) struct Budget {
     requests: Share,
     waiting: Share,
     queued: Arc<Queued>,
+    heads: Share,
     upstream: Share,
     bulk: Share,
     /// One push at a time is read.
@@ -136,7 +140,8 @@ impl Budget {
             requests: Share::new(share(10)),
             waiting: Share::new(share(2)),
             queued: Arc::new(Queued { bytes: AtomicUsize::new(0), most: share(3) }),
-            upstream: Share::new(share(19)),
+            heads: Share::new(share(1)),
+            upstream: Share::new(share(18)),
             bulk: Share::new(share(17)),
             push: Arc::new(Semaphore::new(1)),
         }
@@ -145,6 +150,11 @@ impl Budget {
     /// Reserves the memory of any connection of the job.
     pub(crate) fn connection(&self) -> Option<Grant> {
         self.connections.try_reserve(CONNECTION)
+    }
+
+    /// The memory of a connection's unfinished head, beyond what [`Budget::connection`] covers.
+    pub(crate) fn unfinished_head(&self) -> Growing {
+        Growing::new(self.connections.clone())
     }
 
     /// Reserves the additional memory of HTTP/2; `None` when there are so many connections that they should speak HTTP/1.1.
@@ -189,6 +199,19 @@ impl Budget {
     /// The counter of bodies on their way.
     pub(crate) fn queued(&self) -> &Arc<Queued> {
         &self.queued
+    }
+
+    /// Waits for the memory of the head of a response. The grant is empty if that of the request covers it.
+    pub(crate) async fn response_head(&self, headers: &HeaderMap, patience: Duration) -> Option<Grant> {
+        match self.try_trailers(headers) {
+            Some(grant) => Some(grant),
+            None => self.heads.reserve(large_head_bytes(headers), patience).await,
+        }
+    }
+
+    /// Reserves the memory of trailers, if it is free: what precedes them is on its way already.
+    pub(crate) fn try_trailers(&self, trailers: &HeaderMap) -> Option<Grant> {
+        self.heads.try_reserve(large_head_bytes(trailers))
     }
 
     /// Reserves the memory of a connection to a server, if it is free.
@@ -325,6 +348,11 @@ impl Growing {
         true
     }
 
+    /// Returns true if it holds anything.
+    pub(crate) fn is_any(&self) -> bool {
+        self.grant.is_some()
+    }
+
     pub(crate) fn release(&mut self) {
         self.grant = None;
     }
@@ -361,6 +389,11 @@ fn head_bytes<B>(request: &Request<B>) -> usize {
     let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
     let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
     fields_bytes(request.headers()) + authority + target
+}
+
+/// Bytes of a head beyond what the grant of its request covers.
+fn large_head_bytes(headers: &HeaderMap) -> usize {
+    fields_bytes(headers).saturating_sub(SMALL_HEAD)
 }
 
 fn fields_bytes(headers: &HeaderMap) -> usize {

@@ -32,7 +32,14 @@ fn a_grant_is_returned_when_it_is_dropped_shrunk_or_merged() {
 fn the_shares_are_the_whole_and_no_more() {
     for bytes in [0, LEAST, 64 * MIB, 100 * MIB + 12345, 6 * 1024 * MIB] {
         let budget = Budget::new(bytes);
-        let shares = [&budget.connections, &budget.requests, &budget.waiting, &budget.upstream, &budget.bulk];
+        let shares = [
+            &budget.connections,
+            &budget.requests,
+            &budget.waiting,
+            &budget.heads,
+            &budget.upstream,
+            &budget.bulk,
+        ];
         let sum = shares.map(Share::bytes).iter().sum::<usize>() + budget.queued.most;
         let total = bytes.max(LEAST);
         assert!(sum <= total && total - sum < 64 * KIB, "{bytes}: {sum}");

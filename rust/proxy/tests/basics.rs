@@ -332,3 +332,39 @@ async fn shutdown_lets_a_request_finish_and_closes_the_listeners() {
     assert_eq!(&request.await.unwrap().body[..], b"done");
     assert!(std::net::TcpListener::bind(explicit).is_ok());
 }
+
+#[tokio::test]
+async fn a_form_stands_for_no_method_that_is_denied() {
+    let server = Server::https(&["a.test"], &["h2", "http/1.1"]).await;
+    let jail =
+        Jail::allow(&["GET,POST,PATCH a.test/some/*", "a.test/all/*"]).to("a.test:443", &server).start();
+    let url_encoded = "application/x-www-form-urlencoded";
+    let multipart = "multipart/form-data; boundary=b";
+    let part = |name: &str, value: &str| {
+        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n--b--\r\n")
+    };
+    for inside in ["h2", "http/1.1"] {
+        for (path, content_type, body, is_allowed) in [
+            ("some/x", url_encoded, "a=b&_method=delete".to_owned(), false),
+            ("some/x", url_encoded, "a=b&_method=patch".to_owned(), true),
+            ("some/x", url_encoded, "a=_method&method=delete".to_owned(), true),
+            ("some/x", multipart, part("_method", "PUT"), false),
+            ("some/x", multipart, part("title", "_method PUT"), true),
+            ("some/x", "application/json", "{\"_method\":\"delete\"}".to_owned(), true),
+            ("all/x", url_encoded, "_method=delete".to_owned(), true),
+            ("all/x", multipart, part("_method", "PUT"), true),
+        ] {
+            let before = server.requests();
+            let request = Request::post(format!("https://a.test/{path}"))
+                .header("content-type", content_type)
+                .body(Full::from(body.clone()))
+                .unwrap();
+            let got = jail.send(request, inside).await;
+            let expected = if is_allowed { (200, None) } else { (403, Some("method-not-allowed")) };
+            assert_eq!((got.status, got.denied()), expected, "{inside} {path} {body}: {got:?}");
+            if is_allowed {
+                assert_eq!(server.requests(), before + 1, "{inside} {path} {body}");
+            }
+        }
+    }
+}

@@ -9,6 +9,7 @@ use policy::{Reason, Scheme};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::flow::Flow;
+use super::held::hold_with_head;
 use super::{AnswerBody, Record, body};
 use crate::budget::{Admission, Grant, Waiter};
 use crate::denial::Denial;
@@ -23,6 +24,12 @@ impl Admitted {
     fn new(place: OwnedSemaphorePermit, memory: Grant) -> Arc<Admitted> {
         Arc::new(Admitted { _held: Some((place, memory)) })
     }
+}
+
+/// What the head of a response holds until it is written.
+pub(crate) struct HeldHead {
+    _admitted: Arc<Admitted>,
+    _grant: Option<Grant>,
 }
 
 /// A request whose head has just been read.
@@ -67,8 +74,9 @@ impl Arrival {
         Arrival { job: job.clone(), state }
     }
 
-    /// Has it answered by `answer` as soon as it is admitted. Its grant is held until the answer is written.
-    pub(crate) async fn answered<F, A>(self, answer: F) -> Response<AnswerBody>
+    /// Has it answered by `answer` as soon as it is admitted. Its grant is held until the answer is written: by the body, by
+    /// the head in HTTP/2, and in HTTP/1 by what is returned beside it.
+    pub(crate) async fn answered<F, A>(self, answer: F) -> (Response<AnswerBody>, Option<HeldHead>)
     where
         F: FnOnce(Request<Incoming>, Arc<Admitted>) -> A,
         A: Future<Output = Response<AnswerBody>>,
@@ -81,12 +89,19 @@ impl Arrival {
                     record.forget();
                     (request, Admitted::new(place, memory))
                 }
-                None => return refuse(*record, request, Reason::ProxyMemory).sent().await,
+                None => return (refuse(*record, request, Reason::ProxyMemory).sent().await, None),
             },
-            State::Refused(refusal) => return refusal.sent().await,
+            State::Refused(refusal) => return (refusal.sent().await, None),
         };
-        let flow = Flow::new(job.budget.queued().clone(), Some(admitted.clone()));
-        answer(request, admitted).await.map(|body| body.through(flow))
+        let is_http2 = request.version() == Version::HTTP_2;
+        let flow = Flow::new(&job.budget, Some(admitted.clone()));
+        let mut response = answer(request, admitted.clone()).await.map(|body| body.through(flow));
+        let head = HeldHead { _admitted: admitted, _grant: response.body_mut().take_head() };
+        if is_http2 {
+            hold_with_head(response.headers_mut(), head);
+            return (response, None);
+        }
+        (response, Some(head))
     }
 }
 

@@ -1,9 +1,9 @@
 //! Bodies on their way through. Nothing is collected: a frame that came goes on.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,8 +13,10 @@ use hyper::body::Incoming;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use super::arrival::HeldHead;
 use super::copy::Copy;
 use super::flow::Flow;
+use super::form::FormScan;
 use super::headers;
 use crate::budget::{Grant, Growing, Share};
 use crate::redact::{self, BoxError, Coding, Decoder};
@@ -42,8 +44,21 @@ pub(crate) struct RequestBody {
     copy: Option<Copy>,
     /// Signs the chunks of the body again.
     chunks: Option<Box<Chunks>>,
+    /// Reads the form that it is.
+    form: Option<Box<FormScan>>,
+    is_denied: Denied,
     /// Counts the bytes on their way to the server.
     flow: Option<Arc<Flow>>,
+}
+
+/// Whether a body was broken off because its form stands for a method that is not allowed.
+#[derive(Clone, Default)]
+pub(super) struct Denied(Arc<AtomicBool>);
+
+impl Denied {
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Whether there is more of a body to come.
@@ -63,6 +78,8 @@ impl RequestBody {
             known: Bytes::new(),
             copy: None,
             chunks: None,
+            form: None,
+            is_denied: Denied::default(),
             flow: None,
         }
     }
@@ -85,6 +102,13 @@ impl RequestBody {
     pub(super) fn through(mut self, flow: Arc<Flow>) -> RequestBody {
         self.flow = Some(flow);
         self
+    }
+
+    /// The same body, broken off where its form stands for a method that is not allowed; the second value says so.
+    pub(super) fn reading(mut self, form: Option<Box<FormScan>>) -> (RequestBody, Denied) {
+        self.form = form;
+        let denied = self.is_denied.clone();
+        (self, denied)
     }
 
     /// The same body with its chunks signed again.
@@ -151,7 +175,7 @@ impl Body for RequestBody {
             return Poll::Pending;
         }
         let frame = ready!(self.poll_own(context));
-        Poll::Ready(frame.map(|frame| frame.map(|frame| self.counted(frame))))
+        Poll::Ready(frame.map(|frame| frame.and_then(|frame| counted(self.flow.as_ref(), frame))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -176,17 +200,17 @@ impl Body for RequestBody {
 }
 
 impl RequestBody {
-    fn counted(&self, frame: Frame<Bytes>) -> Frame<Bytes> {
-        match &self.flow {
-            Some(flow) => frame.map_data(|data| flow.count(data)),
-            None => frame,
-        }
-    }
-
     /// The next frame as the server gets it.
     fn poll_own(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         loop {
             let frame = ready!(self.poll_next(context));
+            if let (Some(form), Some(Ok(frame))) = (&mut self.form, &frame)
+                && let Some(data) = frame.data_ref()
+                && !form.allows(data)
+            {
+                self.is_denied.0.store(true, Ordering::Relaxed);
+                return Poll::Ready(Some(Err("the form stands for a method that is not allowed".into())));
+            }
             if let (Some(copy), None | Some(Ok(_))) = (&self.copy, &frame) {
                 // Before it is signed again: another time it may be with another key.
                 let is_end = frame.is_none() || self.is_over();
@@ -306,9 +330,23 @@ pub(super) async fn discard(body: Option<Incoming>) {
     let _ = timeout(PATIENCE, read).await;
 }
 
+/// The same frame, charged until it is written.
+fn counted(flow: Option<&Arc<Flow>>, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BoxError> {
+    let Some(flow) = flow else { return Ok(frame) };
+    let mut frame = frame.map_data(|data| flow.count(data));
+    if let Some(trailers) = frame.trailers_mut()
+        && !flow.hold_trailers(trailers)
+    {
+        return Err("the trailers need more memory than the job's proxy has".into());
+    }
+    Ok(frame)
+}
+
 /// What the job gets.
 pub(crate) struct AnswerBody {
     inner: Inner,
+    /// The memory of the head before it, until the connection takes that over.
+    head: Option<Grant>,
     /// What the decoder of its coding may hold: a usual one, until the body shows how much it needs.
     decoder: Option<Growing>,
     /// Counts the bytes on their way to the job.
@@ -341,7 +379,17 @@ impl AnswerBody {
     }
 
     fn new(inner: Inner) -> AnswerBody {
-        AnswerBody { inner, decoder: None, flow: None, _busy: None }
+        AnswerBody { inner, head: None, decoder: None, flow: None, _busy: None }
+    }
+
+    /// The same body behind a head that holds this memory.
+    pub(super) fn with_head(mut self, grant: Grant) -> AnswerBody {
+        self.head = Some(grant);
+        self
+    }
+
+    pub(super) fn take_head(&mut self) -> Option<Grant> {
+        self.head.take()
     }
 
     /// The same body, read no faster than the job takes it.
@@ -372,8 +420,7 @@ impl Body for AnswerBody {
         // Also where it gave nothing yet: a decoder holds its window from the beginning.
         self.fit_decoder()?;
         let frame = ready!(frame);
-        let Some(flow) = &self.flow else { return Poll::Ready(frame) };
-        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|data| flow.count(data)))))
+        Poll::Ready(frame.map(|frame| frame.and_then(|frame| counted(self.flow.as_ref(), frame))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -446,18 +493,28 @@ fn without_our_trailers(mut frame: Frame<Bytes>) -> Frame<Bytes> {
     frame
 }
 
-/// Counts the requests of one connection.
-#[derive(Clone, Debug, Default)]
+/// The requests of one connection.
+#[derive(Clone, Default)]
 pub(crate) struct UnderWay(Arc<Counts>);
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Counts {
     begun: AtomicUsize,
     ended: AtomicUsize,
+    is_upgraded: AtomicBool,
+    waiting: Mutex<Waiting>,
+}
+
+/// What waits in a connection of HTTP/1.
+#[derive(Default)]
+struct Waiting {
+    /// The memory of a head that is not written yet.
+    head: Option<HeldHead>,
+    /// To be woken when a response has been written.
+    waker: Option<Waker>,
 }
 
 /// One request under way.
-#[derive(Debug)]
 pub(crate) struct Busy(UnderWay);
 
 impl UnderWay {
@@ -475,10 +532,48 @@ impl UnderWay {
     pub(crate) fn none(&self) -> bool {
         self.begun() == self.0.ended.load(Ordering::Relaxed)
     }
+
+    /// Whether the connection has left HTTP.
+    pub(crate) fn is_upgraded(&self) -> bool {
+        self.0.is_upgraded.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn upgrade(&self) {
+        self.0.is_upgraded.store(true, Ordering::Relaxed);
+    }
+
+    /// Holds the memory of a head until [`UnderWay::written`].
+    pub(crate) fn hold(&self, head: Option<HeldHead>) {
+        self.waiting().head = head;
+    }
+
+    /// All that was begun is written.
+    pub(crate) fn written(&self) {
+        let mut waiting = self.waiting();
+        waiting.head = None;
+        let waker = waiting.waker.take();
+        drop(waiting);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Wakes this task when something has been written, or a request has ended.
+    pub(crate) fn wait(&self, context: &Context<'_>) {
+        self.waiting().waker = Some(context.waker().clone());
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
         self.0.0.ended.fetch_add(1, Ordering::Relaxed);
+        let waker = self.0.waiting().waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 }

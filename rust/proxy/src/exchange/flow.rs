@@ -5,12 +5,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use super::Admitted;
-use crate::budget::Queued;
+use super::held::hold_with_head;
+use crate::budget::{Budget, Queued};
 
 /// One body on its way. Holds the grant of its request until the last piece is written.
 pub(crate) struct Flow {
+    budget: Arc<Budget>,
     /// The pieces of all bodies of the job.
     all: Arc<Queued>,
     /// Those of this one.
@@ -28,10 +31,11 @@ struct Piece {
 }
 
 impl Flow {
-    pub(crate) fn new(all: Arc<Queued>, request: Option<Arc<Admitted>>) -> Arc<Flow> {
+    pub(crate) fn new(budget: &Arc<Budget>, request: Option<Arc<Admitted>>) -> Arc<Flow> {
+        let (budget, all) = (budget.clone(), budget.queued().clone());
         let own = AtomicUsize::new(0);
         let (is_waiting, waker) = (AtomicBool::new(false), Mutex::default());
-        Arc::new(Flow { all, own, is_waiting, waker, _request: request })
+        Arc::new(Flow { budget, all, own, is_waiting, waker, _request: request })
     }
 
     /// Returns true if nothing more may be read now; the task is woken when a piece has been written.
@@ -54,6 +58,13 @@ impl Flow {
         let charged = self.all.add(bytes.len());
         self.own.fetch_add(charged, Ordering::SeqCst);
         Bytes::from_owner(Piece { bytes, charged, flow: self.clone() })
+    }
+
+    /// Charges trailers until they are written. Returns false if there is no memory for them.
+    pub(crate) fn hold_trailers(self: &Arc<Self>, trailers: &mut HeaderMap) -> bool {
+        let Some(grant) = self.budget.try_trailers(trailers) else { return false };
+        hold_with_head(trailers, (grant, self.clone()));
+        true
     }
 
     fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
@@ -90,8 +101,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_waits_until_what_was_read_is_written() {
-        let budget = Budget::new(0);
-        let flow = Flow::new(budget.queued().clone(), None);
+        let budget = Arc::new(Budget::new(0));
+        let flow = Flow::new(&budget, None);
         let mut ready = pin!(std::future::poll_fn(|context| match flow.is_full(context) {
             true => Poll::Pending,
             false => Poll::Ready(()),

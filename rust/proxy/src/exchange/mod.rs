@@ -4,7 +4,9 @@ mod arrival;
 mod body;
 mod copy;
 mod flow;
+mod form;
 mod headers;
+mod held;
 mod overrides;
 mod record;
 mod refused;
@@ -13,6 +15,8 @@ mod upgrade;
 
 use body::Unread;
 use flow::Flow;
+use form::FormScan;
+use held::hold_with_head;
 use overrides::Overrides;
 use refused::Refused;
 
@@ -133,17 +137,29 @@ async fn pass(
         }
         (Verdict::Push, None) => return Err(Denial::from(Reason::MalformedRequest).into()),
     };
-    let outgoing_body = outgoing_body.through(Flow::new(job.budget.queued().clone(), Some(admitted)));
+    let form = match rule {
+        Some(_) if head.method == Method::POST && !outgoing_body.is_empty() => {
+            FormScan::new(&outgoing_headers, denied_methods(session, &asked, rule))
+        }
+        _ => None,
+    };
+    let (outgoing_body, form_is_denied) = outgoing_body.reading(form);
+    let outgoing_body = outgoing_body.through(Flow::new(&job.budget, Some(admitted.clone())));
     headers::strip_request(&mut outgoing_headers);
     let outbound = Outbound {
         session,
         asked: &asked,
         rule,
+        admitted,
         method: head.method.clone(),
         protocol: protocol(session.binding.scheme, version, websocket),
     };
-    let Answered { response, swapped, unread } =
-        outbound.send_with_fresh(outgoing_headers, Uri::from(target.clone()), outgoing_body, record).await?;
+    let sent =
+        outbound.send_with_fresh(outgoing_headers, Uri::from(target.clone()), outgoing_body, record).await;
+    if sent.is_err() && form_is_denied.is_set() {
+        return Err(Denial { hint: Some(FORM), ..Reason::MethodNotAllowed.into() }.into());
+    }
+    let Answered { response, swapped, unread } = sent?;
     let mut response = give_back(session, &head.method, response, swapped, job_side).await?;
     if unread.is_any() && version < Version::HTTP_2 {
         // A client that had not begun to send would take the connection for a free one.
@@ -157,6 +173,7 @@ struct Outbound<'a> {
     session: &'a Session,
     asked: &'a policy::Request<'a>,
     rule: Option<RuleId>,
+    admitted: Arc<Admitted>,
     method: Method,
     protocol: Protocol,
 }
@@ -224,6 +241,8 @@ impl Outbound<'_> {
             Some(signing) => signed::signed(job, body, signing, &mut headers, &mut uri).await?,
             None => body,
         };
+        // A server that does not read lets it wait, also after the job has given up.
+        hold_with_head(&mut headers, self.admitted.clone());
         let outgoing =
             Outgoing { method: self.method.clone(), target: uri, headers, body, protocol: self.protocol };
         let guard = Guard { policy: &job.policy, request: self.asked };
@@ -329,6 +348,18 @@ fn decide(
     Ok(verdict)
 }
 
+const FORM: &str = "the form has a field (_method) by which the server takes the request for one with a method that is not allowed";
+
+/// The methods that a form must not stand for: they are denied, or need other credentials.
+fn denied_methods(session: &Session, asked: &policy::Request<'_>, rule: Option<RuleId>) -> Vec<&'static str> {
+    let vault = session.job.keeper.vault();
+    let is_allowed = |method: &str| match session.job.decide(&policy::Request { method, ..*asked }) {
+        Ok(Verdict::Pass(other)) => vault.has_same_credentials(asked.authority, rule, other),
+        Ok(Verdict::Push) | Err(_) => false,
+    };
+    form::METHODS.into_iter().filter(|method| !is_allowed(method)).collect()
+}
+
 /// How to speak to the server. With TLS it has a say in it; without, the job has the only one.
 fn protocol(scheme: Scheme, version: Version, websocket: bool) -> Protocol {
     match (scheme, websocket) {
@@ -394,8 +425,15 @@ async fn give_back(
         }
     };
     headers::strip_answer(&mut head.headers);
-    Ok(Response::from_parts(head, body))
+    let grant = session.job.budget.response_head(&head.headers, HEAD_PATIENCE).await.ok_or(Denial {
+        hint: Some("responses that are not read use up the memory of the job's proxy; read or close some, then try again"),
+        ..Reason::ProxyMemory.into()
+    })?;
+    Ok(Response::from_parts(head, body.with_head(grant)))
 }
+
+/// How long a large head of a response waits for its memory. A client that reads has read the head before by then.
+const HEAD_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long an answer waits for the memory of its decoder. Servers are asked not to compress, so that few answers do.
 const DECODER_PATIENCE: Duration = Duration::from_millis(250);

@@ -9,7 +9,7 @@ use crate::swap::decode_form;
 
 /// What frameworks take for the method.
 const METHOD_HEADERS: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
-const METHOD_PARAMETERS: [&str; 2] = ["_method", "_httpmethod"];
+pub(super) const METHOD_PARAMETERS: [&str; 2] = ["_method", "_httpmethod"];
 /// What they take for the path.
 const PATH_HEADERS: [&str; 4] = ["x-original-url", "x-rewrite-url", "x-original-uri", "x-forwarded-uri"];
 

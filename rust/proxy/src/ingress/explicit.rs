@@ -14,6 +14,7 @@ use super::http1_heads::CheckedHeads;
 use super::prefixed::Prefixed;
 use super::sniff::{Protocol, sniff};
 use super::{channel, http, password, tunnel};
+use crate::audit::{LONGEST_NAME, cut};
 use crate::authority_bind::{Binding, Destination};
 use crate::denial::{self, Asked, Denial};
 use crate::exchange::{self, AnswerBody, Session};
@@ -64,7 +65,8 @@ async fn connect(session: &Session, request: Request<Incoming>) -> Response<Answ
     let authority = match connect_target(&request) {
         Ok(authority) => authority,
         Err(denial) => {
-            let named = request.uri().to_string();
+            let mut named = request.uri().to_string();
+            cut(&mut named, LONGEST_NAME);
             job.record_connection(&named, denial.reason.as_str());
             return denial.response(&Asked { authority: &named, method: request.method(), path: "" });
         }

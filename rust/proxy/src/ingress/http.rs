@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ::http::{Request, Response};
+use ::http::header::{CONNECTION, HeaderMap, HeaderValue};
+use ::http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -70,16 +71,26 @@ pub(super) async fn http1_with<S, F, A>(
     A: Future<Output = Response<AnswerBody>>,
 {
     let under_way = UnderWay::default();
-    let (stream, refusal) = CheckedHeads::new(stream, &job.limits, &under_way, server);
+    let (stream, refusal) = CheckedHeads::new(stream, job, &under_way, server);
     let waits = AtomicBool::new(false);
-    let service = service_fn(|request| {
+    let service = service_fn(|request: Request<Incoming>| {
+        let is_connect = request.method() == Method::CONNECT;
         let arrival = Arrival::new(job, scheme, server, request);
         let busy = under_way.one_more();
-        let (answer, waits) = (&answer, &waits);
+        let (answer, waits, under_way) = (&answer, &waits, &under_way);
         async move {
             waits.store(true, Ordering::Relaxed);
-            let answer = arrival.answered(answer).await;
+            let (mut answer, head) = arrival.answered(answer).await;
             waits.store(false, Ordering::Relaxed);
+            under_way.hold(head);
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS
+                || (is_connect && answer.status().is_success())
+            {
+                under_way.upgrade();
+            } else if !job.budget.is_roomy() && head_bytes(answer.headers()) > BUFFER / 4 {
+                // The library keeps a buffer that has become as large.
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok::<_, Infallible>(answer.map(|body| body.keeping(busy)))
         }
     });
@@ -111,6 +122,10 @@ pub(super) async fn http1_with<S, F, A>(
     ended_with(job, server, ended);
 }
 
+fn head_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
 /// Waits until a client that ended its side long ago has no answer yet. Once there is one, writing it shows whether the client
 /// is there.
 async fn given_up(watched: Option<Watched>, patience: Duration, waits: &AtomicBool) {
@@ -138,7 +153,8 @@ where
         let busy = under_way.one_more();
         async move {
             let answer = |request, admitted| exchange::answer(&session, request, admitted);
-            Ok::<_, Infallible>(arrival.answered(answer).await.map(|body| body.keeping(busy)))
+            let (answer, _) = arrival.answered(answer).await;
+            Ok::<_, Infallible>(answer.map(|body| body.keeping(busy)))
         }
     });
     let mut connection = pin!(

@@ -5,6 +5,9 @@
 //! reason. A target with characters that URLs write as %XX (`"`, `<`, `>`, a backtick, bytes that are no UTF-8) is rewritten so,
 //! since the library takes them in no other way.
 //!
+//! A request is passed on when the response to the one before it is written: the library would answer any number of them into
+//! its buffer while nobody reads.
+//!
 //! Where a body ends is found by the same rules as in the library, on heads that leave no doubt. If the two should differ all the
 //! same, nothing is allowed by it: every decision is made on what the library reads.
 
@@ -20,9 +23,11 @@ use policy::Reason;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use crate::budget::{Budget, Growing};
 use crate::config::Limits;
 use crate::denial::{Asked, Denial};
 use crate::exchange::UnderWay;
+use crate::job::Job;
 
 const READ: usize = 16 * 1024;
 /// The longest line that gives the size of a chunk, and the longest trailers.
@@ -30,8 +35,8 @@ const MAX_LINE: usize = 16 * 1024;
 /// What is read of a client that goes on sending after it was refused: a reset could take the refusal from it.
 const DISCARDED: usize = 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often it is looked whether earlier answers are written, before a refusal.
-const WAIT: Duration = Duration::from_millis(5);
+/// What is passed on at once where memory is short: the library doubles its buffer whenever a read fills it, beginning at 8 KiB.
+const PIECE: usize = 8 * 1024 - 1;
 
 /// A connection whose request heads are checked.
 pub(super) struct CheckedHeads<S> {
@@ -45,12 +50,15 @@ pub(super) struct CheckedHeads<S> {
     state: State,
     is_ended: bool,
     limits: Limits,
+    budget: Arc<Budget>,
+    /// The memory of a head that is longer than what the connection's own grant covers.
+    memory: Growing,
     /// The requests whose answers the library still has to write.
     under_way: UnderWay,
+    /// Whether something was written and not flushed.
+    is_unwritten: bool,
     authority: String,
     refusal: Arc<OnceLock<Reason>>,
-    /// Until it is looked again whether the answers are written.
-    wait: Option<Pin<Box<Sleep>>>,
     closing: Closing,
 }
 
@@ -97,7 +105,7 @@ impl<S> CheckedHeads<S> {
     /// Wraps a connection to a server, as far as that is known. The second value holds why a request was refused here.
     pub(super) fn new(
         io: S,
-        limits: &Limits,
+        job: &Job,
         under_way: &UnderWay,
         authority: &str,
     ) -> (CheckedHeads<S>, Arc<OnceLock<Reason>>) {
@@ -109,11 +117,13 @@ impl<S> CheckedHeads<S> {
             searched: 0,
             state: State::Head,
             is_ended: false,
-            limits: limits.clone(),
+            limits: job.limits.clone(),
+            budget: job.budget.clone(),
+            memory: job.budget.unfinished_head(),
             under_way: under_way.clone(),
+            is_unwritten: false,
             authority: authority.to_owned(),
             refusal: refusal.clone(),
-            wait: None,
             closing: Closing::No,
         };
         (heads, refusal)
@@ -128,8 +138,9 @@ impl<S> CheckedHeads<S> {
     fn advance(&mut self) {
         while self.ready < self.unread.len() {
             match self.state {
+                State::Head if self.under_way.is_upgraded() => self.state = State::Opaque,
                 State::Head => {
-                    if !self.check_head() {
+                    if self.ready > 0 || !self.may_begin() || !self.check_head() {
                         return;
                     }
                 }
@@ -143,6 +154,36 @@ impl<S> CheckedHeads<S> {
                 State::Opaque => self.ready = self.unread.len(),
                 State::Refused => return,
             }
+        }
+    }
+
+    /// Returns true if the next request may be passed on.
+    fn may_begin(&self) -> bool {
+        !self.is_unwritten && self.under_way.none()
+    }
+
+    /// Makes space to read into. Returns false if there is no memory for it.
+    fn make_space(&mut self) -> bool {
+        if self.unread.is_empty() {
+            self.unread.reserve(READ);
+        } else if self.unread.len() == self.unread.capacity() {
+            // The connection's own grant covers the first piece.
+            if !self.memory.try_hold(self.unread.len()) {
+                return false;
+            }
+            // Growing by itself it would double.
+            let mut larger = BytesMut::with_capacity(self.unread.len() + READ);
+            larger.extend_from_slice(&self.unread);
+            self.unread = larger;
+        }
+        true
+    }
+
+    /// Gives back what a long head took.
+    fn shrink(&mut self) {
+        if self.unread.is_empty() && self.memory.is_any() {
+            self.unread = BytesMut::new();
+            self.memory.release();
         }
     }
 
@@ -252,21 +293,22 @@ impl<S: AsyncRead + Unpin> AsyncRead for CheckedHeads<S> {
         loop {
             self.advance();
             if self.ready > 0 {
-                let length = self.ready.min(buffer.remaining());
+                let most = if self.budget.is_roomy() { self.ready } else { PIECE };
+                let length = self.ready.min(buffer.remaining()).min(most);
                 buffer.put_slice(&self.unread[..length]);
                 self.unread.advance(length);
                 self.ready -= length;
                 self.searched = self.searched.saturating_sub(length);
+                self.shrink();
                 return Poll::Ready(Ok(()));
             }
             if self.state == State::Refused {
-                // Otherwise the end would be taken for that of a client that has gone.
-                while !self.under_way.none() {
-                    let wait = self.wait.get_or_insert_with(|| Box::pin(sleep(WAIT)));
-                    ready!(wait.as_mut().poll(context));
-                    self.wait = None;
-                }
                 return Poll::Ready(Ok(()));
+            }
+            if self.state == State::Head && !self.unread.is_empty() && !self.may_begin() {
+                // An end that is read now would be taken for that of a client that has gone.
+                self.under_way.wait(context);
+                return Poll::Pending;
             }
             if self.is_ended {
                 return Poll::Ready(Ok(()));
@@ -274,8 +316,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for CheckedHeads<S> {
             if self.state == State::Opaque {
                 return Pin::new(&mut self.io).poll_read(context, buffer);
             }
+            if !self.make_space() {
+                self.refuse(Reason::ProxyMemory.into(), None);
+                continue;
+            }
             let this = &mut *self;
-            this.unread.reserve(READ);
             let read = pin!(this.io.read_buf(&mut this.unread)).poll(context);
             if read.is_pending() && this.unread.is_empty() {
                 // A connection that waits holds nothing.
@@ -294,6 +339,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for CheckedHeads<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.is_unwritten = true;
         Pin::new(&mut self.io).poll_write(context, bytes)
     }
 
@@ -302,6 +348,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for CheckedHeads<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.is_unwritten = true;
         Pin::new(&mut self.io).poll_write_vectored(context, slices)
     }
 
@@ -310,7 +357,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for CheckedHeads<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
+        ready!(Pin::new(&mut self.io).poll_flush(context))?;
+        // The library flushes when it has nothing left to write.
+        if std::mem::take(&mut self.is_unwritten) {
+            self.under_way.written();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -434,10 +486,8 @@ fn state_behind(method: &str, minor: u8, fields: &[httparse::Header<'_>]) -> Res
         return Ok(State::Chunks(Chunks::Size { size: 0, seen: 0, in_extension: false }));
     }
     Ok(match length {
-        _ if method == "CONNECT" => State::Opaque,
-        Some(length @ 1..) => State::Body(length),
-        // What comes may be of another protocol; if it is not, the library looks at it alone.
-        _ if minor == 1 && named("upgrade").next().is_some() => State::Opaque,
+        Some(length @ 1..) if method != "CONNECT" => State::Body(length),
+        // After CONNECT or an upgrade what follows waits until it is clear whether it is another protocol.
         _ => State::Head,
     })
 }
