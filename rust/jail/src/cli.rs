@@ -64,6 +64,12 @@ pub(crate) enum Command {
         #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
     },
+    /// Write `jail.json`, what this project adds to a jail.
+    Init(InitArgs),
+    /// Review and trust the project's `jail.json`, which has no effect before.
+    Trust(TrustArgs),
+    /// Print the specification of a jail as it is in effect here.
+    Show(ShowArgs),
     /// Say what this host offers, and the cure for what it does not.
     Doctor,
     /// List the jobs that run.
@@ -226,6 +232,60 @@ pub(crate) struct HomeTarget {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) workspace: Option<PathBuf>,
 }
+
+/// Options of `jail init`.
+#[derive(Debug, Args)]
+#[command(after_help = INIT_EXAMPLES)]
+pub(crate) struct InitArgs {
+    /// The jail that the project adds to. Asked for on the terminal if it is left out.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) from: Option<String>,
+    /// Add the rules of this file, which `jail run --learn FILE` has written.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) learn: Option<PathBuf>,
+}
+
+const INIT_EXAMPLES: &str = "\
+Examples:
+  jail init --from claude
+  jail run claude --learn ../rules.txt -- -p \"run the tests\" && jail init --from claude --learn ../rules.txt";
+
+/// Options of `jail trust`.
+#[derive(Debug, Args)]
+#[command(after_help = TRUST_EXAMPLES)]
+pub(crate) struct TrustArgs {
+    /// The directory of the project.
+    #[arg(default_value = ".", hide_default_value = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) directory: PathBuf,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Trust it no longer.
+    #[arg(long, conflicts_with = "yes")]
+    pub(crate) revoke: bool,
+}
+
+const TRUST_EXAMPLES: &str = "\
+Examples:
+  jail trust              shows the file, or what has changed in it, and asks
+  jail trust --revoke
+
+What is trusted is the text of the file in this directory. A jail reads the file without obeying it until then, and again
+after a change, since jobs can write the workspace. In a jail the file is read-only.";
+
+/// Options of `jail show`.
+#[derive(Debug, Args)]
+#[command(after_help = SHOW_EXAMPLES)]
+pub(crate) struct ShowArgs {
+    /// The name of a jail, or the path of its file.
+    #[arg(value_name = "NAME|FILE")]
+    pub(crate) name: String,
+}
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  jail show claude
+  jail show claude >~/.config/nix-jail/mine.json     to start a jail of one's own with";
 
 /// Options of `jail explain`.
 #[derive(Debug, Args)]

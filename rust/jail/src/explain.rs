@@ -28,11 +28,11 @@ pub(crate) fn explain(arguments: &ExplainArgs, operator: &Operator) -> Result<Ex
         if arguments.name.is_some() {
             return Err(Failure::usage("an address is missing: jail explain --jail NAME [METHOD] URL"));
         }
-        let (spec, policy) = run::with_jail_arguments(Some(method), &arguments.jail, operator)?;
+        let (spec, policy) = jail(Some(method), arguments, operator)?;
         crate::print(&portrait(&spec, &policy))?;
         return Ok(ExitCode::SUCCESS);
     };
-    let (spec, policy) = run::with_jail_arguments(arguments.name.as_deref(), &arguments.jail, operator)?;
+    let (spec, policy) = jail(arguments.name.as_deref(), arguments, operator)?;
     let (method, url) = match method {
         "fetch" => ("POST", format!("{}/git-upload-pack", url.trim_end_matches('/'))),
         "push" => ("POST", format!("{}/git-receive-pack", url.trim_end_matches('/'))),
@@ -52,6 +52,20 @@ pub(crate) fn explain(arguments: &ExplainArgs, operator: &Operator) -> Result<Ex
     };
     crate::print(&text)?;
     Ok(ExitCode::from(u8::from(!allowed)))
+}
+
+/// The jail as it is in the current directory.
+fn jail(
+    name: Option<&str>,
+    arguments: &ExplainArgs,
+    operator: &Operator,
+) -> Result<(JailSpec, Policy), Failure> {
+    let (spec, policy, notice) =
+        run::with_jail_arguments(name, &arguments.jail, Some(&operator.directory), operator)?;
+    if let Some(notice) = notice {
+        run::tell(&notice);
+    }
+    Ok((spec, policy))
 }
 
 /// What is asked of a ref: `main`, `+main` or `:main`, as in git's refspecs.

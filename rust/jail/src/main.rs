@@ -38,6 +38,7 @@ mod notice;
 mod operator;
 #[cfg(target_os = "linux")]
 mod pod;
+mod project;
 mod quantity;
 mod report;
 mod resolve;
@@ -114,6 +115,9 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Named(words) => run::run(named(words)?, &operator),
         Command::Demo => demo::demo(),
         Command::Explain(arguments) => explain::explain(&arguments, &operator),
+        Command::Init(arguments) => project::command::init(&arguments, &operator),
+        Command::Trust(arguments) => project::command::trust(&arguments, &operator),
+        Command::Show(arguments) => project::command::show(&arguments, &operator),
         Command::Check { file } => explain::check(&file),
         Command::Doctor => doctor::doctor(&operator),
         Command::Ps(arguments) => jobs::ps(&arguments, &operator),

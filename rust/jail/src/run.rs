@@ -28,12 +28,13 @@ use crate::job::{self, JobDirectory, Record};
 use crate::learn::PolicyFile;
 use crate::log;
 use crate::operator::Operator;
+use crate::project;
 use crate::report::{LARGEST_AUDIT, Recorder, Summary};
 use crate::resolve;
 use crate::resolve::closure::Closure;
 use crate::resolve::host::{self, HostTree, SHELL, SYSTEM};
 use crate::rules;
-use crate::spec::{self, BindSpec, JailSpec, in_home};
+use crate::spec::{self, BindSpec, JailSpec, ProjectRules, in_home};
 use crate::unreported;
 use crate::way_out;
 use crate::workspace::{self, Changes, Guard, Repository, Workspace, provenance};
@@ -240,7 +241,16 @@ pub(crate) fn compose(
     if !arguments.misplaced.is_empty() {
         return Err(misplaced(arguments, operator));
     }
-    let (mut spec, policy) = with_jail_arguments(arguments.name.as_deref(), &arguments.jail, operator)?;
+    let directory = match &arguments.workspace {
+        Some(none) if none == Path::new("none") => None,
+        Some(directory) => Some(operator.path(directory)),
+        None => Some(operator.directory.clone()),
+    };
+    let (mut spec, policy, notice) =
+        with_jail_arguments(arguments.name.as_deref(), &arguments.jail, directory.as_deref(), operator)?;
+    if let Some(notice) = notice.filter(|_| !arguments.quiet) {
+        tell(&notice);
+    }
     if arguments.minimal {
         spec.programs.iter_mut().filter(|name| *name == SYSTEM).for_each(|name| *name = SHELL.to_owned());
     }
@@ -307,20 +317,38 @@ fn misplaced(arguments: &RunArgs, operator: &Operator) -> Failure {
     })
 }
 
+/// Finds the jail NAME, which may be the path of a file, and adds the project file of `directory`. Returns a sentence about
+/// that file, if there is one.
+pub(crate) fn named_jail(
+    name: &str,
+    directory: &Path,
+    operator: &Operator,
+) -> Result<(JailSpec, Option<String>), Failure> {
+    let directories = spec::directories(operator.variable("JAIL_PATH"), Some(&operator.config_home()));
+    let find = |name: &str| JailSpec::find(name, &directories);
+    if project::is_path(name) {
+        return Ok((project::load(Path::new(name), find, operator)?, None));
+    }
+    let spec = find(name).map_err(Failure::no_jail)?;
+    Ok(project::extend(spec, name, directory, operator)?)
+}
+
 /// The jail of NAME with the credentials of the flags, and its policy with the rules of the flags on top; also what
-/// `jail explain` asks about.
+/// `jail explain` asks about. `directory` is the workspace. Returns a sentence about the project file, too.
 pub(crate) fn with_jail_arguments(
     name: Option<&str>,
     arguments: &JailArgs,
+    directory: Option<&Path>,
     operator: &Operator,
-) -> Result<(JailSpec, Policy), Failure> {
-    let mut spec = match name {
-        Some(name) => {
+) -> Result<(JailSpec, Policy, Option<String>), Failure> {
+    let (mut spec, notice) = match (name, directory) {
+        (Some(name), Some(directory)) => named_jail(name, directory, operator)?,
+        (Some(name), None) => {
             let directories =
                 spec::directories(operator.variable("JAIL_PATH"), Some(&operator.config_home()));
-            JailSpec::find(name, &directories).map_err(Failure::no_jail)?
+            (JailSpec::find(name, &directories).map_err(Failure::no_jail)?, None)
         }
-        None => JailSpec::empty(),
+        (None, _) => (JailSpec::empty(), None),
     };
     // The first rule that matches decides: what is said now comes before what was said in files.
     let mut flags = Vec::new();
@@ -341,12 +369,13 @@ pub(crate) fn with_jail_arguments(
         Policy::new(layer.clone()).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?;
         layers.push(layer);
     }
-    layers.push(spec.rules.clone());
+    let ProjectRules { denied, allowed } = spec.project_rules.clone();
+    layers.extend([denied, spec.rules.clone(), allowed]);
     let policy = Policy::layered(layers).map_err(Failure::usage)?;
     credentials::add(&mut spec, &arguments.credential).map_err(Failure::usage)?;
     credentials::inject(&mut spec, &arguments.inject).map_err(Failure::usage)?;
     credentials::check_names(&spec, &policy).map_err(Failure::usage)?;
-    Ok((spec, policy))
+    Ok((spec, policy, notice))
 }
 
 /// An optional credential that is missing takes the rules of its jail with it; one that is asked for now does not.

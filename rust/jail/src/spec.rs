@@ -46,6 +46,9 @@ pub(crate) struct JailSpec {
     /// What the job may do on the network, in order: the first rule that matches decides, none means deny.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) rules: Vec<Rule>,
+    /// What the project's file adds to them.
+    #[serde(skip)]
+    pub(crate) project_rules: ProjectRules,
     /// The secrets that the job uses without having them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) credentials: Vec<CredentialSpec>,
@@ -82,6 +85,14 @@ pub(crate) struct JailSpec {
     /// How it runs as a service of the system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) service: Option<ServiceSpec>,
+}
+
+/// What a project adds to the rules of a jail. The first rule that matches decides: what the project denies comes before
+/// the rules of the jail, what it allows comes after them, so that no project file allows what the jail denies.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ProjectRules {
+    pub(crate) denied: Vec<Rule>,
+    pub(crate) allowed: Vec<Rule>,
 }
 
 /// Why a file is not a specification.
@@ -156,6 +167,7 @@ impl JailSpec {
             programs: Vec::new(),
             closure: None,
             rules: Vec::new(),
+            project_rules: ProjectRules::default(),
             credentials: Vec::new(),
             // The one locale that needs no files of the host.
             environment: BTreeMap::from([("LANG".to_owned(), "C.UTF-8".to_owned())]),

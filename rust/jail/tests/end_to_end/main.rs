@@ -34,6 +34,7 @@ mod logins;
 mod mistakes;
 mod operations;
 mod process;
+mod project;
 mod relay;
 mod secrecy;
 mod secret_service;
