@@ -15,11 +15,11 @@ mod error;
 use std::path::{Path, PathBuf};
 
 use policy::Action;
-use sandbox::beneath::Tree;
+use sandbox::beneath::{RealPath, Tree};
 use serde_json::{Map, Value};
 
 use crate::operator::Operator;
-use crate::spec::{JailSpec, ProjectRules, SpecError};
+use crate::spec::{self, JailSpec, ProjectRules, SpecError};
 use approvals::{Approvals, MAX_BYTES};
 use error::{FILE_NAME, ProjectError};
 
@@ -73,7 +73,7 @@ impl Project {
         };
         let extends = match fields.remove(EXTENDS) {
             None => None,
-            Some(Value::String(name)) if crate::spec::is_name(&name) => Some(name),
+            Some(Value::String(name)) if spec::is_name(&name) => Some(name),
             Some(_) => return Err(ProjectError::Extends(path)),
         };
         if fields.contains_key("service") {
@@ -81,7 +81,7 @@ impl Project {
         }
         // Alone first, so that an error names the place in this file.
         let mut alone = fields.clone();
-        alone.entry("version").or_insert_with(|| crate::spec::VERSION.into());
+        alone.entry("version").or_insert_with(|| spec::VERSION.into());
         alone.entry("name").or_insert_with(|| "project".into());
         let alone = JailSpec::parse(&Value::Object(alone).to_string(), &label).map_err(without_line)?;
         let (denied, allowed) = alone.rules.into_iter().partition(|rule| rule.action() == Action::Deny);
@@ -188,20 +188,34 @@ pub(crate) fn extend(
     }
 }
 
-/// Reads the jail that the path `file` of the command line names. In the workspace, only an approved project file is one.
+/// Reads the jail that the path `file` of the command line names. In the workspace `workspace`, and in every other
+/// directory that jobs can write, only an approved project file is one.
 pub(crate) fn load(
     file: &Path,
+    workspace: &Path,
     find: impl Fn(&str) -> Result<JailSpec, SpecError>,
     operator: &Operator,
 ) -> Result<JailSpec, ProjectError> {
     let path = operator.path(file);
-    let real = path.canonicalize().map_err(|error| SpecError::Read { path: path.clone(), error })?;
-    let is_project = real.file_name().is_some_and(|name| name == FILE_NAME);
+    let real = RealPath::of(&path).map_err(|error| SpecError::Read { path: path.clone(), error })?;
+    let is_project = real.path.file_name().is_some_and(|name| name == FILE_NAME);
     if !is_project {
-        let is_writable = operator.writable.iter().any(|directory| real.starts_with(directory));
-        return if is_writable { Err(ProjectError::InWorkspace(path)) } else { Ok(JailSpec::load(&path)?) };
+        let workspace = operator.path(workspace);
+        let workspace = workspace.canonicalize().unwrap_or(workspace);
+        // Also through a link there: a job must not choose among the operator's own files.
+        if operator.writable.iter().chain([&workspace]).any(|directory| real.depends_on(directory)) {
+            return Err(ProjectError::InWorkspace(path));
+        }
+        // What was checked, and no link that has appeared since.
+        let bytes = Tree::open(Path::new("/"))?.read_file(&real.path, spec::MAX_BYTES)?;
+        let bytes = bytes.ok_or_else(|| SpecError::Read {
+            path: path.clone(),
+            error: std::io::ErrorKind::NotFound.into(),
+        })?;
+        let text = String::from_utf8(bytes).map_err(|_| ProjectError::NotText(path.clone()))?;
+        return Ok(JailSpec::parse(&text, &path.display().to_string())?);
     }
-    let Some(project) = real.parent().map(Project::read).transpose()?.flatten() else {
+    let Some(project) = real.path.parent().map(Project::read).transpose()?.flatten() else {
         return Err(ProjectError::NotTrusted(path));
     };
     if project.approval(operator)? != Approval::Approved {

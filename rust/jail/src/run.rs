@@ -327,7 +327,7 @@ pub(crate) fn named_jail(
     let directories = spec::directories(operator.variable("JAIL_PATH"), Some(&operator.config_home()));
     let find = |name: &str| JailSpec::find(name, &directories);
     if project::is_path(name) {
-        return Ok((project::load(Path::new(name), find, operator)?, None));
+        return Ok((project::load(Path::new(name), directory, find, operator)?, None));
     }
     let spec = find(name).map_err(Failure::no_jail)?;
     Ok(project::extend(spec, name, directory, operator)?)

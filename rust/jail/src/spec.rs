@@ -5,6 +5,7 @@ mod parts;
 mod validate;
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use policy::Rule;
@@ -20,6 +21,8 @@ pub(crate) use validate::{is_name, is_variable};
 
 /// The version of this format.
 pub(crate) const VERSION: u32 = 1;
+/// The largest file that is read as a specification.
+pub(crate) const MAX_BYTES: u64 = 4 << 20;
 
 /// One jail.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -209,7 +212,13 @@ impl JailSpec {
 
     /// Reads the file at `path`.
     pub(crate) fn load(path: &Path) -> Result<JailSpec, SpecError> {
-        let text = std::fs::read_to_string(path)
+        let mut text = String::new();
+        std::fs::File::open(path)
+            .and_then(|file| file.take(MAX_BYTES + 1).read_to_string(&mut text))
+            .and_then(|read| {
+                let is_read = u64::try_from(read).is_ok_and(|read| read <= MAX_BYTES);
+                is_read.then_some(()).ok_or_else(|| std::io::ErrorKind::FileTooLarge.into())
+            })
             .map_err(|error| SpecError::Read { path: path.to_owned(), error })?;
         JailSpec::parse(&text, &path.display().to_string())
     }

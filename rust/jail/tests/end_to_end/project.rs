@@ -107,6 +107,22 @@ fn a_file_is_run_by_its_path() {
 }
 
 #[test]
+fn a_file_of_a_workspace_that_is_not_the_current_directory_is_not_run() {
+    let elsewhere = Jail::new();
+    let workspace = elsewhere.place().join("workspace");
+    fs::create_dir(&workspace).unwrap();
+    fs::write(workspace.join("agent.json"), FILE).unwrap();
+    // As a job can leave it: a link to a specification of the operator's.
+    fs::write(elsewhere.place().join("own.json"), FILE).unwrap();
+    symlink("../own.json", workspace.join("link.json")).unwrap();
+    for name in ["agent.json", "link.json"] {
+        let (path, workspace) = (workspace.join(name), workspace.to_str().unwrap());
+        let words = ["run", path.to_str().unwrap(), "--workspace", workspace, "--", "-c", "echo ran"];
+        elsewhere.itself(words).exits(125).says("a job may have written it").never_prints("ran");
+    }
+}
+
+#[test]
 fn init_writes_a_project_file_once() {
     let jail = Jail::new();
     fs::write(jail.place().join("rules.txt"), "allow GET https://docs.test/x\n").unwrap();
