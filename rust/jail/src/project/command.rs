@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{BufRead, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::json;
 use similar::TextDiff;
@@ -45,10 +46,7 @@ pub(crate) fn trust(arguments: &TrustArgs, operator: &Operator) -> Result<ExitCo
             return Ok(ExitCode::SUCCESS);
         }
         Approval::Missing => project.text.clone(),
-        Approval::Changed(before) => {
-            let diff = TextDiff::from_lines(before.as_str(), project.text.as_str());
-            diff.unified_diff().header("trusted", FILE_NAME).to_string()
-        }
+        Approval::Changed(before) => difference(&before, &project.text),
     };
     // It may be a job's text: nothing of it acts on the terminal.
     let lines: Vec<String> = shown.lines().map(log::harmless).collect();
@@ -60,6 +58,16 @@ pub(crate) fn trust(arguments: &TrustArgs, operator: &Operator) -> Result<ExitCo
     approvals.store(&project.directory, &project.text).map_err(Failure::no_jail)?;
     run::tell(&format!("trusted, until it changes: {}", project.path().display()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// How two texts differ; the whole new text if that would take long to find out, which a job could choose.
+fn difference(before: &str, after: &str) -> String {
+    const MOST_LINES: usize = 5000;
+    if before.lines().count().max(after.lines().count()) > MOST_LINES {
+        return after.to_owned();
+    }
+    let diff = TextDiff::configure().timeout(Duration::from_millis(500)).diff_lines(before, after);
+    diff.unified_diff().header("trusted", FILE_NAME).to_string()
 }
 
 /// Writes a project file.
@@ -129,4 +137,27 @@ fn ask(question: &str, default: &str) -> Result<String, Failure> {
     let read = std::io::stdin().lock().read_line(&mut answer);
     read.map_err(|error| Failure::usage(format!("cannot read the answer: {error}")))?;
     Ok(Some(answer.trim()).filter(|answer| !answer.is_empty()).unwrap_or(default).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_difference_is_found_in_bounded_time() {
+        let text = |salt: usize, lines: usize| -> String {
+            (0..lines).map(|line| format!("{}\n", (line * 7919 + salt * 104_729) % 50_021)).collect()
+        };
+        let started = Instant::now();
+        let many = text(2, 40_000);
+        assert_eq!(difference(&text(1, 40_000), &many), many);
+        let shown = difference(&text(1, 4000), &text(2, 4000));
+        // Every new line is in it, however rough the difference is.
+        let added = shown.lines().filter(|line| line.starts_with(['+', ' '])).count();
+        assert!(added > 4000 || shown.lines().any(|line| line.starts_with("@@")), "{shown}");
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+        assert!(difference("a\nb\n", "a\nc\n").contains("-b\n+c\n"));
+    }
 }
