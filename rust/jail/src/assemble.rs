@@ -78,6 +78,8 @@ pub(crate) fn plan(spec: &JailSpec, parts: Parts<'_>, operator: &Operator) -> Re
     tree.extend(parts.own);
     tree.extend(parts.home);
     tree.extend(parts.guard.entries(parts.workspace, &parts.layer));
+    let repository = parts.workspace.and_then(Workspace::repository);
+    tree.extend(repository.iter().flat_map(|repository| repository.filtered_settings()));
     let mut working_directory = PathBuf::from(HOME);
     if let Some(workspace) = parts.workspace {
         // A job started in a directory beneath its workspace goes on there.

@@ -3,6 +3,7 @@
 //! Conditions of includes are not evaluated: whether one holds can change, and a file that is included perhaps is
 //! protected like one that is included.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,90 @@ pub(super) fn read(bytes: &[u8]) -> Option<Leads> {
         }
     }
     Some(leads)
+}
+
+/// The settings without what a server could take for the operator's: `*.extraHeader`, all of `credential`, keys that end
+/// in `pass`, `password`, `token` or `secret`, and the userinfo of URLs. `None` if they cannot be read.
+pub(super) fn without_secrets(bytes: &[u8]) -> Option<Vec<u8>> {
+    let options = init::Options { lossy: true, ..init::Options::default() };
+    let file = File::from_bytes_no_includes(bytes, Metadata::api(), options).ok()?;
+    let mut kept = Vec::new();
+    for section in file.sections() {
+        let header = section.header();
+        let name = header.name().to_ascii_lowercase();
+        if name == b"credential" {
+            continue;
+        }
+        kept.extend([b"[", name.as_slice()].concat());
+        if let Some(subsection) = header.subsection_name() {
+            kept.extend(b" ");
+            kept.extend(quoted(&without_userinfo(subsection), false));
+        }
+        kept.extend(b"]\n");
+        let mut written = BTreeSet::new();
+        for key in section.value_names() {
+            let lower = key.to_ascii_lowercase();
+            let is_secret = lower == "extraheader" || SECRET_KEYS.iter().any(|end| lower.ends_with(end));
+            if is_secret || !written.insert(lower) {
+                continue;
+            }
+            let values = section.values(&key);
+            // A key without a value is true.
+            if values.len() == 1 && matches!(section.value_implicit(&key), Some(None)) {
+                kept.extend(format!("\t{key}\n").as_bytes());
+                continue;
+            }
+            for value in values {
+                kept.extend(format!("\t{key} = ").as_bytes());
+                kept.extend(quoted(&without_userinfo(&value), true));
+                kept.extend(b"\n");
+            }
+        }
+    }
+    Some(kept)
+}
+
+const SECRET_KEYS: [&str; 4] = ["pass", "password", "token", "secret"];
+
+/// The text as git reads it between quotes. A subsection has no escapes but those of `"` and `\`.
+fn quoted(text: &[u8], is_value: bool) -> Vec<u8> {
+    let mut quoted = vec![b'"'];
+    for byte in text {
+        match byte {
+            b'"' | b'\\' => quoted.extend([b'\\', *byte]),
+            b'\n' if is_value => quoted.extend(b"\\n"),
+            byte => quoted.push(*byte),
+        }
+    }
+    quoted.push(b'"');
+    quoted
+}
+
+/// The text without the userinfo of the URLs in it. That of `ssh` keeps the user, which is no secret and needed.
+fn without_userinfo(text: &[u8]) -> Vec<u8> {
+    const MARK: &[u8] = b"://";
+    let mut kept = Vec::new();
+    let mut rest = text;
+    while let Some(position) = rest.windows(MARK.len()).position(|window| window == MARK) {
+        let (scheme, after) = rest.split_at(position + MARK.len());
+        let is_end = |byte: &u8| b"/?#'\"".contains(byte) || byte.is_ascii_whitespace();
+        let end = after.iter().position(is_end).unwrap_or(after.len());
+        let (authority, after) = after.split_at(end);
+        kept.extend(scheme);
+        match authority.iter().rposition(|byte| *byte == b'@') {
+            None => kept.extend(authority),
+            Some(at) => {
+                if scheme[..position].to_ascii_lowercase().ends_with(b"ssh") {
+                    let user = authority[..at].split(|byte| *byte == b':').next().unwrap_or_default();
+                    kept.extend([user, b"@"].concat());
+                }
+                kept.extend(&authority[at + 1..]);
+            }
+        }
+        rest = after;
+    }
+    kept.extend(rest);
+    kept
 }
 
 fn path(value: &[u8]) -> PathBuf {
@@ -119,6 +204,27 @@ mod tests {
         }
         let leads = read(b"[include]\n\tpath = a\n[includeIf \"gitdir:/x\"]\n\tpath = ~/b\n").unwrap();
         assert_eq!(leads.includes, [Path::new("a"), Path::new("~/b")]);
+    }
+
+    #[test]
+    fn secrets_of_servers_are_left_out() {
+        let settings = b"[core]\n\tbare\n\tignorecase = false\n[Http]\n\textraHeader = AUTHORIZATION: basic c2VjcmV0\n\
+            [http \"https://u:secret@h.test/\"]\n\tEXTRAHEADER = X: secret\n\tproxy = http://u:secret@p.test:3128\n\
+            [remote \"origin\"]\n\turl = https://secret@h.test/a.git\n\turl = \"ssh://git:secret@h.test/a@b\"\n\
+            \tfetch = +refs/heads/*:refs/remotes/origin/*\n\turl = git@h.test:a.git\n\
+            [credential \"https://h.test\"]\n\thelper = \"!echo password=secret\"\n[credential]\n\tusername = secret\n\
+            [sendemail]\n\tsmtpPass = secret\n[alias]\n\tx = \"!a \\\"b\\\" \\\\ c\\nd\"\n";
+        let kept = without_secrets(settings).unwrap();
+        let text = String::from_utf8(kept.clone()).unwrap();
+        assert!(!text.contains("secret") && !text.contains("c2VjcmV0"), "{text}");
+        let read = File::from_bytes_no_includes(&kept, Metadata::api(), init::Options::default()).unwrap();
+        assert!(read.boolean("core.bare").unwrap().unwrap());
+        assert!(!read.boolean("core.ignorecase").unwrap().unwrap());
+        let urls = read.strings("remote.origin.url").unwrap();
+        assert_eq!(urls, ["https://h.test/a.git", "ssh://git@h.test/a@b", "git@h.test:a.git"]);
+        assert_eq!(read.string("http.https://h.test/.proxy").unwrap(), "http://p.test:3128");
+        assert_eq!(read.string("alias.x").unwrap(), "!a \"b\" \\ c\nd");
+        assert_eq!(without_secrets(b"[core\nx"), None);
     }
 
     proptest! {

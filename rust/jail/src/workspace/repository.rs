@@ -31,6 +31,9 @@ pub(crate) struct Repository {
     access: Access,
 }
 
+/// Files of settings of one repository that are looked at, with those that they include.
+const MOST_SETTINGS: usize = 16;
+
 /// How a work tree leads to its git directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pointer {
@@ -50,15 +53,26 @@ pub(super) fn find(workspace: &Workspace, operator: &Operator) -> Result<Option<
     if (top != *path && looks_like_git_directory(path)) || too_much(&top, operator).is_some() {
         return Ok(None);
     }
+    // A repository of all that somebody's home holds is not the project's.
+    if top != *path && owner(&top).is_none_or(|uid| home_of(uid).is_some_and(|home| home.starts_with(&top))) {
+        return Ok(None);
+    }
     let refused = |why: &str| {
         Err(format!(
             "the git directory of {} is not in the jail, so that git does not work there: {why}",
             shown(&top)
         ))
     };
+    if top != *path && owner(&top) != Some(owner_expected(path, operator)) {
+        return refused("it is another user's");
+    }
     let pointed = match kind {
         Kind::Directory if top == *path => return Ok(None),
         Kind::Directory => Some((top.join(".git"), Pointer::Directory)),
+        // Before it is followed.
+        Kind::File if provenance::is_of_job(&top.join(".git"), operator) => {
+            return refused(&made_by_job(&top.join(".git")));
+        }
         Kind::File => match read_pointer(&top) {
             // What lies in the workspace is in the jail.
             Some(git) if git.starts_with(path) => return Ok(None),
@@ -94,10 +108,7 @@ pub(super) fn find(workspace: &Workspace, operator: &Operator) -> Result<Option<
         Pointer::Directory => Vec::new(),
     };
     if let Some(made) = pointers.iter().find(|pointer| provenance::is_of_job(pointer, operator)) {
-        return refused(&format!(
-            "a job has made {0}; look at it, and if it is right: touch {0}",
-            shown(made)
-        ));
+        return refused(&made_by_job(made));
     }
     let is_writable = top == *path && workspace.mode == WorkspaceMode::Rw;
     let access = if is_writable { Access::ReadWrite } else { Access::ReadOnly };
@@ -119,6 +130,34 @@ impl Repository {
             binds.push(bind(self.top.join(".git"), Access::ReadOnly));
         }
         binds
+    }
+
+    /// Copies without secrets that lie over its settings. Not for a submodule, whose git directory is the project's alone.
+    pub(crate) fn filtered_settings(&self) -> Vec<Entry> {
+        // There are no mounts on macOS.
+        if self.kind == Pointer::Submodule || cfg!(target_os = "macos") {
+            return Vec::new();
+        }
+        let Ok(tree) = Tree::open(&self.common) else { return Vec::new() };
+        let mut pending = vec![self.git.join("config.worktree")];
+        pending.extend(["config.worktree", "config"].map(|name| self.common.join(name)));
+        let mut entries: Vec<Entry> = Vec::new();
+        while let Some(path) = pending.pop() {
+            let Ok(relative) = path.strip_prefix(&self.common) else { continue };
+            let is_file = matches!(tree.metadata(relative), Ok(Some(found)) if found.kind == Kind::File);
+            let is_known = entries.iter().any(|entry| entry.target() == path);
+            if !is_file || is_known || entries.len() >= MOST_SETTINGS {
+                continue;
+            }
+            // What cannot be read as settings is no use to git either.
+            let bytes = tree.read_file(relative, git_config::LARGEST).ok().flatten().unwrap_or_default();
+            let included = git_config::read(&bytes).unwrap_or_default().includes;
+            let around = path.parent().unwrap_or(&self.common);
+            pending.extend(included.iter().map(|path| git_config::normal(&around.join(path))));
+            let contents = git_config::without_secrets(&bytes).unwrap_or_default();
+            entries.push(Entry::File { target: path, contents, mode: 0o444 });
+        }
+        entries
     }
 
     /// Settings of git that the layout asks for.
@@ -148,6 +187,10 @@ impl Repository {
             ),
         }
     }
+}
+
+fn made_by_job(pointer: &Path) -> String {
+    format!("a job has made {0}; look at it, and if it is right: touch {0}", shown(pointer))
 }
 
 /// What `.git` in a directory is; `None` if there is nothing, or the directory is not to be seen.
@@ -186,7 +229,7 @@ fn named_back(
         return None;
     }
     let pointer = form(&git)?;
-    let named = match pointer {
+    let (other_side, named) = match pointer {
         Pointer::LinkedWorktree => {
             let common = tree.read_start(Path::new("commondir"), discover::LARGEST_POINTER).ok()??;
             let common = git_config::normal(&git.join(OsStr::from_bytes(common.trim_ascii_end())));
@@ -195,16 +238,21 @@ fn named_back(
             }
             let back = tree.read_start(Path::new("gitdir"), discover::LARGEST_POINTER).ok()??;
             let back = git_config::normal(&git.join(OsStr::from_bytes(back.trim_ascii_end())));
-            (back.file_name()? == ".git").then(|| back.parent().map(Path::to_owned))??
+            (git.join("gitdir"), (back.file_name()? == ".git").then(|| back.parent().map(Path::to_owned))??)
         }
         Pointer::Submodule => {
             let settings = tree.read_file(Path::new("config"), git_config::LARGEST).ok()??;
             let leads = git_config::read(&settings)?;
-            git_config::normal(&git.join(leads.work_trees.last()?))
+            (git.join("config"), git_config::normal(&git.join(leads.work_trees.last()?)))
         }
         Pointer::Directory => return None,
     };
-    (named == top || RealPath::of(&named).is_ok_and(|real| real.path == top)).then_some((git, pointer))
+    // A path that a job has written is not looked up.
+    let leads_here = || {
+        !provenance::is_of_job(&other_side, operator)
+            && RealPath::of(&named).is_ok_and(|real| real.path == top)
+    };
+    (named == top || leads_here()).then_some((git, pointer))
 }
 
 /// What the path of a git directory says about it.
@@ -229,6 +277,12 @@ fn looks_like_git_directory(directory: &Path) -> bool {
 
 fn owner(directory: &Path) -> Option<u32> {
     Some(Tree::open(directory).ok()?.metadata(Path::new("")).ok()??.uid)
+}
+
+/// The home directory of a user of this host, without links.
+fn home_of(uid: u32) -> Option<PathBuf> {
+    let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok()??;
+    user.dir.canonicalize().ok().filter(|home| home != Path::new("/"))
 }
 
 /// Whose a git directory must be: the operator's; for root that of the owner of the work tree, who is whom the job is for.

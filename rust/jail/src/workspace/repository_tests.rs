@@ -96,6 +96,44 @@ fn the_git_directory_of_a_linked_worktree_is_bound() {
 }
 
 #[test]
+fn secrets_of_a_repository_around_the_workspace_are_filtered() {
+    let place = Place::new();
+    place.write(
+        "repo/.git/config",
+        "[remote \"o\"]\n\turl = https://u:secret@h.test/a\n[include]\n\tpath = more\n",
+    );
+    place.write("repo/.git/more", "[http]\n\textraHeader = secret\n");
+    place.write("repo/.git/worktrees/tree/config.worktree", "[credential]\n\thelper = !echo secret\n");
+    fs::create_dir_all(place.home.join("repo/part")).unwrap();
+    for (workspace, expected) in [
+        ("repo/part", vec!["config", "more"]),
+        ("tree", vec!["config", "more", "worktrees/tree/config.worktree"]),
+    ] {
+        let repository = place.find(workspace).unwrap().unwrap();
+        let mut found = Vec::new();
+        for entry in repository.filtered_settings() {
+            let Entry::File { target, contents, .. } = entry else { panic!("{entry:?}") };
+            assert!(!String::from_utf8(contents).unwrap().contains("secret"), "{target:?}");
+            found.push(target.strip_prefix(place.home.join("repo/.git")).unwrap().display().to_string());
+        }
+        found.sort();
+        assert_eq!(found, expected, "{workspace}");
+    }
+}
+
+#[test]
+fn a_repository_of_another_user_around_the_workspace_is_not_bound() {
+    if !nix::unistd::geteuid().is_root() {
+        return crate::skip::report("only root can give a directory to another user");
+    }
+    let place = Place::new();
+    fs::create_dir_all(place.home.join("repo/part")).unwrap();
+    assert_eq!(place.bound("repo/part"), "ro repo/.git");
+    std::os::unix::fs::chown(place.home.join("repo"), Some(4321), None).unwrap();
+    assert!(place.find("repo/part").unwrap_err().contains("another user's"));
+}
+
+#[test]
 fn the_git_directory_of_a_submodule_is_bound_if_its_settings_name_it() {
     let place = Place::new();
     place.repository("repo/.git/modules/lib/x");

@@ -101,7 +101,10 @@ fn a_linked_worktree_is_a_workspace_like_any_other() {
     std::fs::write(repository.join("private"), "").unwrap();
     outside(&repository, &["config", "core.hooksPath", ".githooks"]);
     std::fs::create_dir(place.join("tree/.githooks")).unwrap();
+    outside(&repository, &["config", "http.extraHeader", "X-Token: hidden-header"]);
     let jail = jail.from(&place.join("tree"));
+    let look = "git config --list; cat $(git rev-parse --git-common-dir)/config";
+    jail.script(look).succeeds().prints("core.hookspath=.githooks").never_prints("hidden-");
     let script = "git status --short && git -c user.name=n -c user.email=e@example.com commit -q --allow-empty -m 2 && git branch new
         G=$(git rev-parse --git-common-dir)
         for f in $G/config $G/hooks/x $G/worktrees/other/HEAD $G/worktrees/tree/gitdir .git .githooks/x; do (echo x >> $f) 2>/dev/null && echo \"wrote $f\"; done
@@ -126,7 +129,12 @@ fn a_part_of_a_repository_shows_its_history_and_commits_nothing() {
     outside(&repository, &["add", "."]);
     outside(&repository, &["commit", "-q", "-m", "1"]);
     std::fs::write(repository.join("private"), "").unwrap();
+    outside(&repository, &["config", "http.extraHeader", "X-Token: hidden-header"]);
+    outside(&repository, &["remote", "add", "origin", "https://user:hidden-word@host.test/a.git"]);
     let jail = jail.from(&repository.join("part"));
+    let look = "git config --list --show-origin; cat $(git rev-parse --git-common-dir)/config";
+    let shown = "remote.origin.url=https://host.test/a.git";
+    jail.script(look).succeeds().prints(shown).never_prints("hidden-");
     let ended = jail.script(
         "git log --format=%s && echo 2 > file && git diff --stat -- . | tail -n 1 && ls -A ..; git commit -qam 2 2>/dev/null || echo refused",
     );
