@@ -1,7 +1,7 @@
 //! `@system`: what the host's distribution has installed, for hosts whose programs lie in `/usr`.
 //!
 //! What packages install in `/usr` is public. `/usr/local` is the administrator's, or the operator's own: what is not for
-//! everybody to read there is hidden.
+//! everybody to read there is hidden, and so are homes and what jobs can write, wherever they lie.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use sandbox::plan::Entry;
 
 use super::choice::Chooser;
 use super::{Host, Presence, ResolveError};
+use crate::operator::Operator;
 
 /// The name of the set.
 pub(crate) const SYSTEM: &str = "@system";
@@ -19,16 +20,19 @@ pub(crate) const SYSTEM: &str = "@system";
 const PROGRAMS: [&str; 6] = ["/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"];
 /// Links into `/usr`, or directories of their own on older hosts.
 const BESIDE: [&str; 7] = ["/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/libo32"];
-/// Settings of programs and libraries that hold nothing private, by the beginning of their names in `/etc`. Not among them:
-/// settings of package managers, of git, of the network, and keys.
-const SETTINGS: [&str; 14] = [
+/// What packages install in `/usr`; beside these, all `lib…`.
+const INSTALLED: [&str; 6] = ["bin", "sbin", "share", "include", "games", "local"];
+/// Settings of programs and libraries that hold nothing private, by their names in `/etc`, to which a version or a suffix
+/// may be added. Not among them: settings of package managers, of git, of the network, and keys.
+const SETTINGS: [&str; 15] = [
     "ImageMagick",
     "alternatives",
     "fonts",
     "groff",
     "inputrc",
     "java",
-    "ld.so.c",
+    "ld.so.cache",
+    "ld.so.conf",
     "magic",
     "manpath.config",
     "mime.types",
@@ -50,15 +54,19 @@ pub(crate) fn is_there() -> bool {
 
 /// Adds everything.
 pub(super) fn add(host: &mut Host<'_>) -> Result<(), ResolveError> {
-    host.tree.insert_system(Path::new("/usr"))?;
+    for name in names_in(Path::new("/usr")).iter().filter(|name| is_installed(name)) {
+        host.tree.insert_system(&Path::new("/usr").join(name))?;
+    }
     for path in BESIDE {
         host.tree.insert_system(Path::new(path))?;
     }
+    let mut searched = vec![PathBuf::from(LOCAL)];
     for name in names_in(Path::new("/etc")) {
-        if SETTINGS.iter().any(|known| name.starts_with(known)) {
+        if SETTINGS.iter().any(|known| is_version_of(&name, known)) {
             let path = Path::new("/etc").join(&name);
             if is_public(&path) {
                 host.offer(&path, &Chooser::Operator, super::choice::Role::Data)?;
+                searched.push(path);
             }
         }
     }
@@ -71,7 +79,12 @@ pub(super) fn add(host: &mut Host<'_>) -> Result<(), ResolveError> {
             host.path.push(directory.to_owned());
         }
     }
-    host.hidden.extend(hidden(host));
+    for directory in searched {
+        host.hidden.extend(hidden(&directory, host.operator.uid));
+    }
+    let personal = personal(host.operator);
+    let personal = personal.into_iter().filter(|path| host.tree.is_of_system(path));
+    host.hidden.extend(personal.map(|path| over(path, Kind::Directory)).collect::<Vec<_>>());
     // For the variables that it needs.
     host.program("java", Presence::Optional)
 }
@@ -93,14 +106,39 @@ fn is_public(path: &Path) -> bool {
     })
 }
 
-/// What lies over the private parts of `/usr/local`.
-fn hidden(host: &Host<'_>) -> Vec<Entry> {
-    let local = Path::new(LOCAL);
-    let Ok(tree) = sandbox::beneath::Tree::open(local) else { return Vec::new() };
-    let over = |path: PathBuf, kind: Kind| match kind {
+fn is_installed(name: &str) -> bool {
+    name.starts_with("lib") || INSTALLED.contains(&name)
+}
+
+/// Whether a name in `/etc` is `known` itself, or that with a version or a suffix.
+fn is_version_of(name: &str, known: &str) -> bool {
+    let is_added =
+        |rest: &str| rest.is_empty() || rest.starts_with(|it: char| "-.".contains(it) || it.is_ascii_digit());
+    name.strip_prefix(known).is_some_and(is_added)
+}
+
+/// The directories that are the operator's own, or that jobs can write, without links. What the jail has of them is mounted
+/// over it.
+fn personal(operator: &Operator) -> Vec<PathBuf> {
+    let own = [operator.home.clone(), operator.state(), operator.cache(), operator.config_home()];
+    let all = own.into_iter().chain(operator.writable.iter().cloned());
+    all.filter_map(|path| path.canonicalize().ok().filter(|path| path.is_dir())).collect()
+}
+
+fn over(path: PathBuf, kind: Kind) -> Entry {
+    match kind {
         Kind::Directory => Entry::Directory { target: path, writable: true },
         _ => Entry::File { target: path, contents: Vec::new(), mode: 0o444 },
-    };
+    }
+}
+
+/// What lies over the private parts of a directory, `/usr/local` above all.
+fn hidden(local: &Path, uid: u32) -> Vec<Entry> {
+    // What is reached through a link is not in the jail by this path.
+    if local.canonicalize().ok().as_deref() != Some(local) || !local.is_dir() {
+        return Vec::new();
+    }
+    let Ok(tree) = sandbox::beneath::Tree::open(local) else { return Vec::new() };
     let mut entries = Vec::new();
     let mut is_complete = true;
     let walked = tree.walk(Path::new(""), &mut Budget::new(LOCAL_LIMITS), &mut |found| match found {
@@ -111,7 +149,7 @@ fn hidden(host: &Host<'_>) -> Vec<Entry> {
         }
         // What the operator cannot look at, the job cannot either.
         Err(sandbox::beneath::BeneathError::System { error, .. })
-            if host.operator.uid != 0 && error.kind() == std::io::ErrorKind::PermissionDenied =>
+            if uid != 0 && error.kind() == std::io::ErrorKind::PermissionDenied =>
         {
             Visit::Skip
         }
@@ -133,5 +171,75 @@ fn is_for_everybody(metadata: &Metadata) -> bool {
         Kind::Link => true,
         // A socket, say, behind which somebody listens.
         Kind::Special => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn only_what_packages_install_is_taken() {
+        let taken = |name: &&str| is_installed(name);
+        let names =
+            ["bin", "sbin", "lib", "lib64", "libexec", "share", "local", "home", "src", "obj", "tests"];
+        let expected = ["bin", "sbin", "lib", "lib64", "libexec", "share", "local"];
+        assert_eq!(names.into_iter().filter(taken).collect::<Vec<_>>(), expected);
+        for (name, known, expected) in [
+            ("python3.11", "python", true),
+            ("java-17-openjdk", "java", true),
+            ("magic.mime", "magic", true),
+            ("perl", "perl", true),
+            ("perlbal", "perl", false),
+            ("rubygems-keys", "ruby", false),
+        ] {
+            assert_eq!(is_version_of(name, known), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_for_everybody_is_hidden() {
+        let place = tempfile::tempdir().unwrap();
+        let local = place.path().canonicalize().unwrap().join("local");
+        fs::create_dir_all(local.join("etc/private")).unwrap();
+        fs::create_dir_all(local.join("bin")).unwrap();
+        fs::write(local.join("bin/tool"), "").unwrap();
+        fs::write(local.join("etc/token"), "secret").unwrap();
+        fs::set_permissions(&local, Permissions::from_mode(0o755)).unwrap();
+        for (path, mode) in [
+            ("bin", 0o755),
+            ("bin/tool", 0o755),
+            ("etc", 0o755),
+            ("etc/private", 0o700),
+            ("etc/token", 0o600),
+        ] {
+            fs::set_permissions(local.join(path), Permissions::from_mode(mode)).unwrap();
+        }
+        let found: Vec<_> = hidden(&local, 0).iter().map(|entry| entry.target().to_owned()).collect();
+        assert_eq!(found, [local.join("etc/private"), local.join("etc/token")]);
+        symlink(&local, place.path().join("link")).unwrap();
+        assert!(hidden(&place.path().join("link"), 0).is_empty());
+    }
+
+    #[test]
+    fn homes_and_what_jobs_can_write_are_personal() {
+        let place = tempfile::tempdir().unwrap();
+        let place = place.path().canonicalize().unwrap();
+        let (home, project) = (place.join("home"), place.join("project"));
+        fs::create_dir_all(home.join(".local/state/nix-jail")).unwrap();
+        fs::create_dir_all(home.join(".config")).unwrap();
+        fs::create_dir_all(&project).unwrap();
+        let operator = Operator {
+            environment: std::collections::HashMap::new(),
+            directory: place.clone(),
+            home: home.clone(),
+            uid: 1000,
+            writable: vec![project.clone()],
+        };
+        let expected = [home.clone(), home.join(".local/state/nix-jail"), home.join(".config"), project];
+        assert_eq!(personal(&operator), expected);
     }
 }
