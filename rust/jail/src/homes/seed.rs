@@ -18,7 +18,7 @@ use crate::job;
 use crate::spec::{Piece, SeedSpec, template};
 
 /// A larger file is left as it is: parsing it would take the launcher's memory.
-const LARGEST_FILE: u64 = 4 << 20;
+const LARGEST_FILE: u64 = 256 << 10;
 /// As many characters of an API key are remembered by a program that asks once whether to use it.
 const DUMMY_END: usize = 20;
 
