@@ -133,7 +133,7 @@ mod platform {
         let words = words.iter().map(|word| shell_words::quote(&word.to_string_lossy()).into_owned());
         // One word a line: each is an argument of its own.
         let lines = words.collect::<Vec<_>>().join(" \\\n  ");
-        crate::print(&format!("{lines} \\\n  jail {}\n", stage::ARGUMENT))?;
+        crate::console::print(&format!("{lines} \\\n  jail {}\n", stage::ARGUMENT))?;
         Ok(ExitCode::SUCCESS)
     }
 

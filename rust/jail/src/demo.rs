@@ -9,6 +9,7 @@ use std::process::{ExitCode, Output};
 use sandbox::host_program::this_program;
 use serde_json::Value;
 
+use crate::console;
 use crate::failure::Failure;
 use upstream::Upstream;
 
@@ -34,9 +35,9 @@ pub(crate) fn demo() -> Result<ExitCode, Failure> {
     let seen = Seen::of(&output);
     let checks = checks(&seen, &token, &upstream.authorizations());
     let held = checks.iter().all(|check| check.held);
-    crate::print(&screen(&client, &checks, held))?;
+    console::print(&screen(&client, &checks, held))?;
     if !held {
-        crate::print(&format!(
+        console::print(&format!(
             "\nThe job said:\n{}{}",
             String::from_utf8_lossy(&output.stdout).replace(&token, "<the real token>"),
             String::from_utf8_lossy(&output.stderr).replace(&token, "<the real token>")

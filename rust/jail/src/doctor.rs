@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use sandbox::backend::{Finding, State};
 
+use crate::console;
 use crate::failure::Failure;
 use crate::operator::Operator;
 use crate::{backend, resolve, secrets};
@@ -26,7 +27,7 @@ pub(crate) fn doctor(operator: &Operator) -> Result<ExitCode, Failure> {
     } else {
         "\nThis host cannot run jails yet: see the cures above.\n"
     });
-    crate::print(&text)?;
+    console::print(&text)?;
     Ok(ExitCode::from(u8::from(!usable)))
 }
 

@@ -9,6 +9,7 @@ use policy::{
 use proxy::swap::{AwsPart, CredentialLocation};
 
 use crate::cli::ExplainArgs;
+use crate::console;
 use crate::failure::Failure;
 use crate::operator::Operator;
 use crate::spec::{CredentialSpec, JailSpec};
@@ -29,7 +30,7 @@ pub(crate) fn explain(arguments: &ExplainArgs, operator: &Operator) -> Result<Ex
             return Err(Failure::usage("an address is missing: jail explain --jail NAME [METHOD] URL"));
         }
         let (spec, policy) = jail(Some(method), arguments, operator)?;
-        crate::print(&portrait(&spec, &policy))?;
+        console::print(&portrait(&spec, &policy))?;
         return Ok(ExitCode::SUCCESS);
     };
     let (spec, policy) = jail(arguments.name.as_deref(), arguments, operator)?;
@@ -50,7 +51,7 @@ pub(crate) fn explain(arguments: &ExplainArgs, operator: &Operator) -> Result<Ex
         Decision::Push { .. } if !updates.is_empty() => push_text(&spec, &policy, &request, &updates),
         _ => (text(&spec, &policy, &request, decision), !matches!(decision, Decision::Deny { .. })),
     };
-    crate::print(&text)?;
+    console::print(&text)?;
     Ok(ExitCode::from(u8::from(!allowed)))
 }
 
@@ -63,7 +64,7 @@ fn jail(
     let (spec, policy, notice) =
         run::with_jail_arguments(name, &arguments.jail, Some(&operator.directory), operator)?;
     if let Some(notice) = notice {
-        run::tell(&notice);
+        console::report(&notice);
     }
     Ok((spec, policy))
 }
@@ -92,7 +93,7 @@ pub(crate) fn check(file: &Path) -> Result<ExitCode, Failure> {
         Policy::new(rules).map_err(Failure::usage)?;
         format!("{count} rules")
     };
-    crate::print(&format!("{}: {found}\n", file.display()))?;
+    console::print(&format!("{}: {found}\n", file.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -16,6 +16,7 @@ use sandbox::plan::{Access, Entry, Plan};
 
 use crate::assemble::{self, Parts};
 use crate::cli::{ExportArgs, RunArgs};
+use crate::console;
 use crate::failure::Failure;
 use crate::operator::Operator;
 use crate::pod::{JOB_USER, PROGRAM, PROXY_USER, SHARED, SPEC};
@@ -101,8 +102,8 @@ pub(crate) fn export(arguments: ExportArgs, operator: &Operator) -> Result<ExitC
     let manifest = output.join("pod.json");
     fs::write(&manifest, pod.json()?)
         .map_err(|error| Failure::no_jail(format!("cannot write {}: {error}", manifest.display())))?;
-    notices(&spec, &passed).iter().for_each(|notice| crate::print_error_line(&format!("jail: {notice}")));
-    crate::print(&next_steps(&output, &pod))?;
+    notices(&spec, &passed).iter().for_each(|notice| console::print_error_line(&format!("jail: {notice}")));
+    console::print(&next_steps(&output, &pod))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -10,6 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+use crate::console;
 use crate::failure::Failure;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -17,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Prints the body of the answer.
 pub(crate) fn fetch(url: &str, header: Option<&str>) -> Result<ExitCode, Failure> {
     let body = body(url, header).map_err(|error| Failure::no_jail(format!("cannot fetch {url}: {error}")))?;
-    crate::print(&body)?;
+    console::print(&body)?;
     Ok(ExitCode::SUCCESS)
 }
 

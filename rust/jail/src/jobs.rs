@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::backend;
 use crate::cli::PsArgs;
+use crate::console;
 use crate::failure::Failure;
 use crate::job::{self, JobDirectory, Record, State};
 use crate::operator::Operator;
@@ -28,7 +29,7 @@ pub(crate) fn ps(arguments: &PsArgs, operator: &Operator) -> Result<ExitCode, Fa
     let jobs = jobs.iter().map(|(_, record)| Line::of_job(record));
     let lines: Vec<Line<'_>> = jobs.chain(services.iter().map(Line::of_service)).collect();
     let text = if arguments.json { objects(&lines)? } else { table(&lines, arguments.all) };
-    crate::print(&text)?;
+    console::print(&text)?;
     unreported::tell(&unreported::collect(operator));
     Ok(ExitCode::SUCCESS)
 }
@@ -157,7 +158,7 @@ fn table(lines: &[Line<'_>], with_state: bool) -> String {
             if line.command.is_empty() { none() } else { beginning(&line.command.join(" ")) },
         ]
         // A job's words can hold what acts on a terminal.
-        .map(|cell| crate::log::harmless(&cell.replace('\n', " ")))
+        .map(|cell| console::escape_control_chars(&cell.replace('\n', " ")))
     }));
     let columns: Vec<usize> = (0..8).filter(|column| with_state || *column != 2).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use proxy::audit::{Event, What};
 
 use crate::cli::LogArgs;
+use crate::console;
 use crate::failure::Failure;
 use crate::job::{JobDirectory, Record, State};
 use crate::operator::Operator;
@@ -36,17 +37,24 @@ pub(crate) fn log(arguments: &LogArgs, operator: &Operator) -> Result<ExitCode, 
         }));
     };
     if !arguments.json {
-        crate::print(&harmless(&format!("{}: {}\n", record.id, record.command.join(" "))))?;
+        console::print(&console::escape_control_chars(&format!(
+            "{}: {}\n",
+            record.id,
+            record.command.join(" ")
+        )))?;
         let place = record.workspace.as_deref().map(|path| format!(" in {}", workspace::shown(path)));
         let place = place.unwrap_or_default();
-        crate::print(&harmless(&format!("{}  started{place}\n", clock(record.started))))?;
+        console::print(&console::escape_control_chars(&format!(
+            "{}  started{place}\n",
+            clock(record.started)
+        )))?;
     }
     follow(&directory, arguments)
         .map_err(|error| Failure::no_jail(format!("cannot read {}: {error}", directory.audit().display())))?;
     if !arguments.json {
         // A job that was followed has ended by now.
         let record = directory.record().unwrap_or(record);
-        crate::print(&format!("{}\n", end(&record)))?;
+        console::print(&format!("{}\n", end(&record)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -93,7 +101,8 @@ fn follow(directory: &JobDirectory, arguments: &LogArgs) -> io::Result<()> {
                 break;
             }
             let shown = if arguments.json { line.clone() } else { text(&line) };
-            crate::print(&harmless(&shown)).map_err(|failure| io::Error::other(failure.message))?;
+            console::print(&console::escape_control_chars(&shown))
+                .map_err(|failure| io::Error::other(failure.message))?;
             line.clear();
         }
         if ended || !arguments.follow {
@@ -102,24 +111,6 @@ fn follow(directory: &JobDirectory, arguments: &LogArgs) -> io::Result<()> {
         // A launcher that was killed writes nothing more: its end is looked for every second.
         watch.wait(1000)?;
     }
-}
-
-/// A line without characters that act on a terminal: a job chooses its paths, and C1 controls (`\u{9b}` is `ESC [`) and
-/// marks of direction can stand in one. As they stand in JSON, so that `--json` stays JSON.
-pub(crate) fn harmless(line: &str) -> String {
-    let acts = |character: char| {
-        let marks =
-            matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        character != '\n' && (character.is_control() || marks)
-    };
-    line.chars().fold(String::with_capacity(line.len()), |mut shown, character| {
-        if acts(character) {
-            shown.push_str(&format!("\\u{:04x}", u32::from(character)));
-        } else {
-            shown.push(character);
-        }
-        shown
-    })
 }
 
 /// An event as a line for people.

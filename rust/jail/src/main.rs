@@ -17,6 +17,7 @@
 mod assemble;
 mod backend;
 mod cli;
+mod console;
 mod credentials;
 mod demo;
 mod descriptors;
@@ -62,7 +63,6 @@ mod way_out;
 mod workspace;
 
 use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -87,7 +87,7 @@ fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(code) => code,
         Err(failure) => {
-            run::tell_lines(&failure.message);
+            console::report_lines(&failure.message);
             failure.exit_code()
         }
     }
@@ -167,24 +167,5 @@ fn start_logging(verbose: u8) {
         registry.with(lines.without_time().with_ansi(false)).init();
     } else {
         registry.with(lines).init();
-    }
-}
-
-/// A line for people on standard error. That nobody reads it any more is no reason to stop, nor to wait for a terminal that
-/// has just been waited for in vain.
-fn print_error_line(line: &str) {
-    if !sandbox::is_terminal_given_up() || !std::io::stderr().is_terminal() {
-        let _ = writeln!(std::io::stderr(), "{line}");
-    }
-}
-
-/// Text for standard output; a reader that has gone (`| head`) ends the program quietly, as it does other programs.
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Failure::no_jail(format!("cannot write to standard output: {error}")))
-        }
-        _ => Ok(()),
     }
 }

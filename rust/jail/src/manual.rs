@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 
 use crate::cli::{Cli, ReferencePage};
+use crate::console;
 use crate::failure::Failure;
 use crate::spec::JailSpec;
 
@@ -15,7 +16,7 @@ use crate::spec::JailSpec;
 pub(crate) fn schema() -> Result<ExitCode, Failure> {
     let schema = schemars::schema_for!(JailSpec);
     let text = serde_json::to_string_pretty(&schema).map_err(Failure::no_jail)?;
-    crate::print(&format!("{text}\n"))?;
+    console::print(&format!("{text}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -23,7 +24,7 @@ pub(crate) fn schema() -> Result<ExitCode, Failure> {
 pub(crate) fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "jail", &mut text);
-    crate::print(&String::from_utf8_lossy(&text))?;
+    console::print(&String::from_utf8_lossy(&text))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -39,7 +40,7 @@ pub(crate) fn pages(directory: &Path) -> Result<ExitCode, Failure> {
 
 /// `jail __reference PAGE`: a generated page of `nix/docs`.
 pub(crate) fn reference(page: ReferencePage) -> Result<ExitCode, Failure> {
-    crate::print(&match page {
+    console::print(&match page {
         ReferencePage::CommandLine => markdown::command_line(Cli::command()),
         ReferencePage::Denials => markdown::denials(),
     })?;

@@ -19,6 +19,7 @@ use serde::Serialize;
 use crate::assemble::{self, DNS_PORT, PROXY_PORT, Parts};
 use crate::backend;
 use crate::cli::{JailArgs, RunArgs};
+use crate::console;
 use crate::credentials;
 use crate::descriptors;
 use crate::failure::{Failure, NO_JAIL, NOT_FOUND, USED_UP};
@@ -26,7 +27,6 @@ use crate::git;
 use crate::homes::{Homes, JobHome, Values};
 use crate::job::{self, JobDirectory, Record};
 use crate::learn::PolicyFile;
-use crate::log;
 use crate::operator::Operator;
 use crate::project;
 use crate::report::{LARGEST_AUDIT, Recorder, Summary};
@@ -76,8 +76,8 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     let binds = assemble::binds(&spec, workspace.as_ref(), operator)?;
     let guard = Guard::new(workspace.as_ref(), binds, operator).map_err(Failure::no_jail)?;
     if !arguments.quiet {
-        repository.iter().for_each(|notice| tell(notice));
-        guard.notices().iter().for_each(|notice| tell(notice));
+        repository.iter().for_each(|notice| console::report(notice));
+        guard.notices().iter().for_each(|notice| console::report(notice));
     }
     let backend = backend::choose(spec.backend, arguments.container_relay, workspace.as_ref(), operator)?;
     let reach = backend.reach();
@@ -100,7 +100,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
         Values { dummies: &dummies, workspace: workspace.as_ref().map(|workspace| workspace.path.as_path()) };
     let furnished = home.furnish(&spec.home, Path::new(assemble::HOME), values, operator)?;
     if !arguments.quiet {
-        furnished.notices.iter().for_each(|notice| tell(notice));
+        furnished.notices.iter().for_each(|notice| console::report(notice));
     }
     let ca = JobCa::generate().map_err(Failure::no_jail)?;
     let mut own = own_files(ca.certificate_pem(), &policy)?;
@@ -150,7 +150,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     };
 
     if spec.limits.io.is_some() && !arguments.quiet {
-        tell("the limit on the disk is not enforced: a jail's own units enforce it (jail units)");
+        console::report("the limit on the disk is not enforced: a jail's own units enforce it (jail units)");
     }
     unreported::owe(&directory.id, &guard.baseline(), operator).map_err(|error| {
         Failure::no_jail(format!(
@@ -170,7 +170,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     }
     let remembered = provenance::remember(&changes, guard.workspace(), operator);
     if let Err(error) = &remembered {
-        tell(&format!(
+        console::report(&format!(
             "cannot record which pointers of git the job has made: {error}; the next start tries again"
         ));
     }
@@ -182,7 +182,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     record.code = Some(code);
     // The job has run: its exit code and what was learnt do not depend on its record.
     if let Err(error) = directory.write(&record) {
-        tell(&format!("the job's record is not complete: {error}"));
+        console::report(&format!("the job's record is not complete: {error}"));
     }
     let learnt = match (&learn, recorder.learnt()) {
         (Some(place), Some(learnt)) => place.write(&learnt.policy()).map_err(|error| {
@@ -200,15 +200,15 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
 pub(crate) fn tell_left_out(programs: &HostTree, guard: &Guard) {
     let is_bound = |path: &Path| guard.sources().any(|source| path.starts_with(source));
     let left_out = programs.left_out.iter().filter(|left| !is_bound(&left.path));
-    left_out.for_each(|left| tell(&left.message));
+    left_out.for_each(|left| console::report(&left.message));
 }
 
 /// Keeps a learnt policy that cannot be written where the operator wanted it: the job may have taken hours.
 fn keep_learnt(directory: &JobDirectory, policy: &str) {
     let path = directory.path("learnt.policy");
     match std::fs::write(&path, policy) {
-        Ok(()) => tell(&format!("the learnt policy is in {}", path.display())),
-        Err(_) => policy.lines().for_each(|line| tell(&log::harmless(line))),
+        Ok(()) => console::report(&format!("the learnt policy is in {}", path.display())),
+        Err(_) => policy.lines().for_each(|line| console::report(&console::escape_control_chars(line))),
     }
 }
 
@@ -249,7 +249,7 @@ pub(crate) fn compose(
     let (mut spec, policy, notice) =
         with_jail_arguments(arguments.name.as_deref(), &arguments.jail, directory.as_deref(), operator)?;
     if let Some(notice) = notice.filter(|_| !arguments.quiet) {
-        tell(&notice);
+        console::report(&notice);
     }
     if arguments.minimal {
         spec.programs.iter_mut().filter(|name| *name == SYSTEM).for_each(|name| *name = SHELL.to_owned());
@@ -473,7 +473,7 @@ fn home(
         && !quiet
         && let Some(former) = homes.former(name)
     {
-        tell(&format!(
+        console::report(&format!(
             "{name} has a home of its own in each workspace now; the former home, which jobs of all workspaces have written to, is in no jail any more ({}). To use it in one workspace, type there: jail home reset {name}; jail home adopt {name}. To remove it: jail home reset {name} --former",
             former.display()
         ));
@@ -513,7 +513,7 @@ fn jailed(
     let mut prepared = backend.prepare(plan).map_err(Failure::no_jail)?;
     if !quiet {
         for notice in prepared.notices() {
-            tell(notice);
+            console::report(notice);
         }
     }
     sandbox::keep_freed_memory();
@@ -558,10 +558,10 @@ pub(crate) fn listeners(bound: sandbox::backend::Listeners, reach: &Reach) -> Li
 /// What the job's end is to who waits for it. An end that nothing else shows is said.
 pub(crate) fn conclude(ended: Ended) -> u8 {
     match ended {
-        Ended::DiskUsedUp(Exhausted::Space) => tell(
+        Ended::DiskUsedUp(Exhausted::Space) => console::report(
             "the job was ended: its disk has less free space by more than limits.disk; see what it wrote, or give it more",
         ),
-        Ended::DiskUsedUp(Exhausted::Inodes) => tell(
+        Ended::DiskUsedUp(Exhausted::Inodes) => console::report(
             "the job was ended: its disk has fewer free inodes by more than limits.disk allows (one per 4096 bytes, and a quarter of the free ones at most); see which files it made, or give it more",
         ),
         _ => {}
@@ -598,10 +598,13 @@ fn report(
     if !arguments.quiet {
         tell_changes(workspace, changes);
         if workspace.is_some_and(Workspace::is_overlay) {
-            tell(&format!("changes to the workspace are in {}", directory.path("workspace").display()));
+            console::report(&format!(
+                "changes to the workspace are in {}",
+                directory.path("workspace").display()
+            ));
         }
         if !arguments.json {
-            summary.lines(&directory.id).iter().for_each(|line| tell(line));
+            summary.lines(&directory.id).iter().for_each(|line| console::report(line));
         }
     }
     if arguments.json {
@@ -618,8 +621,8 @@ fn report(
             new_default_acls: names(|changes| &changes.default_acls),
         };
         match serde_json::to_string(&report) {
-            Ok(line) => crate::print_error_line(&log::harmless(&line)),
-            Err(error) => tell(&format!("the summary cannot be written as JSON: {error}")),
+            Ok(line) => console::print_error_line(&console::escape_control_chars(&line)),
+            Err(error) => console::report(&format!("the summary cannot be written as JSON: {error}")),
         }
     }
 }
@@ -648,25 +651,11 @@ fn tell_each(workspace: Option<&Path>, paths: &[PathBuf], what: &str) {
     const SHOWN: usize = 64;
     for path in paths.iter().take(SHOWN) {
         let place = workspace.map_or_else(|| path.clone(), |workspace| workspace.join(path));
-        tell(&format!("{} {what}", workspace::shown(&place)));
+        console::report(&format!("{} {what}", workspace::shown(&place)));
     }
     if let Some(more) = paths.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        tell(&format!(
+        console::report(&format!(
             "{more} more such files were made or changed while the job ran; --json names all of them"
         ));
     }
-}
-
-/// Prints a sentence for people. Names in it can be a job's: nothing of it acts on the terminal, and it ends.
-pub(crate) fn tell(line: &str) {
-    const LONGEST: usize = 8192;
-    let line = log::harmless(&line.replace('\n', " "));
-    let end = line.char_indices().nth(LONGEST).map_or(line.len(), |(end, _)| end);
-    crate::print_error_line(&format!("jail: {}", line.get(..end).unwrap_or(&line)));
-}
-
-/// Prints a message of several lines in the same way, and not too many of them.
-pub(crate) fn tell_lines(message: &str) {
-    const MOST: usize = 200;
-    message.lines().take(MOST).for_each(tell);
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use secrecy::ExposeSecret;
 
 use crate::cli::SecretCommand;
+use crate::console;
 use crate::failure::Failure;
 use crate::operator::Operator;
 use crate::secrets::{self, Context, Names, SecretLocation, Source, dummy, prompt};
@@ -28,7 +29,7 @@ fn set(name: &str, names: &Names, context: &Context) -> Result<ExitCode, Failure
     let value = prompt::secret(&format!("secret for {source}: ")).map_err(failed)?;
     secrets::store(&source, &value, context).map_err(failed)?;
     names.add(name).map_err(failed)?;
-    crate::print_error_line(&format!(
+    console::print_error_line(&format!(
         "jail: stored; use it as {source}, e.g. --credential VAR={source}@HOST"
     ));
     Ok(ExitCode::SUCCESS)
@@ -38,7 +39,7 @@ fn list(names: &Names, context: &Context) -> Result<ExitCode, Failure> {
     // Names alone would look as if the secrets were there.
     secrets::check_keychain(context).map_err(failed)?;
     let names = names.all().map_err(failed)?;
-    crate::print(&names.iter().map(|name| format!("{name}\n")).collect::<String>())?;
+    console::print(&names.iter().map(|name| format!("{name}\n")).collect::<String>())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -59,7 +60,7 @@ fn test(text: &str, context: &Context) -> Result<ExitCode, Failure> {
     let found = secrets::read_first(text, &[source], context).map_err(failed)?;
     let secret = found.secret.expose_secret();
     let shape = dummy::shape(&found.secret);
-    crate::print(&format!("{}: {} characters, {shape}\n", found.source, secret.len()))?;
+    console::print(&format!("{}: {} characters, {shape}\n", found.source, secret.len()))?;
     Ok(ExitCode::SUCCESS)
 }
 

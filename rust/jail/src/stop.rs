@@ -7,6 +7,7 @@ use nix::sys::signal::Signal;
 use sandbox::process::Process;
 
 use crate::cli::StopArgs;
+use crate::console;
 use crate::failure::{Failure, NOT_RUNNING};
 use crate::job::{self, JobDirectory};
 use crate::jobs::{self, Job};
@@ -21,7 +22,7 @@ pub(crate) fn stop(arguments: &StopArgs, operator: &Operator) -> Result<ExitCode
     for word in &arguments.jobs {
         if let Err(failure) = stop_word(word, &on_record, arguments.timeout.0) {
             // The others are to end all the same.
-            crate::run::tell_lines(&failure.message);
+            console::report_lines(&failure.message);
             code = failure.exit_code();
         }
     }
@@ -44,18 +45,18 @@ fn stop_word(word: &str, on_record: &[Job], grace: Duration) -> Result<(), Failu
         if !launcher.wait(deadline).map_err(cannot_wait)? {
             kill(&launcher)?;
             by = Signal::SIGKILL;
-            crate::print_error_line(&format!(
+            console::print_error_line(&format!(
                 "jail: {} did not end within {} s and was killed",
                 record.id,
                 grace.as_secs()
             ));
         }
         put_on_record(&directory, by)?;
-        crate::print(&format!("{}\n", record.id))?;
+        console::print(&format!("{}\n", record.id))?;
     }
     if let Some(service) = service {
         services::stop(&service)?;
-        crate::print(&format!("{}\n", service.unit))?;
+        console::print(&format!("{}\n", service.unit))?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use policy::Policy;
 
 use crate::cli::UnitsArgs;
+use crate::console;
 use crate::failure::Failure;
 use crate::operator::Operator;
 use crate::secrets::{SecretLocation, Source};
@@ -51,7 +52,7 @@ pub(crate) fn units(arguments: &UnitsArgs, operator: &Operator) -> Result<ExitCo
     let files = render(&jails, &program).map_err(Failure::usage)?;
     match &arguments.output {
         Some(directory) => install::write(&files, &operator.path(directory))?,
-        None => crate::print(&files.iter().map(UnitFile::shown).collect::<Vec<_>>().join("\n"))?,
+        None => console::print(&files.iter().map(UnitFile::shown).collect::<Vec<_>>().join("\n"))?,
     }
     Ok(ExitCode::SUCCESS)
 }

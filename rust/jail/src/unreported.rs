@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::console;
 use crate::job::JobDirectory;
 use crate::operator::Operator;
 use crate::run::tell_changes_in;
@@ -94,7 +95,7 @@ pub(crate) fn may_have_changed(path: &Path, operator: &Operator) -> bool {
 /// Tells what [`collect`] returns.
 pub(crate) fn tell(owed: &[Owed]) {
     for owed in owed.iter().filter(|owed| !owed.changes.is_empty()) {
-        crate::run::tell(&format!(
+        console::report(&format!(
             "the launcher of {} ended before it could tell what that job changed:",
             owed.id
         ));

@@ -3,9 +3,9 @@
 use proxy::config::{NoProxy, Proxies, ProxyServer, Trust, Upstream};
 
 use crate::cli::RunArgs;
+use crate::console;
 use crate::failure::Failure;
 use crate::operator::Operator;
-use crate::run::tell;
 use crate::spec::JailSpec;
 
 /// The value that means no proxy.
@@ -60,7 +60,9 @@ fn of_environment(operator: &Operator, is_quiet: bool, except: NoProxy) -> Resul
     let said = if said.windows(2).any(|pair| pair[0] == pair[1]) { &said[..1] } else { &said[..] };
     if !said.is_empty() && !is_quiet {
         let said = said.join(" and ");
-        tell(&format!("the outside is reached through {said}; --upstream-proxy none turns that off"));
+        console::report(&format!(
+            "the outside is reached through {said}; --upstream-proxy none turns that off"
+        ));
     }
     Ok(Proxies { http: http.map(|(_, proxy)| proxy), https: https.map(|(_, proxy)| proxy), except })
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::{Existing, Home, HomeError, Homes};
 use crate::cli::{HomeCommand, HomeTarget};
+use crate::console;
 use crate::failure::Failure;
 use crate::job::{self, JobDirectory};
 use crate::jobs::age;
@@ -39,13 +40,13 @@ fn list(homes: &Homes, name: Option<&str>, json: bool) -> Result<ExitCode, Failu
     let mut all = homes.all().map_err(failed)?;
     all.retain(|home| name.is_none_or(|name| home.name == name));
     let text = if json { json_lines(&all).map_err(Failure::no_jail)? } else { table(&all) };
-    crate::print(&text)?;
+    console::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// One object a line. What would act on a terminal is escaped, which JSON allows.
 fn json_lines(homes: &[Existing]) -> serde_json::Result<String> {
-    homes.iter().map(|home| Ok(crate::log::harmless(&serde_json::to_string(home)?) + "\n")).collect()
+    homes.iter().map(|home| Ok(console::escape_control_chars(&serde_json::to_string(home)?) + "\n")).collect()
 }
 
 fn table(homes: &[Existing]) -> String {
@@ -58,7 +59,7 @@ fn table(homes: &[Existing]) -> String {
             Some(path) if path.is_dir() => shown(path),
             Some(path) => format!("{} (gone)", shown(path)),
         };
-        [home.name.clone(), used.unwrap_or_else(|| "-".to_owned()), crate::log::harmless(&workspace)]
+        [home.name.clone(), used.unwrap_or_else(|| "-".to_owned()), console::escape_control_chars(&workspace)]
     }));
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
@@ -73,7 +74,7 @@ fn path(home: &Home) -> Result<ExitCode, Failure> {
     if !home.exists() {
         return Err(missing(home));
     }
-    crate::print(&format!("{}\n", home.contents().display()))?;
+    console::print(&format!("{}\n", home.contents().display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -81,7 +82,7 @@ fn reset(home: &Home) -> Result<ExitCode, Failure> {
     if !home.reset().map_err(failed)? {
         return Err(missing(home));
     }
-    crate::print(&format!("{}\n", home.contents().display()))?;
+    console::print(&format!("{}\n", home.contents().display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -102,7 +103,7 @@ fn reset_former(homes: &Homes, name: &str, operator: &Operator) -> Result<ExitCo
     };
     check_idle(name, &former, operator)?;
     homes.remove_former(&former).map_err(failed)?;
-    crate::print(&format!("{}\n", former.display()))?;
+    console::print(&format!("{}\n", former.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -111,7 +112,7 @@ fn adopt(homes: &Homes, home: &Home, operator: &Operator) -> Result<ExitCode, Fa
         check_idle(&home.name, &former, operator)?;
     }
     homes.adopt(home).map_err(failed)?;
-    crate::print(&format!("{}\n", home.contents().display()))?;
+    console::print(&format!("{}\n", home.contents().display()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,6 +6,7 @@ use sandbox::beneath::{Kind, Tree};
 use sandbox::plan::{Access, Entry};
 
 use super::{Homes, place};
+use crate::console;
 use crate::operator::Operator;
 use crate::workspace::shown;
 
@@ -105,7 +106,7 @@ impl Imports {
         self.notices.push(format!(
             "~/{} is not in the jail: {}",
             shown(path),
-            crate::log::harmless(&why.replace('\n', " "))
+            console::escape_control_chars(&why.replace('\n', " "))
         ));
     }
 }

@@ -13,10 +13,11 @@ use super::approvals::Approvals;
 use super::error::FILE_NAME;
 use super::{Approval, Project};
 use crate::cli::{InitArgs, ShowArgs, TrustArgs};
+use crate::console;
 use crate::failure::Failure;
 use crate::operator::Operator;
 use crate::spec::{self, JailSpec, ProjectRules};
-use crate::{log, rules, run};
+use crate::{rules, run};
 
 /// Shows the project file, or how it differs from what was trusted, and trusts it if the operator says so.
 pub(crate) fn trust(arguments: &TrustArgs, operator: &Operator) -> Result<ExitCode, Failure> {
@@ -30,7 +31,7 @@ pub(crate) fn trust(arguments: &TrustArgs, operator: &Operator) -> Result<ExitCo
     let approvals = Approvals::of(operator).map_err(Failure::no_jail)?;
     if arguments.revoke {
         let was_trusted = approvals.remove(&directory).map_err(Failure::no_jail)?;
-        run::tell(if was_trusted { "not trusted any more" } else { "it was not trusted" });
+        console::report(if was_trusted { "not trusted any more" } else { "it was not trusted" });
         return Ok(ExitCode::SUCCESS);
     }
     let project = Project::read(&directory).map_err(Failure::no_jail)?;
@@ -42,21 +43,21 @@ pub(crate) fn trust(arguments: &TrustArgs, operator: &Operator) -> Result<ExitCo
     })?;
     let shown = match project.approval(operator).map_err(Failure::no_jail)? {
         Approval::Approved => {
-            run::tell(&format!("{} is trusted already", project.path().display()));
+            console::report(&format!("{} is trusted already", project.path().display()));
             return Ok(ExitCode::SUCCESS);
         }
         Approval::Missing => project.text.clone(),
         Approval::Changed(before) => difference(&before, &project.text),
     };
     // It may be a job's text: nothing of it acts on the terminal.
-    let lines: Vec<String> = shown.lines().map(log::harmless).collect();
-    crate::print(&format!("{}\n", lines.join("\n")))?;
+    let lines: Vec<String> = shown.lines().map(console::escape_control_chars).collect();
+    console::print(&format!("{}\n", lines.join("\n")))?;
     if !arguments.yes && !confirms(&format!("Trust {}? [y/N] ", project.path().display()))? {
-        run::tell("not trusted");
+        console::report("not trusted");
         return Ok(ExitCode::FAILURE);
     }
     approvals.store(&project.directory, &project.text).map_err(Failure::no_jail)?;
-    run::tell(&format!("trusted, until it changes: {}", project.path().display()));
+    console::report(&format!("trusted, until it changes: {}", project.path().display()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -91,7 +92,7 @@ pub(crate) fn init(arguments: &InitArgs, operator: &Operator) -> Result<ExitCode
         .and_then(|mut file| file.write_all(text.as_bytes()));
     match file {
         Ok(()) => {
-            run::tell(&format!("wrote {}; it has an effect after: jail trust", path.display()));
+            console::report(&format!("wrote {}; it has an effect after: jail trust", path.display()));
             Ok(ExitCode::SUCCESS)
         }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
@@ -105,14 +106,14 @@ pub(crate) fn init(arguments: &InitArgs, operator: &Operator) -> Result<ExitCode
 pub(crate) fn show(arguments: &ShowArgs, operator: &Operator) -> Result<ExitCode, Failure> {
     let (mut spec, notice) = run::named_jail(&arguments.name, &operator.directory, operator)?;
     if let Some(notice) = notice {
-        run::tell(&notice);
+        console::report(&notice);
     }
     let ProjectRules { denied, allowed } = std::mem::take(&mut spec.project_rules);
     spec.rules.splice(0..0, denied);
     spec.rules.extend(allowed);
     let text = serde_json::to_string_pretty(&spec)
         .map_err(|error| Failure::no_jail(format!("cannot print the specification: {error}")))?;
-    crate::print(&format!("{text}\n"))?;
+    console::print(&format!("{text}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

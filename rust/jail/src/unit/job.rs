@@ -15,11 +15,12 @@ use super::handover::Handover;
 use super::{directory, nobody, specification, started};
 use crate::assemble::{self, Parts};
 use crate::cli::StoreArgs;
+use crate::console;
 use crate::failure::Failure;
 use crate::homes::{Homes, JobHome, Values};
 use crate::job;
 use crate::resolve::{self, host};
-use crate::run::{self, check_command, conclude, own_files, tell, tell_changes};
+use crate::run::{self, check_command, conclude, own_files, tell_changes};
 use crate::spec::{Home, JailSpec};
 use crate::workspace::{Guard, Workspace};
 
@@ -38,7 +39,7 @@ pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
     let operator = run::with_writable(&operator, &spec, workspace.as_ref());
     let binds = assemble::binds(&spec, workspace.as_ref(), &operator)?;
     let guard = Guard::new(workspace.as_ref(), binds, &operator).map_err(Failure::no_jail)?;
-    guard.notices().iter().for_each(|notice| tell(notice));
+    guard.notices().iter().for_each(|notice| console::report(notice));
     let programs = host::programs(&spec.programs, &operator).map_err(Failure::no_jail)?;
     run::tell_left_out(&programs, &guard);
     let closure = resolve::closure(&spec, &StoreArgs::default(), workspace.as_ref(), &operator)?;
@@ -54,7 +55,7 @@ pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
         workspace: workspace.as_ref().map(|workspace| workspace.path.as_path()),
     };
     let furnished = home.furnish(&spec.home, Path::new(assemble::HOME), values, &operator)?;
-    furnished.notices.iter().for_each(|notice| tell(notice));
+    furnished.notices.iter().for_each(|notice| console::report(notice));
     let backend = Native;
     let mut plan = assemble::plan(
         &spec,

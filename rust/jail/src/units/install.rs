@@ -9,6 +9,7 @@ use sandbox::host_program::system_command;
 use sandbox::timed;
 
 use super::{MARK, SPECIFICATIONS, TEMPLATES, UnitFile, drop_in, render};
+use crate::console;
 use crate::failure::Failure;
 use crate::services;
 use crate::spec::JailSpec;
@@ -48,7 +49,7 @@ pub(super) fn install(jails: &[JailSpec], program: &Path) -> Result<ExitCode, Fa
     systemctl(&["--quiet", "--no-reload", "enable", "nix-jail.target"])?;
     systemctl(&["daemon-reload"])?;
     for jail in jails {
-        crate::print(&format!(
+        console::print(&format!(
             "jail {0} is installed and starts with the system; now: systemctl start nix-jail@{0}\n",
             jail.name
         ))?;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::discover::{self, Found, Global, Owners};
 use super::fingerprint::Fingerprint;
 use super::{Workspace, WorkspaceError, runs_later};
+use crate::console;
 use crate::operator::Operator;
 use crate::spec::WorkspaceMode;
 
@@ -229,14 +230,14 @@ impl Guard {
     /// files that a job would expect to be able to write.
     pub(crate) fn notices(&self) -> Vec<String> {
         const MOST_NAMED: usize = 4;
-        let path = |path: &Path| crate::log::harmless(&shown(path));
+        let path = |path: &Path| console::escape_control_chars(&shown(path));
         let cut = self.before.cut.iter();
         let mut notices: Vec<String> = cut
             .map(|(at, why)| {
                 format!(
                     "{} was not looked through for files that run later: {}; what was not seen is read-only or not protected",
                     path(Path::new(at)),
-                    crate::log::harmless(&why.replace('\n', " "))
+                    console::escape_control_chars(&why.replace('\n', " "))
                 )
             })
             .collect();

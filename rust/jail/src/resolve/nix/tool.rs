@@ -9,6 +9,7 @@ use sandbox::host_program::{HostProgramError, HostPrograms};
 use sandbox::timed;
 
 use super::{Cache, NixError};
+use crate::console;
 use crate::operator::Operator;
 
 /// The first arguments of `nix`: it works whether or not flakes are enabled, and a flake's own `nixConfig` (which can
@@ -206,7 +207,7 @@ fn read(child: &mut Child) -> io::Result<(String, String)> {
             if !errors.is_empty() || line.starts_with("error") {
                 errors.push(line.into_owned());
             } else if is_progress(&line) {
-                crate::print_error_line(&line);
+                console::print_error_line(&line);
             }
         }
         let first = errors.len().saturating_sub(TAIL).max(after_trace(&errors));
