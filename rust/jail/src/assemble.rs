@@ -224,7 +224,11 @@ fn environment(
 /// Where a shell is in the jail.
 fn shell(parts: &Parts<'_>, name: &str) -> Option<PathBuf> {
     let of_host = parts.programs.path.iter().map(|directory| directory.join(name));
-    let is_there = |path: &PathBuf| parts.programs.entries.iter().any(|entry| entry.target() == path);
+    // A file of its own, or in a directory of the host that is in the jail at the same path.
+    let is_there = |path: &PathBuf| {
+        let is_in = |entry: &Entry| matches!(entry, Entry::Bind { .. }) && path.starts_with(entry.target());
+        parts.programs.entries.iter().any(|entry| entry.target() == path || (is_in(entry) && path.is_file()))
+    };
     let of_closure = parts.closure.path.iter().find(|directory| directory.join(name).is_file());
     of_closure.map(|directory| directory.join(name)).or_else(|| of_host.into_iter().find(is_there))
 }
