@@ -15,7 +15,7 @@ mod upgrade;
 
 use body::Unread;
 use flow::Flow;
-use form::FormScan;
+use form::{FormScan, UnclearForm};
 use held::hold_with_head;
 use overrides::Overrides;
 use refused::Refused;
@@ -29,7 +29,7 @@ pub(crate) use crate::redact::BoxError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{CONNECTION, EXPECT, HeaderValue};
+use http::header::{ACCEPT, CONNECTION, EXPECT, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
@@ -137,11 +137,12 @@ async fn pass(
         }
         (Verdict::Push, None) => return Err(Denial::from(Reason::MalformedRequest).into()),
     };
-    let form = match rule {
-        Some(_) if head.method == Method::POST && !outgoing_body.is_empty() => {
-            FormScan::new(&outgoing_headers, denied_methods(session, &asked, rule))
-        }
-        _ => None,
+    let form = if head.method.as_str().eq_ignore_ascii_case("POST") && !outgoing_body.is_empty() {
+        let denied = denied_methods(session, &asked, &outgoing_headers, rule)?;
+        let form = FormScan::new(&outgoing_headers, denied);
+        form.map_err(|UnclearForm| Denial { hint: Some(UNCLEAR_FORM), ..Reason::MethodNotAllowed.into() })?
+    } else {
+        None
     };
     let (outgoing_body, form_is_denied) = outgoing_body.reading(form);
     let outgoing_body = outgoing_body.through(Flow::new(&job.budget, Some(admitted.clone())));
@@ -241,6 +242,10 @@ impl Outbound<'_> {
             Some(signing) => signed::signed(job, body, signing, &mut headers, &mut uri).await?,
             None => body,
         };
+        // A target alone can be long, too. This means the same as no field.
+        if headers.is_empty() {
+            headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        }
         // A server that does not read lets it wait, also after the job has given up.
         hold_with_head(&mut headers, self.admitted.clone());
         let outgoing =
@@ -350,14 +355,25 @@ fn decide(
 
 const FORM: &str = "the form has a field (_method) by which the server takes the request for one with a method that is not allowed";
 
-/// The methods that a form must not stand for: they are denied, or need other credentials.
-fn denied_methods(session: &Session, asked: &policy::Request<'_>, rule: Option<RuleId>) -> Vec<&'static str> {
+const UNCLEAR_FORM: &str = "servers read this form in different ways (its type, encoding or the head of a part), and it could ask for a method that is not allowed; send it in the usual form";
+
+/// The methods that a form must not stand for: they are denied for the path or for one that stands in its place, or need
+/// other credentials.
+fn denied_methods(
+    session: &Session,
+    asked: &policy::Request<'_>,
+    headers: &HeaderMap,
+    rule: Option<RuleId>,
+) -> Result<Vec<&'static str>, Denial> {
     let vault = session.job.keeper.vault();
-    let is_allowed = |method: &str| match session.job.decide(&policy::Request { method, ..*asked }) {
-        Ok(Verdict::Pass(other)) => vault.has_same_credentials(asked.authority, rule, other),
-        Ok(Verdict::Push) | Err(_) => false,
-    };
-    form::METHODS.into_iter().filter(|method| !is_allowed(method)).collect()
+    let paths = Overrides::read(headers, asked.query)?.paths;
+    let is_allowed =
+        |method: &str, path| match session.job.decide(&policy::Request { method, path, ..*asked }) {
+            Ok(Verdict::Pass(other)) => vault.has_same_credentials(asked.authority, rule, other),
+            Ok(Verdict::Push) | Err(_) => false,
+        };
+    let is_denied = |method: &&str| !paths.iter().chain([asked.path]).all(|path| is_allowed(method, path));
+    Ok(form::METHODS.into_iter().filter(is_denied).collect())
 }
 
 /// How to speak to the server. With TLS it has a say in it; without, the job has the only one.

@@ -78,6 +78,8 @@ pub(super) fn can_end_gap(byte: u8) -> bool {
         || is_blank(byte)
         || is_introducer(byte)
         || matches!(byte, b'n' | b'r' | b't' | b'a' | b'A' | b'd' | b'D' | b'0' | b'9' | b';')
+        // The escape of a line break can be escaped itself: `%5c%6e`, `%250%41`, `&#10%3b`.
+        || matches!(byte, b'1' | b'2' | b'4' | b'b' | b'B' | b'e' | b'E')
 }
 
 pub(super) fn is_blank(byte: u8) -> bool {

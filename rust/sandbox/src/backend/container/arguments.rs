@@ -42,7 +42,7 @@ pub(super) fn run(
         if who.engine.kind == Kind::Docker {
             // Whichever server is asked for names, our responder is who answers; docker warns of one on loopback, and
             // podman writes none where there is no network.
-            words.add(["--dns", "198.18.0.1", "--dns-search", "."]);
+            words.add(["--dns", "44.128.0.1", "--dns-search", "."]);
         }
     }
     words.pair("--name", container_name(&plan.job));
