@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sandbox::beneath::{BeneathError, Budget, Kind, Limits, Listed, Listing, Metadata, Tree};
+use sandbox::beneath::{BeneathError, Budget, Kind, Limits, Listed, Listing, Metadata, RealPath, Tree};
 
 use super::{fingerprint, git_config, runs_later};
 
@@ -28,11 +28,17 @@ const OF_GIT: [&str; 9] = [
     "rebase-apply",
 ];
 
+/// Directories of git's own in a directory called `.git`. Those in it that are repositories are found as such; the others
+/// hold no projects.
+const OWN_OF_GIT: [&str; 6] = ["objects", "refs", "logs", "hooks", "worktrees", "modules"];
+
 /// Names of directories that hold many others and no projects of their own: they are looked through last.
 const LAST: [&str; 9] =
     ["node_modules", "target", ".venv", "venv", ".tox", ".cache", ".direnv", "__pycache__", "vendor"];
 
 const LIMITS: Limits = Limits { entries: 300_000, depth: 64, time: Duration::from_secs(3) };
+/// For all that these directories lead to. What is left out is protected as a whole, so this is not short.
+const LATER_LIMITS: Limits = Limits { time: Duration::from_secs(10), ..LIMITS };
 /// Directories that are looked through for repositories.
 const DIRECTORIES: usize = 20_000;
 /// Directories below a repository's `modules` or `worktrees`.
@@ -41,8 +47,19 @@ const INNER_DIRECTORIES: usize = 2048;
 const REPOSITORIES: usize = 256;
 /// Repositories that are looked at.
 const MOST_REPOSITORIES: usize = 2048;
+/// Work trees in which the files of the list are looked for; the others are protected as a whole.
+const WORK_TREES: usize = 2048;
 /// Files of settings that one look reads.
 const CONFIGS: usize = 1024;
+/// Includes and directories of hooks in all of these files.
+const LEADS: usize = 4096;
+/// Files that one look finds, present or not, and the bytes of their paths.
+const FILES: usize = 200_000;
+const BYTES: usize = 16 << 20;
+/// Files of settings of the operator's own that are read, with those that they include.
+const OPERATOR_FILES: usize = 64;
+/// Entries of a directory of the operator's own hooks that are looked at.
+const OPERATOR_HOOKS: usize = 1024;
 pub(super) const LARGEST_POINTER: u64 = 64 << 10;
 /// Files with set-user-id or set-group-id bits or capabilities that are protected one by one; the directories of others
 /// are protected as a whole.
@@ -60,6 +77,8 @@ pub(super) struct Global {
     /// Whether the workspace is the work tree of a repository that lies elsewhere: then the values of `core.hooksPath`
     /// count there, too.
     pub(super) is_linked: bool,
+    /// The git directories of that repository.
+    pub(super) directories: Vec<PathBuf>,
 }
 
 /// What a look found, as paths relative to the root.
@@ -69,6 +88,10 @@ pub(super) struct Found {
     pub(super) files: BTreeSet<PathBuf>,
     /// Directories that nobody can look into, or in which there is too much: protected as a whole.
     pub(super) closed: BTreeSet<PathBuf>,
+    /// Directories that are protected as a whole because they are others' to change.
+    pub(super) of_others: BTreeSet<PathBuf>,
+    /// Directories that git would take for repositories, and that are not called `.git`.
+    pub(super) bare: BTreeSet<PathBuf>,
     /// Directories that were not looked through to the end, and why.
     pub(super) cut: BTreeMap<PathBuf, String>,
     /// Files that give who runs them the rights of their owner, their group or of their own capabilities, and that the
@@ -85,6 +108,8 @@ pub(super) fn look(tree: &Tree, is_workspace: bool, global: &Global) -> Found {
         owners: Owners::of(tree),
         global,
         budget: Budget::new(LIMITS),
+        left: LEADS,
+        bytes: 0,
         found: Found::default(),
         work_trees: BTreeSet::new(),
         repositories: BTreeMap::new(),
@@ -98,6 +123,8 @@ pub(super) fn look(tree: &Tree, is_workspace: bool, global: &Global) -> Found {
         }
     }
     look.directories();
+    // However much there was to look through, what was found is looked at: with a time of its own.
+    look.budget = Budget::new(LATER_LIMITS);
     look.repositories();
     let global_files: Vec<PathBuf> = global.files.iter().filter_map(|file| inside(tree, file)).collect();
     look.found.files.extend(global_files);
@@ -113,6 +140,10 @@ struct Look<'a> {
     owners: Owners,
     global: &'a Global,
     budget: Budget,
+    /// Includes and directories of hooks that are still followed.
+    left: usize,
+    /// Bytes in the paths of the files of work trees.
+    bytes: usize,
     found: Found,
     work_trees: BTreeSet<PathBuf>,
     /// Directories of git's, each with the work trees that are known to be its own.
@@ -125,9 +156,11 @@ impl Look<'_> {
     /// Looks through all directories, the shallow ones first.
     fn directories(&mut self) {
         let mut queue = VecDeque::from([PathBuf::new()]);
-        let mut last = VecDeque::new();
+        let (mut in_git, mut last) = (VecDeque::new(), VecDeque::new());
         let mut left = DIRECTORIES;
-        while let Some(directory) = queue.pop_front().or_else(|| last.pop_front()) {
+        while let Some(directory) =
+            queue.pop_front().or_else(|| in_git.pop_front()).or_else(|| last.pop_front())
+        {
             let is_late = directory.iter().any(|name| LAST.iter().any(|last| name == *last));
             match left.checked_sub(1) {
                 Some(less) => left = less,
@@ -164,21 +197,40 @@ impl Look<'_> {
                 .into_iter()
                 .all(|(name, wanted)| kind(name).is_some_and(|kind| kind == wanted || kind == Kind::Link))
             {
-                // Without `.git`, git takes what looks like a repository for one.
+                // Without `.git`, git takes what looks like a repository for one. A job can make any directory look so:
+                // what lies below is looked through all the same.
                 self.add_repository(directory.clone(), None);
-                if directory.as_os_str().is_empty() && kind(".git").is_none() {
-                    continue;
+                if !is_git(&self.tree.path().join(&directory)) {
+                    self.found.bare.insert(directory.clone());
                 }
             }
+            let absolute = self.tree.path().join(&directory);
+            let is_of_git = is_git(&absolute) || self.global.directories.contains(&absolute);
+            let is_below_git = is_of_git || directory.iter().any(|name| name.eq_ignore_ascii_case(".git"));
             // On a file system without case, `.GIT` is `.git`.
             for Listed { name, kind, .. } in entries {
                 let path = directory.join(&name);
                 if name.eq_ignore_ascii_case(".git") {
-                    self.work_trees.insert(directory.clone());
+                    if self.work_trees.len() < WORK_TREES {
+                        self.work_trees.insert(directory.clone());
+                    } else if !self.work_trees.contains(&directory) {
+                        self.leave_out(
+                            directory.clone(),
+                            &format!("there are more than {WORK_TREES} work trees"),
+                        );
+                    }
                     self.pointer(&directory, &path, kind);
-                } else if kind == Kind::Directory && !self.repositories.contains_key(&directory) {
-                    let is_last = is_late || LAST.iter().any(|last| name == *last);
-                    if is_last { &mut last } else { &mut queue }.push_back(path);
+                }
+                let is_own = is_of_git && OWN_OF_GIT.iter().any(|own| name == *own);
+                if kind != Kind::Directory || is_own {
+                    continue;
+                }
+                if is_late || LAST.iter().any(|last| name == *last) {
+                    last.push_back(path);
+                } else if is_below_git || name.eq_ignore_ascii_case(".git") {
+                    in_git.push_back(path);
+                } else {
+                    queue.push_back(path);
                 }
             }
         }
@@ -253,7 +305,11 @@ impl Look<'_> {
         while let Some(git) = self.waiting.pop_front() {
             count += 1;
             if count > REPOSITORIES && !git.as_os_str().is_empty() {
-                self.found.closed.insert(git);
+                self.leave_out(git, &format!("there are more than {REPOSITORIES} repositories"));
+                continue;
+            }
+            if let Some(why) = self.too_much() {
+                self.leave_out(git, &why);
                 continue;
             }
             self.found.files.extend(OF_GIT.iter().map(|name| git.join(name)));
@@ -290,9 +346,14 @@ impl Look<'_> {
         let tree = self.tree;
         let mut waiting = vec![file.to_owned()];
         while let Some(file) = waiting.pop() {
-            if self.configs.len() >= CONFIGS || !self.configs.insert(file.clone()) {
+            if self.configs.contains(&file) {
                 continue;
             }
+            if self.configs.len() >= CONFIGS {
+                self.leave_out(git.to_owned(), &format!("there are more than {CONFIGS} files of settings"));
+                return;
+            }
+            self.configs.insert(file.clone());
             let leads = match self.tree.read_file(&file, git_config::LARGEST) {
                 Ok(None) => continue,
                 Ok(Some(bytes)) => git_config::read(&bytes),
@@ -305,6 +366,17 @@ impl Look<'_> {
                 self.found.cut.insert(file, "it is no file of settings that git could read".to_owned());
                 continue;
             };
+            let count = leads.includes.len() + leads.hooks.len() * (tops.len() + leads.work_trees.len() + 1);
+            match self.left.checked_sub(count) {
+                Some(left) => self.left = left,
+                None => {
+                    self.found
+                        .cut
+                        .insert(file, format!("there are more than {LEADS} includes and hooks paths"));
+                    self.found.closed.insert(git.to_owned());
+                    return;
+                }
+            }
             let mut tops = tops.to_vec();
             let directory = self.tree.path().join(file.parent().unwrap_or(Path::new("")));
             let absolute = |value: &Path, base: &Path| git_config::absolute(value, base, &self.global.home);
@@ -347,7 +419,10 @@ impl Look<'_> {
             Ok(Some(followed)) if followed.metadata.kind == Kind::Directory => followed.path,
             _ => return,
         };
-        let entries = self.tree.list(&directory, &mut self.budget).ok().flatten().unwrap_or_default();
+        let entries = match self.tree.list(&directory, &mut self.budget) {
+            Ok(entries) => entries.unwrap_or_default(),
+            Err(error) => return self.close(&directory, &error),
+        };
         for (name, _) in entries.into_iter().filter(|(_, kind)| *kind == Kind::Link) {
             if let Ok(Some(followed)) = self.tree.follow(&directory.join(name)) {
                 self.found.files.insert(followed.path);
@@ -395,7 +470,16 @@ impl Look<'_> {
 
     fn work_tree(&mut self, top: &Path) {
         let tree = self.tree;
-        self.found.files.extend(runs_later::of_work_tree(self.tree, top));
+        if let Some(why) = self.too_much() {
+            self.leave_out(top.to_owned(), &why);
+            return;
+        }
+        let (files, unseen) = runs_later::of_work_tree(self.tree, top, &mut self.budget);
+        self.bytes += files.iter().map(|file| file.as_os_str().len()).sum::<usize>();
+        self.found.files.extend(files);
+        for (directory, error) in unseen {
+            self.close(&directory, &error);
+        }
         // A shared repository of Mercurial has its settings elsewhere.
         let shared = top.join(".hg/sharedpath");
         if let Ok(Some(path)) = self.tree.read_start(&shared, LARGEST_POINTER) {
@@ -424,6 +508,22 @@ impl Look<'_> {
             .filter(|path| !path.as_os_str().is_empty())
             .collect();
         self.found.files.extend(followed);
+    }
+
+    /// Returns why nothing more is looked at, if that is so.
+    fn too_much(&self) -> Option<String> {
+        if self.found.files.len() >= FILES || self.bytes >= BYTES {
+            return Some(
+                "there are too many repositories and work trees, or their paths are too long".to_owned(),
+            );
+        }
+        self.budget.check_time(PathBuf::new).err().map(|_| "it took too long".to_owned())
+    }
+
+    /// Protects as a whole what there is too much of to look at each.
+    fn leave_out(&mut self, directory: PathBuf, why: &str) {
+        self.found.cut.entry(PathBuf::new()).or_insert_with(|| why.to_owned());
+        self.found.closed.insert(directory);
     }
 
     /// Protects as a whole what cannot be looked into.
@@ -464,6 +564,11 @@ impl Owners {
     }
 }
 
+/// Whether git takes a directory or file for a repository by its name.
+fn is_git(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.eq_ignore_ascii_case(".git"))
+}
+
 /// An absolute path as one relative to the root, if it lies below it.
 fn inside(tree: &Tree, path: &Path) -> Option<PathBuf> {
     path.strip_prefix(tree.path()).ok().map(Path::to_owned)
@@ -501,22 +606,67 @@ const HOOKS: [&str; 28] = [
     "post-index-change",
 ];
 
-/// What the operator's own files of settings lead git to. They are the operator's: links in their paths are followed.
+/// What the operator's own files of settings lead git to. They are the operator's: links in their paths are followed, and
+/// every place on the way counts, since a job that can write one of them decides what git reads.
 pub(super) fn global(files: &[PathBuf], home: &Path) -> Global {
     let mut global = Global { home: home.to_owned(), ..Global::default() };
     let mut waiting: Vec<PathBuf> = files.to_vec();
+    let mut seen = BTreeSet::new();
     while let Some(file) = waiting.pop() {
-        if global.files.len() >= 64 || global.files.contains(&file) {
+        if seen.len() >= OPERATOR_FILES || !seen.insert(file.clone()) {
             continue;
         }
-        global.files.push(file.clone());
+        global.files.extend(places(&file));
         let Some(parent) = file.parent() else { continue };
         let bytes = settings_of_operator(&file);
         let Some(leads) = bytes.and_then(|bytes| git_config::read(&bytes)) else { continue };
         waiting.extend(leads.includes.iter().map(|value| git_config::absolute(value, parent, home)));
-        global.hooks.extend(leads.hooks);
+        for hooks in leads.hooks {
+            if hooks.is_absolute() || hooks.starts_with("~") {
+                let directory = git_config::absolute(&hooks, Path::new("/"), home);
+                global.hooks.extend(places(&directory));
+                global.files.extend(links_in(&directory));
+            }
+            global.hooks.push(hooks);
+        }
     }
     global
+}
+
+/// The path itself, every link on the way to the file, and where the file really lies or would lie.
+fn places(path: &Path) -> BTreeSet<PathBuf> {
+    const MOST_LINKS: usize = 40;
+    let mut places = BTreeSet::from([path.to_owned()]);
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        if let Ok(real) = RealPath::of(&path) {
+            places.extend(real.links);
+            places.insert(real.path);
+            break;
+        }
+        // Something is missing on the way, perhaps behind a link: whoever makes it there makes the file.
+        let existing = path.ancestors().find_map(|above| {
+            let real = RealPath::of(above.parent()?).ok()?;
+            Some((real, above.file_name()?.to_owned(), path.strip_prefix(above).ok()?.to_owned()))
+        });
+        let Some((around, name, rest)) = existing else { break };
+        places.extend(around.links);
+        let place = around.path.join(name);
+        let target = std::fs::read_link(&place).ok();
+        places.insert(git_config::normal(&place.join(&rest)));
+        places.insert(place);
+        let Some(target) = target else { break };
+        path = git_config::normal(&around.path.join(target).join(rest));
+        places.insert(path.clone());
+    }
+    places
+}
+
+/// The places of the hooks in a directory of the operator's that are links.
+fn links_in(directory: &Path) -> BTreeSet<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten().take(OPERATOR_HOOKS);
+    let links = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
+    links.flat_map(|link| places(&link.path())).collect()
 }
 
 /// Adds what the settings of a repository that lies elsewhere lead git to, in the work tree at `top`.
@@ -528,6 +678,7 @@ pub(super) fn add_repository(global: &mut Global, git: &Path, common: &Path, top
     let hooks: Vec<PathBuf> = hooks.collect();
     global.hooks.extend(hooks);
     global.is_linked = true;
+    global.directories = vec![git.to_owned(), common.to_owned()];
 }
 
 /// The other work trees' directories of a repository, when the job works in the one at `git`: none of them is its own.

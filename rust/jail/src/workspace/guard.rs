@@ -58,6 +58,12 @@ struct Elsewhere {
 pub(crate) struct Snapshot {
     #[serde(with = "pairs")]
     files: BTreeMap<OsString, Fingerprint>,
+    /// Directories that are protected as a whole.
+    #[serde(with = "pairs", default)]
+    closed: BTreeMap<OsString, Fingerprint>,
+    /// Directories that git would take for repositories, and that are not called `.git`.
+    #[serde(default)]
+    bare: BTreeSet<OsString>,
     /// What was not looked through to the end.
     #[serde(with = "pairs")]
     cut: BTreeMap<OsString, String>,
@@ -324,8 +330,20 @@ impl Baseline {
                 changed.insert(PathBuf::from(path));
             }
         }
-        let cut = after.cut.keys().filter(|path| !self.before.cut.contains_key(*path));
-        changed.extend(cut.map(PathBuf::from));
+        // What is closed at both times was read-only: too much of it to compare is no change.
+        for (path, now) in &after.closed {
+            if self.before.closed.get(path) != Some(now) {
+                changed.insert(PathBuf::from(path));
+            }
+        }
+        for (path, before) in &self.before.closed {
+            if !after.closed.contains_key(path) && self.scope.fingerprint(Path::new(path)) != *before {
+                changed.insert(PathBuf::from(path));
+            }
+        }
+        changed.extend(after.bare.difference(&self.before.bare).map(PathBuf::from));
+        let cut = after.cut.iter().filter(|(path, why)| self.before.cut.get(*path) != Some(*why));
+        changed.extend(cut.map(|(path, _)| PathBuf::from(path)));
         let relative = |path: PathBuf| match &self.scope.workspace {
             Some(workspace) if path.as_os_str() == workspace.as_os_str() => PathBuf::from("."),
             Some(workspace) => path.strip_prefix(workspace).map(Path::to_owned).unwrap_or(path),
@@ -362,6 +380,9 @@ impl Baseline {
     }
 }
 
+/// How long the files that one look found are looked at.
+const COMPARED_FOR: Duration = Duration::from_secs(10);
+
 /// What one look at everything in a scope found.
 struct Seen {
     trees: Vec<(Tree, Found, PathBuf)>,
@@ -396,7 +417,7 @@ impl Scope {
             if let Some(repository) = &self.repository
                 && source.as_os_str() == repository.common
             {
-                found.closed.extend(discover::other_worktrees(&tree, Path::new(&repository.git)));
+                found.of_others.extend(discover::other_worktrees(&tree, Path::new(&repository.git)));
             }
             trees.push((tree, found, source));
         }
@@ -420,7 +441,7 @@ impl Seen {
     fn protected(&self) -> BTreeSet<PathBuf> {
         let mut protected = self.privileged.clone();
         for (tree, found, source) in &self.trees {
-            for path in found.files.iter().chain(&found.closed) {
+            for path in found.files.iter().chain(&found.closed).chain(&found.of_others) {
                 protected.insert(source.join(nearest_visible(tree, path)));
             }
         }
@@ -443,10 +464,15 @@ impl Seen {
 
     fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot::default();
+        let budget = Budget::new(Limits { entries: 0, depth: 0, time: COMPARED_FOR });
         for (tree, found, source) in &self.trees {
             let is_workspace = self.scope.workspace.as_ref().is_some_and(|path| Path::new(path) == source);
             let built = runs_later::BUILT_LATER.iter().filter(|_| is_workspace).map(PathBuf::from);
             for path in found.files.iter().cloned().chain(built) {
+                if budget.check_time(PathBuf::new).is_err() {
+                    snapshot.cut.insert(source.into(), "comparing took too long".to_owned());
+                    break;
+                }
                 if is_idle(tree, &path) {
                     continue;
                 }
@@ -455,8 +481,18 @@ impl Seen {
                     snapshot.files.insert(source.join(path).into(), fingerprint);
                 }
             }
-            let cut = found.cut.iter();
-            snapshot.cut.extend(cut.map(|(path, why)| (join(source, path).into(), why.clone())));
+            // The root itself is never closed: a job works in it.
+            for path in found.closed.iter().filter(|path| !path.as_os_str().is_empty()) {
+                let fingerprint = match budget.check_time(PathBuf::new) {
+                    Ok(()) => Fingerprint::of(tree, path),
+                    Err(_) => Fingerprint::Unknown,
+                };
+                snapshot.closed.insert(source.join(path).into(), fingerprint);
+            }
+            snapshot.bare.extend(found.bare.iter().map(|path| join(source, path).into()));
+            for (path, why) in &found.cut {
+                snapshot.cut.entry(join(source, path).into()).or_insert_with(|| why.clone());
+            }
             let acls = found.default_acls.iter();
             snapshot.default_acls.extend(acls.map(|(path, list)| (join(source, path).into(), list.clone())));
         }

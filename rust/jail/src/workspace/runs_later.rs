@@ -1,11 +1,11 @@
 //! Which files of a work tree run later on the host, as data.
 
-use std::ffi::OsStr;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use sandbox::beneath::{Budget, Kind, Limits, Tree};
+use sandbox::beneath::{BeneathError, Budget, Tree};
 
 /// The list: a pattern and where its behaviour is documented, on each line that is not a comment.
 const LIST: &str = include_str!("runs_later.txt");
@@ -19,9 +19,6 @@ const LOADED_BY_ENVRC: &[&str] =
 /// work like any other, so it is not read-only; that it was edited is said.
 pub(super) const BUILT_LATER: &[&str] = &["flake.nix", "flake.lock", "shell.nix", "default.nix"];
 
-/// No top of a project has more files.
-const LISTED: Limits = Limits { entries: 16_384, depth: 1, time: Duration::from_secs(1) };
-
 /// The patterns of the list and their sources.
 fn entries() -> impl Iterator<Item = (&'static str, &'static str)> {
     let lines = LIST.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -29,10 +26,14 @@ fn entries() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 /// The files of the list in the work tree at `top`, present or not, relative to the root of the tree. Patterns stand for
-/// what is there.
-pub(super) fn of_work_tree(tree: &Tree, top: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let mut listed: Option<(PathBuf, Vec<(std::ffi::OsString, Kind)>)> = None;
+/// what is there. The second part are the directories in which that could not be found out, and why.
+pub(super) fn of_work_tree(
+    tree: &Tree,
+    top: &Path,
+    budget: &mut Budget,
+) -> (Vec<PathBuf>, BTreeMap<PathBuf, BeneathError>) {
+    let (mut files, mut unseen) = (Vec::new(), BTreeMap::new());
+    let mut listed: BTreeMap<PathBuf, (PathBuf, Vec<OsString>)> = BTreeMap::new();
     for (pattern, _) in entries() {
         let path = top.join(pattern);
         let Some((start, end)) = file_name(pattern).split_once('*') else {
@@ -40,19 +41,30 @@ pub(super) fn of_work_tree(tree: &Tree, top: &Path) -> Vec<PathBuf> {
             continue;
         };
         let parent = path.parent().unwrap_or(top);
-        if listed.as_ref().is_none_or(|(directory, _)| directory != parent) {
-            let names = tree.list(parent, &mut Budget::new(LISTED)).ok().flatten().unwrap_or_default();
-            listed = Some((parent.to_owned(), names));
-        }
-        let names = listed.iter().flat_map(|(_, names)| names);
+        let (directory, names) = listed.entry(parent.to_owned()).or_insert_with(|| {
+            // A link to another directory in the tree is as good as that directory.
+            let directory = match tree.follow(parent) {
+                Ok(Some(followed)) => followed.path,
+                _ => parent.to_owned(),
+            };
+            let names = match tree.list(&directory, budget) {
+                Ok(names) => names.unwrap_or_default().into_iter().map(|(name, _)| name).collect(),
+                Err(BeneathError::Link { .. } | BeneathError::NotADirectory { .. }) => Vec::new(),
+                Err(error) => {
+                    unseen.insert(directory.clone(), error);
+                    Vec::new()
+                }
+            };
+            (directory, names)
+        });
         files.extend(
-            names.filter(|(name, _)| is_between(name, start, end)).map(|(name, _)| parent.join(name)),
+            names.iter().filter(|name| is_between(name, start, end)).map(|name| directory.join(name)),
         );
     }
     if !matches!(tree.metadata(&top.join(".envrc")), Ok(None)) {
         files.extend(LOADED_BY_ENVRC.iter().map(|name| top.join(name)));
     }
-    files
+    (files, unseen)
 }
 
 fn file_name(pattern: &str) -> &str {
@@ -68,8 +80,15 @@ fn is_between(name: &OsStr, start: &str, end: &str) -> bool {
 mod tests {
     use std::collections::BTreeSet;
     use std::path::Component;
+    use std::time::Duration;
+
+    use sandbox::beneath::Limits;
 
     use super::*;
+
+    fn budget(entries: usize) -> Budget {
+        Budget::new(Limits { entries, depth: 1, time: Duration::from_secs(60) })
+    }
 
     #[test]
     fn every_entry_is_a_path_in_the_work_tree_and_has_a_source() {
@@ -93,9 +112,21 @@ mod tests {
             std::fs::write(directory.path().join(name), "").unwrap();
         }
         let tree = Tree::open(directory.path()).unwrap();
-        let files = of_work_tree(&tree, Path::new(""));
+        let (files, unseen) = of_work_tree(&tree, Path::new(""), &mut budget(100));
+        assert!(unseen.is_empty(), "{unseen:?}");
         let has = |name: &str| files.iter().any(|file| file == Path::new(name));
         assert!(has("a.code-workspace") && has("mise.production.toml") && has(".lintstagedrc"));
         assert!(has(".envrc") && !has("mise.toml.bak"));
+    }
+
+    #[test]
+    fn a_directory_with_too_much_in_it_is_named_and_not_taken_for_empty() {
+        let directory = tempfile::tempdir().unwrap();
+        for number in 0..5 {
+            std::fs::write(directory.path().join(format!("{number}.code-workspace")), "").unwrap();
+        }
+        let tree = Tree::open(directory.path()).unwrap();
+        let (_, unseen) = of_work_tree(&tree, Path::new(""), &mut budget(4));
+        assert!(matches!(unseen.get(Path::new("")), Some(BeneathError::Budget { .. })), "{unseen:?}");
     }
 }

@@ -219,8 +219,116 @@ fn a_repository_that_a_job_makes_is_reported_however_git_would_find_it() {
             fs::create_dir_all(project.join(path).parent().unwrap()).unwrap();
             fs::write(project.join(path), "").unwrap();
         }
-        assert_eq!(workspace.changed(), [Path::new(reported)]);
+        let mut expected = vec![PathBuf::from(reported)];
+        if made[0] == "HEAD" {
+            expected.insert(0, PathBuf::from("."));
+        }
+        assert_eq!(workspace.changed(), expected);
     }
+}
+
+/// Makes files with the directories around them.
+fn make(directory: &Path, paths: &[&str]) {
+    for path in paths {
+        let path = directory.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    }
+}
+
+#[test]
+fn what_looks_like_a_repository_hides_nothing_below_it() {
+    let decoy = ["HEAD", "objects/x", "refs/x"];
+    for (at, inner) in [("x", "x/e"), ("x", "x/objects/e"), (".git", ".git/e")] {
+        let (home, project) = project();
+        let opened = open(home.path(), &project).unwrap();
+        make(&project.join(at), &decoy);
+        make(&project.join(inner), &[".git/HEAD"]);
+        fs::write(project.join(inner).join(".git/config"), "[core]\n\tfsmonitor = ./run\n").unwrap();
+        let changed = opened.changed();
+        let config = Path::new(inner).join(".git/config");
+        assert!(changed.contains(&config), "{changed:?}");
+        // By itself, too, unless its name says so.
+        assert_eq!(changed.contains(&PathBuf::from(at)), at == "x", "{changed:?}");
+        assert!(open(home.path(), &project).unwrap().is_read_only(&project.join(config)));
+    }
+    // The same at the top of a workspace that is no repository.
+    let home = tempfile::tempdir().unwrap();
+    let workspace = home.path().canonicalize().unwrap().join("workspace");
+    make(&workspace, &decoy);
+    make(&workspace.join("project"), &[".git/config", ".vscode/tasks.json"]);
+    let opened = open(home.path(), &workspace).unwrap();
+    for path in ["project/.git/config", "project/.vscode"] {
+        assert!(opened.is_read_only(&workspace.join(path)), "{path}");
+    }
+    fs::write(workspace.join("project/.git/config"), "[core]\n").unwrap();
+    assert_eq!(opened.changed(), [Path::new("project/.git/config")]);
+}
+
+#[test]
+fn repositories_beyond_the_limit_are_protected_and_reported() {
+    let (home, project) = project();
+    let repository = |name: &str| make(&project.join(name), &[".git/HEAD", ".git/config"]);
+    (0..255).for_each(|number| repository(&format!("r{number:03}")));
+    let opened = open(home.path(), &project).unwrap();
+    assert_eq!(opened.guard.notices(), [] as [&str; 0]);
+    repository("zz");
+    let changed = opened.changed();
+    assert!(changed.contains(&PathBuf::from("zz/.git")), "{changed:?}");
+    assert!(changed.contains(&PathBuf::from(".")), "that it was too much is said: {changed:?}");
+
+    // Those that were there are read-only as a whole, and known to the next comparison.
+    let opened = open(home.path(), &project).unwrap();
+    assert!(opened.is_read_only(&project.join("zz/.git")));
+    assert_eq!(opened.guard.notices().len(), 1, "{:?}", opened.guard.notices());
+    assert_eq!(opened.changed(), [] as [&Path; 0]);
+    fs::write(project.join("zz/.git/config"), "[core]\n\tfsmonitor = ./run\n").unwrap();
+    assert_eq!(opened.changed(), [Path::new("zz/.git")]);
+    repository("zzz");
+    let stored = serde_json::to_vec(&opened.guard.baseline()).unwrap();
+    let baseline: Baseline = serde_json::from_slice(&stored).unwrap();
+    assert_eq!(baseline.changes(&opened.operator).files, ["zz/.git", "zzz/.git"].map(Path::new));
+}
+
+#[test]
+fn settings_of_the_operator_that_are_links_into_the_workspace_are_protected() {
+    use std::os::unix::fs::symlink;
+    let (home, project) = project();
+    make(&project, &["dotfiles/git/hooks/pre-commit", "scripts/pre-push", "more/included"]);
+    let settings = "[include]\n\tpath = ~/included\n[core]\n\thooksPath = ~/hooks\n";
+    fs::write(project.join("dotfiles/git/settings"), settings).unwrap();
+    symlink(project.join("dotfiles/git/settings"), project.join("link")).unwrap();
+    symlink(project.join("link"), home.path().join(".gitconfig")).unwrap();
+    symlink(project.join("dotfiles/git/hooks"), home.path().join("hooks")).unwrap();
+    symlink(project.join("scripts/pre-push"), project.join("dotfiles/git/hooks/pre-push")).unwrap();
+    symlink(project.join("more/included"), home.path().join("included")).unwrap();
+    // Not there yet, and git will read it as soon as it is.
+    fs::create_dir(home.path().join(".config")).unwrap();
+    symlink(project.join("later"), home.path().join(".config/git")).unwrap();
+    let opened = open(home.path(), &project).unwrap();
+    for path in ["dotfiles/git/settings", "dotfiles/git/hooks", "scripts/pre-push", "more/included"] {
+        assert!(opened.is_read_only(&project.join(path)), "{path}: {:?}", opened.entries());
+    }
+    assert_eq!(opened.changed(), [] as [&Path; 0]);
+    fs::remove_file(project.join("link")).unwrap();
+    make(&project, &["link", "later/config"]);
+    let changed = opened.changed();
+    for path in ["link", "later/config"] {
+        assert!(changed.contains(&PathBuf::from(path)), "{path}: {changed:?}");
+    }
+}
+
+#[test]
+fn patterns_count_in_a_directory_with_very_many_files() {
+    let (home, project) = project();
+    for number in 0..17_000 {
+        fs::write(project.join(number.to_string()), "").unwrap();
+    }
+    fs::write(project.join("a.code-workspace"), "").unwrap();
+    let opened = open(home.path(), &project).unwrap();
+    assert!(opened.is_read_only(&project.join("a.code-workspace")));
+    fs::write(project.join("b.code-workspace"), "").unwrap();
+    assert_eq!(opened.changed(), [Path::new("b.code-workspace")]);
 }
 
 #[test]
