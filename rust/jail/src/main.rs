@@ -61,6 +61,7 @@ mod units;
 mod unreported;
 mod way_out;
 mod workspace;
+mod written;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

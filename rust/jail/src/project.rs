@@ -20,6 +20,7 @@ use serde_json::{Map, Value};
 
 use crate::operator::Operator;
 use crate::spec::{self, JailSpec, ProjectRules, SpecError};
+use crate::written;
 use approvals::{Approvals, MAX_BYTES};
 use error::{FILE_NAME, ProjectError};
 
@@ -202,8 +203,10 @@ pub(crate) fn load(
     if !is_project {
         let workspace = operator.path(workspace);
         let workspace = workspace.canonicalize().unwrap_or(workspace);
-        // Also through a link there: a job must not choose among the operator's own files.
-        if operator.writable.iter().chain([&workspace]).any(|directory| real.depends_on(directory)) {
+        // Also through a link there, and where only earlier jobs could write: a job must not choose among the operator's
+        // own files.
+        let places = written::places(operator).unwrap_or_else(|_| vec![PathBuf::from("/")]);
+        if places.iter().chain([&workspace]).any(|directory| real.depends_on(directory)) {
             return Err(ProjectError::InWorkspace(path));
         }
         // What was checked, and no link that has appeared since.

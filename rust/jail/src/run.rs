@@ -38,6 +38,7 @@ use crate::spec::{self, BindSpec, JailSpec, ProjectRules, in_home};
 use crate::unreported;
 use crate::way_out;
 use crate::workspace::{self, Changes, Guard, Repository, Workspace, provenance};
+use crate::written;
 use crate::{etc, trust};
 
 /// How long requests under way may take to end after the job's command has ended.
@@ -152,6 +153,12 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     if spec.limits.io.is_some() && !arguments.quiet {
         console::report("the limit on the disk is not enforced: a jail's own units enforce it (jail units)");
     }
+    written::remember(operator).map_err(|error| {
+        Failure::no_jail(format!(
+            "cannot record what the job can write: {error}; look at {}",
+            operator.state().join("written").display()
+        ))
+    })?;
     unreported::owe(&directory.id, &guard.baseline(), operator).map_err(|error| {
         Failure::no_jail(format!(
             "cannot keep what the job is compared with at its end: {error}; is the disk full?"

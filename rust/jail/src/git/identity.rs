@@ -20,6 +20,7 @@ use sandbox::plan::Entry;
 
 use crate::operator::Operator;
 use crate::workspace;
+use crate::written;
 
 /// The file that git reads before all others, and the variable that names it for a git that was built to read another.
 pub(crate) const SYSTEM_SETTINGS: &str = "/etc/gitconfig";
@@ -156,8 +157,10 @@ impl Reader<'_> {
     }
 
     fn may_be_of_a_job(&self, file: &Path) -> bool {
-        let is_writable = |real: &RealPath| self.operator.writable.iter().any(|place| real.depends_on(place));
-        RealPath::of(file).map_or(true, |real| is_writable(&real))
+        let (Ok(places), Ok(real)) = (written::places(self.operator), RealPath::of(file)) else {
+            return true;
+        };
+        places.iter().any(|place| real.depends_on(place))
     }
 }
 

@@ -9,6 +9,7 @@ use super::{Homes, place};
 use crate::console;
 use crate::operator::Operator;
 use crate::workspace::shown;
+use crate::written;
 
 /// What is mounted, and sentences about what is not.
 #[derive(Debug, Default)]
@@ -31,7 +32,14 @@ pub(crate) fn find(paths: &[PathBuf], home: Option<&Tree>, target: &Path, operat
     }
     let Ok(operators) = operator.home.canonicalize() else { return imports };
     let Ok(root) = Tree::open(Path::new("/")) else { return imports };
-    let written = written_by_jobs(operator);
+    let written = match written_by_jobs(operator) {
+        Ok(written) => written,
+        Err(error) => {
+            let why = format!("it is not known what jobs could write: {error}");
+            paths.iter().for_each(|path| imports.leave_out(path, &why));
+            return imports;
+        }
+    };
     for path in paths {
         let found = match look_up(&root, &operators, path, &written) {
             Ok(Some(found)) => found,
@@ -71,6 +79,11 @@ fn look_up(root: &Tree, operators: &Path, path: &Path, written: &[PathBuf]) -> R
             return Err(format!("jobs can write {}", shown(place)));
         }
     }
+    // Each link is on the path that the operator named, or was made by Nix: whoever wrote another one is not known.
+    let is_named = |link: &Path| asked.starts_with(link) || link.starts_with("/nix/store");
+    if let Some(link) = found.links.iter().map(|link| absolute(&link.path)).find(|link| !is_named(link)) {
+        return Err(format!("a link leads to another one, {}; name what that leads to", shown(&link)));
+    }
     if let Some(place) = written.iter().find(|place| place.starts_with(&real)) {
         return Err(format!("jobs can write {}, which is in it", shown(place)));
     }
@@ -96,9 +109,9 @@ fn is_public_part_of_system(root: &Tree, real: &Path) -> bool {
 }
 
 /// Every place that jobs can write, or could: workspaces of earlier jobs too.
-fn written_by_jobs(operator: &Operator) -> Vec<PathBuf> {
+fn written_by_jobs(operator: &Operator) -> std::io::Result<Vec<PathBuf>> {
     let earlier = Homes::of(operator).all().unwrap_or_default().into_iter().filter_map(|home| home.workspace);
-    operator.writable.iter().cloned().chain(earlier).collect()
+    Ok(written::places(operator)?.into_iter().chain(earlier).collect())
 }
 
 impl Imports {
@@ -189,6 +202,31 @@ mod tests {
             let imports = found(&place, path);
             assert!(imports.entries.is_empty(), "{path}");
             assert!(imports.notices[0].contains(why), "{path}: {:?}", imports.notices);
+        }
+    }
+
+    #[test]
+    fn links_that_an_earlier_job_may_have_made_are_not_obeyed() {
+        let place = place();
+        let home = &place.operator.home;
+        for directory in ["home/dotfiles", "home/.other", "home/.private"] {
+            fs::create_dir_all(place.folder.path().join(directory)).unwrap();
+        }
+        fs::write(home.join(".private/key"), "secret").unwrap();
+        fs::write(home.join("dotfiles/notes"), "notes").unwrap();
+        symlink("../.private/key", home.join("dotfiles/stolen")).unwrap();
+        symlink("dotfiles/notes", home.join("notes")).unwrap();
+        symlink("dotfiles/stolen", home.join("stolen")).unwrap();
+        assert_eq!(found(&place, "notes").entries.len(), 1);
+        // Nobody knows who made the second link.
+        let imports = found(&place, "stolen");
+        assert!(imports.entries.is_empty() && imports.notices[0].contains("another one"), "{imports:?}");
+        // A job had it as its workspace, and ended.
+        written::remember(&place.operator.with_writable([home.join("dotfiles")])).unwrap();
+        for path in ["notes", "stolen"] {
+            let imports = found(&place, path);
+            assert!(imports.entries.is_empty(), "{path}");
+            assert!(imports.notices[0].contains("jobs can write"), "{path}: {:?}", imports.notices);
         }
     }
 

@@ -123,6 +123,16 @@ fn a_file_of_a_workspace_that_is_not_the_current_directory_is_not_run() {
 }
 
 #[test]
+fn a_file_that_an_earlier_job_could_write_is_not_run() {
+    let jail = Jail::new().file("agent.json", FILE).ready_made("shell");
+    jail.run(["-c", "echo ran"]).succeeds();
+    let (path, elsewhere) = (jail.project().join("agent.json"), jail.place().join("elsewhere"));
+    fs::create_dir(&elsewhere).unwrap();
+    let words = ["run", path.to_str().unwrap(), "--", "-c", "echo ran"];
+    jail.from(&elsewhere).itself(words).exits(125).says("a job may have written it").never_prints("ran");
+}
+
+#[test]
 fn init_writes_a_project_file_once() {
     let jail = Jail::new();
     fs::write(jail.place().join("rules.txt"), "allow GET https://docs.test/x\n").unwrap();
