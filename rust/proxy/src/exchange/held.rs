@@ -4,6 +4,7 @@
 //! which lives as long as the head does.
 
 use bytes::Bytes;
+use http::Uri;
 use http::header::{HeaderMap, HeaderValue};
 
 /// A header value, and what is held as long as it lives.
@@ -18,7 +19,7 @@ impl<T> AsRef<[u8]> for Held<T> {
     }
 }
 
-/// Holds something until the head, and each copy of it, is dropped. A head without fields is too small to matter.
+/// Holds something until the head, and each copy of it, is dropped. A head without fields holds nothing: see [`hold_with_target`].
 ///
 /// Each value gets memory of its own: it would keep the buffer alive that it was read in, and HTTP/2 keeps single values in the
 /// table of its compression. Of the one that holds, it keeps nothing: what is sensitive never goes to that table.
@@ -39,11 +40,29 @@ pub(crate) fn hold_with_head<T: Send + Sync + 'static>(headers: &mut HeaderMap, 
     }
 }
 
+/// Holds something until the target of a request, which can be as long as a head, and each copy of it, is dropped.
+pub(crate) fn hold_with_target<T: Send + Sync + 'static>(target: Uri, holder: T) -> Uri {
+    let bytes = Bytes::from_owner(Held { value: target.to_string().into_bytes(), _holder: holder });
+    Uri::from_maybe_shared(bytes).unwrap_or(target)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
+
+    #[test]
+    fn what_a_target_holds_lives_as_long_as_its_last_copy() {
+        let holder = Arc::new(());
+        let target = hold_with_target("/path?query".parse().unwrap(), holder.clone());
+        assert_eq!(target, "/path?query");
+        let copy = target.path_and_query().cloned();
+        drop(target);
+        assert_eq!(Arc::strong_count(&holder), 2);
+        drop(copy);
+        assert_eq!(Arc::strong_count(&holder), 1);
+    }
 
     #[test]
     fn what_a_head_holds_lives_as_long_as_its_last_copy() {

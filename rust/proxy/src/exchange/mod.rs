@@ -16,7 +16,7 @@ mod upgrade;
 use body::Unread;
 use flow::Flow;
 use form::{FormScan, UnclearForm};
-use held::hold_with_head;
+use held::{hold_with_head, hold_with_target};
 use overrides::Overrides;
 use refused::Refused;
 
@@ -29,7 +29,7 @@ pub(crate) use crate::redact::BoxError;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{ACCEPT, CONNECTION, EXPECT, HeaderValue};
+use http::header::{CONNECTION, EXPECT, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
@@ -242,12 +242,12 @@ impl Outbound<'_> {
             Some(signing) => signed::signed(job, body, signing, &mut headers, &mut uri).await?,
             None => body,
         };
-        // A target alone can be long, too. This means the same as no field.
-        if headers.is_empty() {
-            headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-        }
         // A server that does not read lets it wait, also after the job has given up.
-        hold_with_head(&mut headers, self.admitted.clone());
+        if headers.is_empty() {
+            uri = hold_with_target(uri, self.admitted.clone());
+        } else {
+            hold_with_head(&mut headers, self.admitted.clone());
+        }
         let outgoing =
             Outgoing { method: self.method.clone(), target: uri, headers, body, protocol: self.protocol };
         let guard = Guard { policy: &job.policy, request: self.asked };
