@@ -74,10 +74,10 @@ mod tests {
         let spec = JailSpec::find("claude", &[]).unwrap();
         let policy = Policy::new(spec.rules.clone()).unwrap();
         let dummies = [("ANTHROPIC_API_KEY".to_owned(), "sk-ant-dummy".to_owned())];
-        let text = text(&spec, &policy, &dummies, Some(Path::new("/work/project")));
+        let text = text(&spec, &policy, &dummies, Some(Path::new("/home/me/project")));
         for line in [
             "  deny POST api.anthropic.com/api/oauth/claude_cli/**\n",
-            "  /work/project can be written, except",
+            "  /home/me/project can be written, except",
             "  ANTHROPIC_API_KEY\n",
         ] {
             assert!(text.contains(line), "{line:?} is not in {text}");

@@ -195,7 +195,7 @@ mod tests {
         let writable = writable.iter().map(|path| home.join(path)).collect();
         let operator =
             Operator { environment, directory: home.clone(), home: home.clone(), uid: 1000, writable };
-        let values = read(&home.join("work/project/.git"), &operator);
+        let values = read(&home.join("code/project/.git"), &operator);
         fs::remove_dir_all(&home).unwrap();
         values.values().cloned().collect::<Vec<_>>().join("|")
     }
@@ -223,11 +223,11 @@ mod tests {
     fn includes_are_read_where_their_condition_holds() {
         for (header, is_read) in [
             ("[include]", true),
-            ("[includeIf \"gitdir:~/work/\"]", true),
-            ("[includeIf \"gitdir:work/\"]", true),
-            ("[includeIf \"gitdir:~/work/*/.git\"]", true),
-            ("[includeIf \"gitdir/i:~/WORK/\"]", true),
-            ("[includeIf \"gitdir:~/WORK/\"]", false),
+            ("[includeIf \"gitdir:~/code/\"]", true),
+            ("[includeIf \"gitdir:code/\"]", true),
+            ("[includeIf \"gitdir:~/code/*/.git\"]", true),
+            ("[includeIf \"gitdir/i:~/CODE/\"]", true),
+            ("[includeIf \"gitdir:~/CODE/\"]", false),
             ("[includeIf \"gitdir:~/play/\"]", false),
             ("[includeIf \"onbranch:main\"]", false),
             ("[includeIf \"hasconfig:remote.*.url:**\"]", false),

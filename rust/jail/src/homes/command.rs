@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn names_in_json_do_not_act_on_the_terminal() {
-        let workspace = "/work/\u{9b}31mred\u{85}\u{202e}";
+        let workspace = "/home/me/\u{9b}31mred\u{85}\u{202e}";
         let home = Existing {
             name: "agent".to_owned(),
             workspace: Some(PathBuf::from(workspace)),

@@ -8,7 +8,7 @@ use super::*;
 const DUMMY: &str = "sk-ant-api03-aaaaaaaaaaaaaaaaaaaaaaaaaaa-0nixjail0dummy0token";
 
 fn values(dummies: &[(String, String)]) -> Values<'_> {
-    Values { dummies, workspace: Some(Path::new("/work/project")) }
+    Values { dummies, workspace: Some(Path::new("/home/me/project")) }
 }
 
 fn dummies() -> Vec<(String, String)> {
@@ -49,7 +49,7 @@ fn members_are_merged_into_what_a_job_has_written() {
         let expected = json!({
             "own": 1, "done": true, "theme": "light", "new": 1,
             "approved": ["x", "0nixjail0dummy0token"],
-            "projects": { "/work/project": { "trusted": true } },
+            "projects": { "/home/me/project": { "trusted": true } },
         });
         assert_eq!(read(&file), expected);
     }
@@ -70,7 +70,7 @@ fn toml_keeps_its_comments() {
     write_all(home.path(), std::slice::from_ref(&spec));
     let text = fs::read_to_string(&file).unwrap();
     assert!(text.starts_with("# mine\nmodel = \"own\"\n"), "{text}");
-    assert!(text.contains("[projects.\"/work/project\"]\ntrust_level = \"trusted\"\n"), "{text}");
+    assert!(text.contains("[projects.\"/home/me/project\"]\ntrust_level = \"trusted\"\n"), "{text}");
     assert!(text.contains("[projects.\"/other\"]\ntrust_level = \"untrusted\"\n"), "{text}");
     fs::write(&file, "no TOML = = at all").unwrap();
     write_all(home.path(), &[spec]);
