@@ -19,10 +19,11 @@ main() {
 
 # The pages of Linux: on macOS the program has fewer commands.
 reference() {
-  local file=nix/docs/reference-$1.md
+  local file=nix/docs/reference-$1.md text
   [ "$(uname -s)" = Linux ] || return 0
   if [ "$2" = --write ]; then
-    "$jail" __reference "$1" >"$file"
+    text=$("$jail" __reference "$1")
+    printf '%s\n' "$text" >"$file"
   elif ! "$jail" __reference "$1" | diff "$file" -; then
     echo "FAILED: $file is out of date: run bash checks/docs.sh --write"
     failed=1

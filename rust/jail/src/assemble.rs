@@ -47,7 +47,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) guard: &'a Guard,
     /// Where changes to an overlay workspace go.
     pub(crate) layer: PathBuf,
-    /// The home directory, with what is imported into it.
+    /// The mounts of the home directory and of the imported files.
     pub(crate) home: Vec<Entry>,
     /// The dummies by variable.
     pub(crate) dummies: Vec<(String, String)>,

@@ -186,8 +186,7 @@ mod platform {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes)
             .map_err(|error| Failure::no_jail(format!("cannot make the proxy's password: {error}")))?;
-        let secret = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Box::new(Seatbelt::new(secret).map_err(Failure::no_jail)?))
+        Ok(Box::new(Seatbelt::new(crate::hex::encode(&bytes)).map_err(Failure::no_jail)?))
     }
 
     pub(super) fn diagnose(_operator: &Operator) -> Vec<(BackendName, Vec<Finding>)> {

@@ -64,7 +64,7 @@ pub(crate) enum Command {
         #[arg(value_hint = ValueHint::FilePath)]
         file: PathBuf,
     },
-    /// Write `jail.json`, what this project adds to a jail.
+    /// Write `jail.json`, which holds a project's additions to a jail.
     Init(InitArgs),
     /// Review and trust the project's `jail.json`, which has no effect before.
     Trust(TrustArgs),
@@ -418,7 +418,7 @@ pub(crate) struct ExportArgs {
     pub(crate) jail: JailArgs,
     #[command(flatten)]
     pub(crate) store: StoreArgs,
-    /// Put this program of the host into the image, with what it needs to run.
+    /// Put this program of the host into the image, with the libraries and files that it needs.
     #[arg(long, value_name = "PROGRAM", help_heading = "Files", value_hint = ValueHint::ExecutablePath)]
     pub(crate) host: Vec<String>,
     /// Set a variable in the image.

@@ -33,8 +33,8 @@ pub(crate) fn report_lines(message: &str) {
     message.lines().take(MAX_LINES).for_each(report);
 }
 
-/// Prints a line to standard error. That nobody reads it is no reason to stop, nor to wait for a terminal that took no
-/// output before.
+/// Prints a line to standard error, unless it is a terminal that took no output before. An error is ignored: a closed
+/// standard error is no reason to stop.
 pub(crate) fn print_error_line(line: &str) {
     if !sandbox::is_terminal_given_up() || !std::io::stderr().is_terminal() {
         let _ = writeln!(std::io::stderr(), "{line}");

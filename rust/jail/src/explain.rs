@@ -18,7 +18,7 @@ use crate::{credentials, rules, run};
 /// Says which rule decides, which credential goes along, and what the job would see; exit code 1 for a denial. Of a
 /// name alone it says what the jail is.
 pub(crate) fn explain(arguments: &ExplainArgs, operator: &Operator) -> Result<ExitCode, Failure> {
-    // An address without a method: what a browser would do.
+    // An address without a method means GET.
     let is_address = arguments.method.contains("://")
         || (arguments.name.is_some() && arguments.method.contains(['.', ':', '/']));
     let (method, url) = match &arguments.url {

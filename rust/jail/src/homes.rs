@@ -28,6 +28,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::hex;
 use crate::job;
 use crate::operator::Operator;
 pub(crate) use command::home;
@@ -158,7 +159,7 @@ impl Homes {
         if let Some(workspace) = workspace {
             hash.update(workspace.as_os_str().as_bytes());
         }
-        let key = hex(hash.finalize().get(..KEY_BYTES).unwrap_or_default());
+        let key = hex::encode(hash.finalize().get(..KEY_BYTES).unwrap_or_default());
         Home {
             directory: self.directory.join(format!("{name}{SEPARATOR}{key}")),
             name: name.to_owned(),
@@ -281,10 +282,10 @@ impl Home {
             version: 1,
             name: self.name.clone(),
             workspace: self.workspace.clone().map(Into::into),
-            seed: hex(&seed),
+            seed: hex::encode(&seed),
         };
         // Whole or not at all, and never over that of another launcher.
-        let fresh = self.directory.join(format!("{RECORD}.{}", hex(&own)));
+        let fresh = self.directory.join(format!("{RECORD}.{}", hex::encode(&own)));
         let written = (|| {
             let mut options = OpenOptions::new();
             let mut file = options.create_new(true).write(true).mode(0o600).open(&fresh)?;
@@ -376,10 +377,6 @@ fn read(mut file: &File) -> Option<Record> {
     let mut text = Vec::new();
     (&mut file).take(LARGEST_RECORD).read_to_end(&mut text).ok()?;
     serde_json::from_slice(&text).ok()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> HomeError {

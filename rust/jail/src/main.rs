@@ -29,6 +29,7 @@ mod export;
 mod failure;
 mod fetch;
 mod git;
+mod hex;
 mod homes;
 mod job;
 mod jobs;
@@ -39,6 +40,7 @@ mod notice;
 mod operator;
 #[cfg(target_os = "linux")]
 mod pod;
+mod private_file;
 mod project;
 mod quantity;
 mod report;

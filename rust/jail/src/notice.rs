@@ -1,4 +1,4 @@
-//! What a job is told about its jail: `$JAIL_POLICY`, a plain text for agents and people.
+//! `$JAIL_POLICY`: a plain text in the jail that tells agents and people what the job may do.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -3,14 +3,14 @@
 //! A launcher that is killed, or interrupted while it looks, tells nothing. So the next `jail run`, `jail ps` or `jail
 //! stop` compares for it. The files are `unreported/ID.json` in the operator's state directory, which no job can write.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::console;
 use crate::job::JobDirectory;
 use crate::operator::Operator;
+use crate::private_file;
 use crate::run::tell_changes_in;
 use crate::workspace::{Baseline, Changes, provenance};
 
@@ -30,13 +30,8 @@ pub(crate) struct Owed {
 
 /// Keeps what a job is compared with until [`settle`].
 pub(crate) fn owe(id: &str, baseline: &Baseline, operator: &Operator) -> io::Result<()> {
-    let directory = directory(operator);
-    DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-    let (path, fresh) = (directory.join(format!("{id}.json")), directory.join(format!("{id}.new")));
-    let mut options = OpenOptions::new();
-    let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
-    file.write_all(&serde_json::to_vec(baseline)?)?;
-    fs::rename(fresh, path)
+    let path = directory(operator).join(format!("{id}.json"));
+    private_file::replace(&path, &serde_json::to_vec(baseline)?)
 }
 
 /// Forgets it: the changes have been told.

@@ -4,15 +4,14 @@
 //! file for each in `written/` of the operator's state directory, which no job can write.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, DirBuilder};
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use crate::operator::Operator;
+use crate::private_file;
 
 /// Maximum number of directories on record.
 const MOST: usize = 4096;
@@ -24,19 +23,14 @@ pub(crate) fn remember(operator: &Operator) -> io::Result<()> {
     let homes = operator.homes();
     DirBuilder::new().recursive(true).mode(0o700).create(&records)?;
     for place in operator.writable.iter().filter(|place| **place != homes) {
-        let name = Sha256::digest(place.as_os_str().as_bytes());
-        let name: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
-        if records.join(&name).exists() {
+        let record = records.join(private_file::name_for(place.as_os_str().as_bytes()));
+        if record.exists() {
             continue;
         }
         if fs::read_dir(&records)?.count() >= MOST {
             forget_removed(&records)?;
         }
-        let fresh = records.join(format!("new-{}", std::process::id()));
-        let mut options = OpenOptions::new();
-        let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
-        file.write_all(place.as_os_str().as_bytes())?;
-        fs::rename(fresh, records.join(name))?;
+        private_file::replace(&record, place.as_os_str().as_bytes())?;
     }
     Ok(())
 }
@@ -61,7 +55,8 @@ pub(crate) fn places(operator: &Operator) -> io::Result<Vec<PathBuf>> {
 
 /// The path of one record; `None` for one that is just being written.
 fn read(record: &Path) -> io::Result<Option<PathBuf>> {
-    if record.file_name().is_some_and(|name| name.as_bytes().starts_with(b"new-")) {
+    if record.file_name().is_some_and(|name| name.as_bytes().starts_with(private_file::UNFINISHED.as_bytes()))
+    {
         return Ok(None);
     }
     let mut path = Vec::new();

@@ -103,11 +103,12 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) store: StoreArgs,
-    /// Put this program of the host into the jail, with what it needs to run. `@shell`: a shell with the usual small tools;
-    /// `@system`: all of the host's `/usr`, read-only.
+    /// Put this program of the host into the jail, with the libraries and files that it needs. `@shell`: a shell with the
+    /// usual small tools; `@system`: what the host's distribution has installed in `/usr`, read-only.
     #[arg(long, value_name = "PROGRAM", help_heading = "Files", value_hint = ValueHint::ExecutablePath)]
     pub(crate) host: Vec<String>,
-    /// Leave `@system` out, which the presets name: only a shell with the usual small tools, not all of the host's `/usr`.
+    /// Leave out `@system`, which the presets name: the jail has a shell with the usual small tools, and not the programs of
+    /// the host's `/usr`.
     #[arg(long, help_heading = "Files")]
     pub(crate) minimal: bool,
     /// Put a file or directory of the host into the jail, writable.

@@ -9,6 +9,8 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsage
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use crate::hex;
+
 /// A server at work on a thread of its own, until the program ends.
 pub(super) struct Upstream {
     address: SocketAddr,
@@ -66,8 +68,7 @@ pub(super) fn random_token() -> Result<String, String> {
         .secure_random
         .fill(&mut bytes)
         .map_err(|_| "the system gives no randomness".to_owned())?;
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("sk-demo-{digits}"))
+    Ok(format!("sk-demo-{}", hex::encode(&bytes)))
 }
 
 fn identity(host: &str) -> Result<(Arc<ServerConfig>, String), Box<dyn std::error::Error>> {

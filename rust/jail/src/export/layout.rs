@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::layer::Tree;
 use crate::failure::Failure;
+use crate::hex;
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -134,7 +135,7 @@ impl Layout {
         let mut digesting = Digesting { file: BufWriter::new(file), digest: Sha256::new(), size: 0 };
         write(&mut digesting)?;
         digesting.flush().map_err(|error| unwritten(&fresh, &error))?;
-        let digest: String = digesting.digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = hex::encode(&digesting.digest.finalize());
         let path = self.blobs().join(&digest);
         fs::rename(&fresh, &path).map_err(|error| unwritten(&path, &error))?;
         Ok(Blob { digest, size: digesting.size })

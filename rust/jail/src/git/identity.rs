@@ -41,7 +41,7 @@ pub(crate) fn settings_file(git_directory: &Path, operator: &Operator) -> Option
     let values = read(git_directory, operator);
     (!values.is_empty()).then(|| Entry::File {
         target: SYSTEM_SETTINGS.into(),
-        contents: written(&values).into_bytes(),
+        contents: render(&values).into_bytes(),
         mode: 0o444,
     })
 }
@@ -68,7 +68,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Reads a file with what it includes, in git's order: the last value counts.
+    /// Reads a file and its includes, in git's order: the last value counts.
     fn file(&mut self, file: &Path, depth: usize) {
         let Some(left) = self.left.checked_sub(1) else { return };
         self.left = left;
@@ -165,7 +165,7 @@ impl Reader<'_> {
 }
 
 /// The values as a file of settings.
-fn written(values: &Values) -> String {
+fn render(values: &Values) -> String {
     let mut text = String::from("# The operator's own settings, read when the job started.\n");
     for (position, value) in values {
         let (section, key) = TAKEN[*position];
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn values_are_written_as_git_reads_them() {
         let values = Values::from([(0, "A \"B\" \\ #;".to_owned())]);
-        let text = written(&values);
+        let text = render(&values);
         let settings =
             File::from_bytes_no_includes(text.as_bytes(), Metadata::api(), init::Options::default()).unwrap();
         assert_eq!(settings.string("user.name").unwrap().as_slice(), b"A \"B\" \\ #;");

@@ -11,7 +11,7 @@ use crate::operator::Operator;
 use crate::workspace::shown;
 use crate::written;
 
-/// What is mounted, and sentences about what is not.
+/// Mounts of imported files, and notices about the files that are left out.
 #[derive(Debug, Default)]
 pub(crate) struct Imports {
     /// The mounts, in the job's home.
@@ -96,7 +96,7 @@ fn look_up(root: &Tree, operators: &Path, path: &Path, written: &[PathBuf]) -> R
     }
 }
 
-/// Where a link may lead: what a package manager has installed, for everybody to read.
+/// Returns true for a file that a package manager has installed and that every user may read: a link may lead there.
 fn is_public_part_of_system(root: &Tree, real: &Path) -> bool {
     let is_system = real.strip_prefix("/nix/store").is_ok_and(|inside| inside.components().next().is_some())
         || ["/usr", "/opt"]
@@ -218,7 +218,7 @@ mod tests {
         symlink("dotfiles/notes", home.join("notes")).unwrap();
         symlink("dotfiles/stolen", home.join("stolen")).unwrap();
         assert_eq!(found(&place, "notes").entries.len(), 1);
-        // Nobody knows who made the second link.
+        // A job may have made the second link.
         let imports = found(&place, "stolen");
         assert!(imports.entries.is_empty() && imports.notices[0].contains("another one"), "{imports:?}");
         // A job had it as its workspace, and ended.

@@ -56,7 +56,7 @@ impl JobHome {
         }
     }
 
-    /// Writes the seeds, and returns the home as pieces of the jail's file tree, with what is imported on top of it.
+    /// Writes the seeds. Returns the mounts of the home and of the imported files, in this order.
     pub(crate) fn furnish(
         &self,
         spec: &HomeSpec,

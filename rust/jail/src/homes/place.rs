@@ -1,7 +1,7 @@
 //! Places for files in a home that earlier jobs have filled: with links, FIFOs, directories where a file should be.
 //!
-//! Every step is relative to an open directory and follows no link. What is neither a directory nor, at the end, a
-//! regular file is removed: it is a job's, in the job's own home.
+//! Every step is relative to an open directory and follows no link. In a directory's place, anything but a directory is
+//! removed, and links and special files in a file's place: they are a job's, in the job's own home.
 
 use std::ffi::OsStr;
 use std::io;

@@ -1,6 +1,6 @@
 //! Files that are written into a home before a job starts, from templates with dummies.
 //!
-//! The home may have been filled by jobs. What is read there is data for a parser, and what is written stays in it.
+//! Jobs may have filled the home: its files are parsed as data, and nothing is written outside of it.
 
 use std::fs::File;
 use std::io::{self, Write};

@@ -8,10 +8,10 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use sandbox::beneath::Tree;
-use sha2::{Digest, Sha256};
 
 use super::error::ProjectError;
 use crate::operator::Operator;
+use crate::private_file;
 
 /// The largest project file.
 pub(super) const MAX_BYTES: u64 = 256 << 10;
@@ -39,7 +39,8 @@ impl Approvals {
             return Ok(None);
         }
         let tree = Tree::open(&self.directory)?;
-        let text = tree.read_file(Path::new(&file_name(project)), MAX_BYTES)?;
+        let text =
+            tree.read_file(Path::new(&private_file::name_for(project.as_os_str().as_bytes())), MAX_BYTES)?;
         Ok(text.and_then(|text| String::from_utf8(text).ok()))
     }
 
@@ -50,7 +51,7 @@ impl Approvals {
             let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
             file.write_all(text.as_bytes())?;
             file.as_file().sync_all()?;
-            file.persist(self.directory.join(file_name(project)))?;
+            file.persist(self.directory.join(private_file::name_for(project.as_os_str().as_bytes())))?;
             Ok(())
         };
         write().map_err(|error| self.failed(error))
@@ -58,7 +59,7 @@ impl Approvals {
 
     /// Takes an approval back. Returns false if there was none.
     pub(super) fn remove(&self, project: &Path) -> Result<bool, ProjectError> {
-        match fs::remove_file(self.directory.join(file_name(project))) {
+        match fs::remove_file(self.directory.join(private_file::name_for(project.as_os_str().as_bytes()))) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(self.failed(error)),
@@ -68,10 +69,4 @@ impl Approvals {
     fn failed(&self, error: io::Error) -> ProjectError {
         ProjectError::Approvals { path: self.directory.clone(), error }
     }
-}
-
-/// A hash of the directory's path: paths can be longer than a file name, and hold any byte.
-fn file_name(project: &Path) -> String {
-    let digest = Sha256::digest(project.as_os_str().as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::login::Pointers;
 use super::replacement::Replacement;
 use super::{Bytes, Context, Miss, SecretLocation, Source, file, keyring, login, value};
+use crate::hex;
 
 /// Where a credential's secret was found.
 #[derive(Clone)]
@@ -168,8 +169,7 @@ impl Turn {
 
 fn lock(directory: &Path, identity: &str) -> std::io::Result<Flock<File>> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let digest = Sha256::digest(identity.as_bytes());
-    let name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let name = hex::encode(&Sha256::digest(identity.as_bytes())[..16]);
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::{MARK, UnitFile};
 use crate::assemble::{DNS_PORT, PROXY_PORT, WEB_PORTS};
+use crate::hex;
 use crate::secrets::SecretLocation;
 use crate::spec::{Allowance, JailSpec, WorkspaceMode};
 
@@ -33,8 +34,7 @@ pub(super) fn user(prefix: &str, name: &str) -> String {
     if fits {
         return format!("{prefix}{name}");
     }
-    let digest: String = Sha256::digest(name).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("{prefix}{digest}")
+    format!("{prefix}{}", hex::encode(&Sha256::digest(name)[..8]))
 }
 
 fn file(path: &str, text: &str) -> UnitFile {

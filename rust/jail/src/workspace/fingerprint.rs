@@ -8,6 +8,8 @@ use sandbox::beneath::{BeneathError, Budget, Kind, Limits, Metadata, Tree, Visit
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::hex;
+
 /// Enough of a file or directory to see that it changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -45,7 +47,7 @@ impl Fingerprint {
 
 /// Returns a hash of some bytes.
 pub(super) fn of_bytes(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    hex::encode(&Sha256::digest(bytes))
 }
 
 fn of_directory(tree: &Tree, path: &Path) -> Result<Fingerprint, BeneathError> {
@@ -84,9 +86,5 @@ fn add(hash: &mut Sha256, path: &Path, metadata: &Metadata) {
 }
 
 fn finish(hash: Sha256) -> Fingerprint {
-    Fingerprint::Known(hex(&hash.finalize()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Fingerprint::Known(hex::encode(&hash.finalize()))
 }

@@ -4,9 +4,8 @@
 //! with what identifies the file: its inode and the time of its last change, which a job cannot set back. Whoever changes
 //! the file later by other means than a job (`touch` is enough) takes the mark away.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use sandbox::beneath::Tree;
@@ -14,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Changes;
 use crate::operator::Operator;
+use crate::private_file;
 use crate::unreported;
 
 /// Names of files that lead the launcher from one place to another.
@@ -46,13 +46,7 @@ pub(crate) fn remember(changes: &Changes, workspace: Option<&Path>, operator: &O
     }
     for pointer in pointers {
         let Some(mark) = Mark::of(&pointer) else { continue };
-        let directory = directory(operator);
-        DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
-        let (path, fresh) = (mark.place(operator), directory.join(format!("new-{}", std::process::id())));
-        let mut options = OpenOptions::new();
-        let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
-        file.write_all(&serde_json::to_vec(&mark)?)?;
-        fs::rename(fresh, path)?;
+        private_file::replace(&mark.place(operator), &serde_json::to_vec(&mark)?)?;
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::NixError;
+use crate::hex;
 use crate::operator::Operator;
 use crate::resolve::closure::{Closure, Store};
 
@@ -215,7 +216,7 @@ fn digest<'a>(parts: impl Iterator<Item = &'a [u8]>) -> String {
         hash.update(part.len().to_le_bytes());
         hash.update(part);
     }
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&hash.finalize()[..16])
 }
 
 #[cfg(test)]
