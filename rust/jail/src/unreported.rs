@@ -26,12 +26,23 @@ pub(crate) struct Owed {
     pub(crate) baseline: Baseline,
     /// What is not as it was.
     pub(crate) changes: Changes,
+    /// The stored state, if it cannot be read: then nothing was compared, and everything in the job's reach counts as changed
+    /// until the operator removes this file.
+    pub(crate) unreadable: Option<PathBuf>,
 }
 
 /// Keeps what a job is compared with until [`settle`].
 pub(crate) fn owe(id: &str, baseline: &Baseline, operator: &Operator) -> io::Result<()> {
     let path = directory(operator).join(format!("{id}.json"));
-    private_file::replace(&path, &serde_json::to_vec(baseline)?)
+    let contents = serde_json::to_vec(baseline)?;
+    // What is larger is not read again: then nobody would learn what the job changed.
+    if contents.len() as u64 > LARGEST {
+        return Err(io::Error::other(format!(
+            "it takes {} bytes, and {LARGEST} are the limit; start in a smaller directory",
+            contents.len()
+        )));
+    }
+    private_file::replace(&path, &contents)
 }
 
 /// Forgets it: the changes have been told.
@@ -49,13 +60,20 @@ pub(crate) fn collect(operator: &Operator) -> Vec<Owed> {
         if record.is_some_and(|record| record.is_running()) {
             continue;
         }
-        if let Some(baseline) = read(&directory(operator).join(format!("{id}.json"))) {
-            let changes = baseline.changes(operator);
-            let remembered = provenance::remember(&changes, baseline.workspace(), operator);
-            owed.push(Owed { id: id.clone(), baseline, changes });
-            if remembered.is_err() {
-                continue;
+        let stored = directory(operator).join(format!("{id}.json"));
+        let Some(baseline) = read(&stored) else {
+            // Another command may have settled it meanwhile.
+            if stored.exists() {
+                let (baseline, changes) = (Baseline::default(), Changes::default());
+                owed.push(Owed { id, baseline, changes, unreadable: Some(stored) });
             }
+            continue;
+        };
+        let changes = baseline.changes(operator);
+        let remembered = provenance::remember(&changes, baseline.workspace(), operator);
+        owed.push(Owed { id: id.clone(), baseline, changes, unreadable: None });
+        if remembered.is_err() {
+            continue;
         }
         settle(&id, operator);
     }
@@ -89,6 +107,12 @@ pub(crate) fn may_have_changed(path: &Path, operator: &Operator) -> bool {
 
 /// Tells what [`collect`] returns.
 pub(crate) fn tell(owed: &[Owed]) {
+    for (id, stored) in owed.iter().filter_map(|owed| Some((&owed.id, owed.unreadable.as_ref()?))) {
+        console::report(&format!(
+            "cannot compare what {id} changed: {} cannot be read; look through its workspace, then remove that file",
+            stored.display()
+        ));
+    }
     for owed in owed.iter().filter(|owed| !owed.changes.is_empty()) {
         console::report(&format!(
             "the launcher of {} ended before it could tell what that job changed:",

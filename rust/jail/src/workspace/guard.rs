@@ -90,7 +90,7 @@ impl Changes {
 }
 
 /// What is stored with a job's record, outside of the job's reach.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Baseline {
     scope: Scope,
     before: Snapshot,

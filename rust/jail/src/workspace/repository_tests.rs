@@ -269,3 +269,19 @@ fn a_pointer_that_a_job_at_work_made_is_not_obeyed() {
     assert_eq!(owed[0].changes.files, [Path::new(".git")]);
     assert!(place.find("tree").unwrap_err().contains("a job has made"));
 }
+
+#[test]
+fn a_stored_state_that_cannot_be_read_is_reported_and_counts_as_changed() {
+    let place = Place::new();
+    crate::unreported::owe("job-1", &Baseline::default(), &place.operator).unwrap();
+    let stored = place.operator.state().join("unreported/job-1.json");
+    fs::write(&stored, "{").unwrap();
+    for _ in 0..2 {
+        let owed = crate::unreported::collect(&place.operator);
+        assert_eq!(owed[0].unreadable.as_deref(), Some(stored.as_path()));
+        assert!(place.find("tree").unwrap_err().contains("a job has made"));
+    }
+    fs::remove_file(&stored).unwrap();
+    assert!(crate::unreported::collect(&place.operator).is_empty());
+    assert_eq!(place.bound("tree"), "rw repo/.git");
+}
