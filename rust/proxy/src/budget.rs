@@ -11,9 +11,9 @@
 //! | requests | 10 | heads, in bytes, and what every request needs until the last byte of its answer is written | requests wait |
 //! | waiting | 2 | heads of requests that wait | requests are refused (503 `proxy-memory`) |
 //! | queued | 3 | answers and uploads on their way: more than one piece of each | each has one piece on its way |
-//! | heads | 1 | heads of responses and trailers, as far as they are large | responses wait and are refused |
 //! | upstream | 18 | connections to servers, idle ones too; receive windows of HTTP/2 | smaller windows, idle connections are closed, then requests wait and are refused |
 //! | bulk | 17 | windows of decoders, bodies that are read whole, pushes, copies of bodies | requests wait and are refused; copies are not kept |
+//! | heads | 1 | heads of responses and trailers, as far as they are large | responses wait and are refused |
 //!
 //! No two holders can wait for each other: a request takes from the shares in the order of this table, waits for at most one
 //! grant of each, and only for grants whose holders need none of an earlier share to finish. Every wait has a limit in time.

@@ -8,6 +8,7 @@
 //! connection, is not known again. What is decided here is only which error such a request gets.
 
 use std::collections::VecDeque;
+use std::sync::LazyLock;
 
 const HEAD: usize = 9;
 const PREFACE: usize = 24;
@@ -103,12 +104,12 @@ fn path(mut block: &[u8]) -> Option<Vec<u8>> {
         } else {
             let name = integer(&mut block, if first & 0x40 != 0 { 6 } else { 4 })?;
             let is_path = match name {
-                0 => string(&mut block)? == b":path",
+                0 => string(&mut block)?.decode() == b":path",
                 name => PATHS.contains(&name),
             };
             let value = string(&mut block)?;
             if is_path {
-                return Some(value);
+                return Some(value.decode());
             }
         }
     }
@@ -131,12 +132,23 @@ fn integer(block: &mut &[u8], bits: u32) -> Option<usize> {
     None
 }
 
+/// A string as it is written.
+struct Text<'a> {
+    bytes: &'a [u8],
+    is_huffman: bool,
+}
+
+impl Text<'_> {
+    fn decode(&self) -> Vec<u8> {
+        if self.is_huffman { huffman(self.bytes) } else { self.bytes.to_vec() }
+    }
+}
+
 /// Section 5.2.
-fn string(block: &mut &[u8]) -> Option<Vec<u8>> {
+fn string<'a>(block: &mut &'a [u8]) -> Option<Text<'a>> {
     let is_huffman = block.first()? & 0x80 != 0;
     let length = integer(block, 7)?;
-    let text = block.split_off(..length)?;
-    Some(if is_huffman { huffman(text) } else { text.to_vec() })
+    Some(Text { bytes: block.split_off(..length)?, is_huffman })
 }
 
 /// The lengths of the codes of all bytes (RFC 7541, appendix B). The codes follow from them: they count up, the shorter ones
@@ -154,10 +166,17 @@ const LENGTHS: [u8; 256] = [
     27, 27, 26,
 ];
 
-fn huffman(text: &[u8]) -> Vec<u8> {
+/// The codes, computed once from [`LENGTHS`].
+struct Codes {
+    /// All bytes in the order of their codes.
+    bytes: Vec<u8>,
+    /// By the length of codes: the first code, the position of its byte in that order, and the number of codes.
+    firsts: [(u32, usize, u32); 31],
+}
+
+static CODES: LazyLock<Codes> = LazyLock::new(|| {
     let mut bytes: Vec<u8> = (0..=u8::MAX).collect();
     bytes.sort_by_key(|byte| LENGTHS[usize::from(*byte)]);
-    // For each length: its first code, and the first of its bytes.
     let mut firsts = [(0_u32, 0_usize, 0_u32); 31];
     let (mut code, mut place) = (0_u32, 0);
     for length in 1..31_u8 {
@@ -168,6 +187,11 @@ fn huffman(text: &[u8]) -> Vec<u8> {
         code += codes;
         place += count;
     }
+    Codes { bytes, firsts }
+});
+
+fn huffman(text: &[u8]) -> Vec<u8> {
+    let Codes { bytes, firsts } = &*CODES;
     let mut decoded = Vec::new();
     let (mut code, mut length) = (0_u32, 0_usize);
     for bit in text.iter().flat_map(|byte| (0..8).rev().map(move |shift| u32::from(byte >> shift & 1))) {

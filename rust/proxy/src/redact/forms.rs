@@ -238,10 +238,10 @@ fn add_base64(forms: &mut Vec<Form>, secret: &[u8], dummy: &[u8]) {
                     // Base64 inside JSON and URLs: `+` and `/` are escaped there.
                     let slashed = |text: &str| text.replace('/', "\\/");
                     let lower = |text: &str| text.replace('/', "%2f").replace('+', "%2b");
+                    add(forms, secret.clone().into_bytes(), dummy.clone().into_bytes());
                     add(forms, slashed(&secret).into_bytes(), slashed(&dummy).into_bytes());
                     add(forms, percent(&secret).into_bytes(), percent(&dummy).into_bytes());
                     add(forms, lower(&secret).into_bytes(), lower(&dummy).into_bytes());
-                    add(forms, secret.into_bytes(), dummy.into_bytes());
                 }
             }
         }

@@ -19,7 +19,7 @@ use bytes::{BufMut, BytesMut};
 
 use memchr::memmem;
 
-use super::needles::{SHORTEST, StandIn};
+use super::needles::{SHORTEST, StandIn, shared};
 use super::respell::Writer;
 use super::triggers::triggers;
 use super::unescape::{
@@ -225,6 +225,18 @@ impl Loose {
             self.look_around(reader, from, trigger, &mut scan);
         }
         scan
+    }
+
+    /// How many bytes of held text may go on although a line break or an escape sequence can follow, which makes its raw end
+    /// the beginning of a match.
+    pub(super) fn harmless_before_trigger(&self, held: &[u8]) -> usize {
+        let first = held.len().saturating_sub(self.longest);
+        let starts = (first..held.len()).filter(|&at| self.starts[usize::from(held[at])]);
+        let shown = starts.flat_map(|at| {
+            let targets = self.targets.iter().filter(move |target| target.secret.starts_with(&held[at..]));
+            targets.map(move |target| at + shared(&target.secret, &target.dummy))
+        });
+        shown.min().map_or(held.len(), |shown| shown.min(held.len()))
     }
 
     /// Writes what stands in for a match.

@@ -45,6 +45,10 @@ struct Needle {
     secret: Vec<u8>,
     exact: Vec<u8>,
     fitted: Vec<u8>,
+    /// How many first bytes secret and stand-in have in common, whatever format they turn out to be in.
+    exact_shared: usize,
+    /// The same; what a stand-in was filled up with is never shared, as it depends on the spelling whether it is there.
+    fitted_shared: usize,
 }
 
 /// Eight bytes, and the needles that are known by them: which, and how far in.
@@ -257,15 +261,12 @@ impl Needles {
 }
 
 impl Needle {
-    fn new(owner: usize, form: Form, dummy: &str) -> Needle {
-        let length = form.secret.len();
-        let fitted = if form.dummy.len() == length {
-            form.dummy.clone()
-        } else {
-            // These mean the same in every spelling; a cut escape sequence would not.
-            fit(&plain(dummy), length)
-        };
-        Needle { owner, secret: form.secret, exact: form.dummy, fitted }
+    fn new(owner: usize, Form { secret, dummy: exact }: Form, dummy: &str) -> Needle {
+        // These mean the same in every spelling; a cut escape sequence would not.
+        let unfilled = if exact.len() == secret.len() { exact.clone() } else { plain(dummy) };
+        let fitted = fit(&unfilled, secret.len());
+        let (exact_shared, fitted_shared) = (shared(&secret, &exact), shared(&secret, &unfilled));
+        Needle { owner, secret, exact, fitted, exact_shared, fitted_shared }
     }
 
     fn stand_in(&self, kind: StandIn) -> &[u8] {
@@ -275,11 +276,18 @@ impl Needle {
         }
     }
 
-    /// How many first bytes secret and stand-in have in common, whatever format they turn out to be in.
     fn shared(&self, kind: StandIn) -> usize {
-        let pairs = self.secret.iter().zip(self.stand_in(kind));
-        pairs.take_while(|(one, other)| one == other && is_plain(**one)).count()
+        match kind {
+            StandIn::Exact => self.exact_shared,
+            StandIn::Fitted => self.fitted_shared,
+        }
     }
+}
+
+/// How many first bytes of a secret need not be replaced.
+pub(super) fn shared(secret: &[u8], dummy: &[u8]) -> usize {
+    let pairs = secret.iter().zip(dummy);
+    pairs.take_while(|(one, other)| one == other && is_plain(**one)).count()
 }
 
 impl Search {

@@ -69,17 +69,23 @@ impl Splicer {
         // A copy, as a few held bytes must not keep a whole chunk alive.
         self.held = Bytes::copy_from_slice(rest);
         self.shown = harmless;
-        if from == 0 {
-            return text.slice(shown..held + harmless);
-        }
-        replaced.extend_from_slice(&text[from..held + harmless]);
-        replaced.freeze().slice(shown..)
+        let given = if from == 0 {
+            text.slice(..held + harmless)
+        } else {
+            replaced.extend_from_slice(&text[from..held + harmless]);
+            replaced.freeze()
+        };
+        // What was shown once is shown again when more is known.
+        debug_assert!(shown <= given.len());
+        given.slice(shown.min(given.len())..)
     }
 
     /// How many bytes of held text may go on all the same.
     fn harmless(&self, held: &[u8]) -> usize {
-        let loose = self.needles.loose().scan(held, 0, held.len(), false);
-        self.needles.harmless(held, self.kind).min(loose.harmless)
+        let loose = self.needles.loose();
+        let matches = loose.scan(held, 0, held.len(), false);
+        let harmless = self.needles.harmless(held, self.kind).min(matches.harmless);
+        harmless.min(loose.harmless_before_trigger(held))
     }
 }
 

@@ -161,6 +161,32 @@ fn a_shorter_secret_inside_a_harmless_beginning_is_not_shown() {
     assert_eq!(stream(&needles, StandIn::Exact, &[one.as_bytes(), two.as_bytes()]), expected);
 }
 
+/// A dummy without characters that mean the same in every format is made of filler alone, and that may equal the secret.
+#[test]
+fn filler_is_not_shown_early() {
+    let secret = "xx{'E<%~L@";
+    let needles = Arc::new(Needles::new([(secret, "%%//==+=/")]));
+    for at in 1..secret.len() {
+        let (one, two) = secret.as_bytes().split_at(at);
+        assert_eq!(stream(&needles, StandIn::Fitted, &[one, two]), b"xxxxxxxxxx", "{at}");
+        assert_eq!(stream(&needles, StandIn::Exact, &[one, two]), b"%%//==+=/", "{at}");
+    }
+}
+
+/// Spelled with line breaks or escape sequences, a secret has another stand-in than in one piece.
+#[test]
+fn what_only_one_of_two_stand_ins_shares_is_held_back() {
+    let secret = "GAdRaIk_?-X__-zyo?jul";
+    let needles = Arc::new(Needles::new([(secret, "R/?'U5I{{P`TwCZi_\"\"")]));
+    let base64 = STANDARD.encode(secret);
+    assert!(base64.starts_with('R') && base64.contains('/'), "{base64}");
+    for text in [base64.clone(), base64.replace('/', "\\/"), base64.replace('m', "\\u006d")] {
+        let whole = stream(&needles, StandIn::Fitted, &[text.as_bytes()]);
+        let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
+        assert_eq!(stream(&needles, StandIn::Fitted, &bytes), whole, "{text}");
+    }
+}
+
 fn secret() -> impl Strategy<Value = String> {
     prop_oneof!["[a-c]{8,12}", "[A-Za-z0-9_-]{8,24}", "[a-b/+\"=&%]{8,16}", "[!-~]{8,20}"]
 }
