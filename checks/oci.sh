@@ -84,8 +84,8 @@ export_jail() {
 { "version": 1, "name": "oci-check", "command": ["bash"], "limits": { "memory": "512M", "cpus": 1.5, "timeout": "10m" } }
 JSON
   job+=(--allow api.pod.test --credential API_TOKEN=env:API_TOKEN@api.pod.test --upstream-ca "$place/ca")
-  JAIL_PATH=$place "$jail" export-oci oci-check "${job[@]}" --output "$place/jail" -- /workspace/job.sh
-  JAIL_PATH=$place "$jail" export-oci oci-check "${job[@]}" --output "$place/again" -- /workspace/job.sh >/dev/null
+  JAIL_PATH=$place "$jail" export-oci oci-check "${job[@]}" --output "$place/jail" -- bash /workspace/job.sh
+  JAIL_PATH=$place "$jail" export-oci oci-check "${job[@]}" --output "$place/again" -- bash /workspace/job.sh >/dev/null
   diff --recursive "$place/jail" "$place/again"
   rm -r "$place/again"
   echo "exported twice, the same both times: $(du -sh "$place/jail" | cut -f1)"
@@ -127,7 +127,8 @@ run_pod() {
   API_TOKEN=$token container proxy "$proxy_image" --detach --env API_TOKEN --volume "$shared:/run/nix-jail" >/dev/null
   timeout 60 bash -c 'until "$@"; do sleep 0.2; done' ready "${engine[@]}" exec proxy /nix-jail/jail __pod ready
   container job "$job_image" --env POD_ADDRESS=10.99.0.2 --volume "$shared:/run/nix-jail:ro" --volume "$place/workspace:/workspace" \
-    --volume "$place/home:/home/agent" --volume "$place/tmp:/tmp" --workdir /workspace >"$place/job" 2>&1
+    --volume "$place/home:/home/agent" --volume "$place/tmp:/tmp" --workdir /workspace >"$place/job" 2>&1 ||
+    { cat "$place/job"; return 1; }
   "${engine[@]}" logs proxy >"$place/proxy" 2>&1
   for port in 53 80 443 3128; do
     ! ip netns exec "$outside" timeout 1 bash -c "echo >/dev/tcp/10.99.0.2/$port" 2>/dev/null || echo "reached from outside: $port" >>"$place/job"
