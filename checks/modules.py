@@ -17,7 +17,7 @@ import sys
 
 RUST = pathlib.Path(__file__).resolve().parent.parent / "rust"
 KNOWN = pathlib.Path(__file__).resolve().parent / "known_cycles.txt"
-CRATES = ["policy", "proxy", "sandbox", "jail"]
+CRATES = ["policy", "redact", "git-push", "proxy", "sandbox", "jail"]
 ITEMS = {"struct", "enum", "union", "trait", "type", "fn", "const", "static", "mod", "use", "macro_rules"}
 
 TOKEN = re.compile(

@@ -12,11 +12,18 @@ directory=$(mktemp -d)
 trap "rm -rf '$directory'" EXIT
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$directory/target}
 mkdir -p "$directory/src/old" "$directory/src/new"
-git archive "$old" rust/proxy/src/redact.rs rust/proxy/src/redact | tar -x -C "$directory"
-cp -R "$directory"/rust/proxy/src/redact/. "$directory/src/old"
-cp "$directory/rust/proxy/src/redact.rs" "$directory/src/old/mod.rs"
-cp -R rust/proxy/src/redact/. "$directory/src/new"
-cp rust/proxy/src/redact.rs "$directory/src/new/mod.rs"
+# The crate's root is a module there.
+if git cat-file -e "$old:rust/redact" 2>/dev/null; then
+  git archive "$old" rust/redact/src | tar -x -C "$directory"
+  cp -R "$directory"/rust/redact/src/. "$directory/src/old"
+  mv "$directory/src/old/lib.rs" "$directory/src/old/mod.rs"
+else
+  git archive "$old" rust/proxy/src/redact.rs rust/proxy/src/redact | tar -x -C "$directory"
+  cp -R "$directory"/rust/proxy/src/redact/. "$directory/src/old"
+  cp "$directory/rust/proxy/src/redact.rs" "$directory/src/old/mod.rs"
+fi
+cp -R rust/redact/src/. "$directory/src/new"
+mv "$directory/src/new/lib.rs" "$directory/src/new/mod.rs"
 cp checks/bench/redact/main.rs "$directory/src/main.rs"
 
 # The versions and the settings of the product.

@@ -26,7 +26,6 @@ compile_error!(
 pub mod audit;
 pub mod ca;
 pub mod config;
-pub mod redact;
 mod spelling;
 pub mod swap;
 
@@ -40,9 +39,6 @@ mod ingress;
 mod job;
 mod keeper;
 mod serving;
-#[cfg(test)]
-#[path = "../../sandbox/tests/support/skip.rs"]
-mod skip;
 mod tls;
 mod upstream;
 mod upstream_proxy;

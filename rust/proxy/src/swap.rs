@@ -24,7 +24,7 @@ use policy::{Authority, Reason, RuleId};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::{Credential, Held, Origin};
-use crate::redact::{Needles, Redactor, SHORTEST, plain_answers};
+use redact::{MIN_SECRET_BYTES, Needles, Redactor, plain_answers};
 
 use aws::{About, KeySet, Signing};
 pub use error::{Refusal, VaultError};
@@ -228,10 +228,10 @@ impl Sealed {
         if secret.len() > LONGEST {
             return Err(VaultError::LongSecret(name()));
         }
-        if credential.redact && secret.len() < SHORTEST {
+        if credential.redact && secret.len() < MIN_SECRET_BYTES {
             return Err(VaultError::ShortSecret(name()));
         }
-        if !is_token(dummy) || dummy.len() < SHORTEST {
+        if !is_token(dummy) || dummy.len() < MIN_SECRET_BYTES {
             return Err(VaultError::UnusableDummy(name()));
         }
         if secret.contains(dummy) || dummy.contains(secret) {

@@ -1,6 +1,6 @@
 //! From the bytes of a source to a secret that may stand in a header.
 
-use proxy::redact::SHORTEST;
+use redact::MIN_SECRET_BYTES;
 use secrecy::SecretString;
 use serde_json::Value;
 use zeroize::{Zeroize, Zeroizing};
@@ -86,10 +86,12 @@ fn check(text: &str, from_json: bool) -> Result<(), Miss> {
     if text.starts_with(' ') || text.ends_with(' ') {
         return Err(Miss::broken("the secret starts or ends with a space", "store it again without"));
     }
-    if text.len() < SHORTEST {
+    if text.len() < MIN_SECRET_BYTES {
         return Err(Miss::broken(
             format!("the secret has only {} characters", text.len()),
-            format!("{SHORTEST} is the least: shorter ones cannot be told from ordinary text in answers"),
+            format!(
+                "{MIN_SECRET_BYTES} is the least: shorter ones cannot be told from ordinary text in answers"
+            ),
         ));
     }
     // Whoever forgets the pointer would send a whole login file to the upstream.

@@ -19,9 +19,9 @@ use super::flow::Flow;
 use super::form::FormScan;
 use super::headers;
 use crate::budget::{Grant, Growing, Share};
-use crate::redact::{self, BoxError, Coding, Decoder};
 use crate::swap::Vault;
 use crate::swap::aws::Chunks;
+use redact::{BoxError, Coding, Decoder};
 
 const DISCARDED: usize = 4 * 1024 * 1024;
 /// Bytes of one step of decoding.
@@ -356,7 +356,7 @@ pub(crate) struct AnswerBody {
 
 enum Inner {
     Upstream(Incoming),
-    Redacted(Box<redact::Body>),
+    Redacted(Box<redact::Body<Incoming>>),
     Text(Full<Bytes>),
     Empty(Empty<Bytes>),
 }
@@ -366,7 +366,7 @@ impl AnswerBody {
         AnswerBody::new(Inner::Upstream(body))
     }
 
-    pub(crate) fn redacted(body: redact::Body, decoder: Option<Growing>) -> AnswerBody {
+    pub(crate) fn redacted(body: redact::Body<Incoming>, decoder: Option<Growing>) -> AnswerBody {
         AnswerBody { decoder, ..AnswerBody::new(Inner::Redacted(Box::new(body))) }
     }
 

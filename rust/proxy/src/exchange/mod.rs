@@ -24,7 +24,7 @@ pub(crate) use arrival::{Admitted, Arrival};
 pub(crate) use body::{AnswerBody, RequestBody, UnderWay};
 pub(crate) use record::Record;
 
-pub(crate) use crate::redact::BoxError;
+pub(crate) use redact::BoxError;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -13,7 +13,7 @@ use crate::upstream::UpstreamError;
 /// Why a request does not go on.
 pub(super) enum Refused {
     Denied(Denial),
-    Push(git::Report),
+    Push(git_push::Report),
     Failed(UpstreamError),
     Unrenewed(Unrenewed),
 }
@@ -33,7 +33,7 @@ impl Refused {
                 record.denied(report.reason);
                 record.rule(report.rule);
                 record.refs(report.refs.clone());
-                report.response()
+                git::report(report)
             }
             Refused::Unrenewed(problem) => {
                 record.denied(Reason::CredentialExpired);

@@ -9,7 +9,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional, split};
 
 use crate::job::{ConnectionPermit, Job};
-use crate::redact::{Redactor, StreamRedactor};
+use redact::{Redactor, StreamRedactor};
 
 /// Joins both sides once they have upgraded, until they are through or the terms end under which they were opened;
 /// the job's place is taken meanwhile.

@@ -1,78 +1,18 @@
-//! Refusals that git shows to its user.
+//! Refusals that git shows to its user, as HTTP responses.
 
 use bytes::Bytes;
+use git_push::Report;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Response};
-use policy::{Reason, RuleId};
+use policy::Reason;
 
-use super::commands::Commands;
-use super::pkt_line::{self, FLUSH};
 use crate::denial::Denial;
 use crate::exchange::AnswerBody;
 
-/// Band 1 is git's report, band 2 what it shows behind `remote: `.
-const REPORT: u8 = 1;
-const MESSAGE: u8 = 2;
-
 /// The answer to a push of which nothing went on.
-pub(crate) struct Report {
-    body: Vec<u8>,
-    /// The first reason.
-    pub(crate) reason: Reason,
-    /// The rule that came nearest.
-    pub(crate) rule: Option<RuleId>,
-    /// Each ref and why not, for the record.
-    pub(crate) refs: Vec<String>,
-}
-
-impl Report {
-    /// Says of each ref why not; `None` if the client takes no such answer.
-    pub(super) fn new(
-        commands: &Commands,
-        reasons: &[Option<Reason>],
-        rule: Option<RuleId>,
-    ) -> Option<Report> {
-        let reason = reasons.iter().flatten().next().copied().filter(|_| commands.report)?;
-        let mut report = Vec::new();
-        pkt_line::write(b"unpack ok\n", &mut report);
-        let mut refs = Vec::new();
-        for (command, reason) in commands.commands.iter().zip(reasons) {
-            let why = reason.map_or("nothing of this push was sent", Reason::as_str);
-            pkt_line::write(format!("ng {} denied by jail: {why}\n", command.name).as_bytes(), &mut report);
-            refs.push(format!("{}: {why}", command.name));
-        }
-        report.extend(FLUSH);
-        let body = if commands.side_band { banded(&report, reasons) } else { report };
-        Some(Report { body, reason, rule, refs })
-    }
-
-    /// The answer.
-    pub(crate) fn response(self) -> Response<AnswerBody> {
-        git_answer(self.body, "application/x-git-receive-pack-result", self.reason)
-    }
-}
-
-fn banded(report: &[u8], reasons: &[Option<Reason>]) -> Vec<u8> {
-    let mut body = Vec::new();
-    let mut told: Vec<Reason> = Vec::new();
-    for reason in reasons.iter().flatten() {
-        if !told.contains(reason) {
-            told.push(*reason);
-            band(MESSAGE, format!("jail: {}\n", reason.hint()).as_bytes(), &mut body);
-        }
-    }
-    for piece in report.chunks(pkt_line::LONGEST - 5) {
-        band(REPORT, piece, &mut body);
-    }
-    body.extend(FLUSH);
-    body
-}
-
-fn band(number: u8, bytes: &[u8], body: &mut Vec<u8>) {
-    let mut line = vec![number];
-    line.extend(bytes);
-    pkt_line::write(&line, body);
+pub(crate) fn report(report: Report) -> Response<AnswerBody> {
+    git_answer(report.body, "application/x-git-receive-pack-result", report.reason)
 }
 
 /// git's first question to a repository: which refs there are.
@@ -104,11 +44,8 @@ impl Discovery {
             Discovery::UploadPack => ("git-upload-pack", "application/x-git-upload-pack-advertisement"),
             Discovery::ReceivePack => ("git-receive-pack", "application/x-git-receive-pack-advertisement"),
         };
-        let mut body = Vec::new();
-        pkt_line::write(format!("# service={service}\n").as_bytes(), &mut body);
-        body.extend(FLUSH);
         let hint = denial.hint.unwrap_or_else(|| denial.reason.hint());
-        pkt_line::write(format!("ERR denied by jail: {}: {hint}\n", denial.reason).as_bytes(), &mut body);
+        let body = git_push::discovery_refusal(service, denial.reason, hint);
         git_answer(body, kind, denial.reason)
     }
 }

@@ -1,37 +1,32 @@
 //! Pushes, where a git rule limits them: what one is to do is read before anything of it goes out.
 
 mod answer;
-mod commands;
-mod object;
-mod pack;
-mod pkt_line;
 
-pub(crate) use answer::{Discovery, Report};
+pub(crate) use answer::{Discovery, report};
 
 use std::time::Duration;
 
 use bytes::BytesMut;
+use git_push::{Command, Commands, Lineage, NoPush, Reader, Report, Shown};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use policy::{Change, PushDecision, Reason, RefUpdate, RuleId};
+use redact::Coding;
 use tokio::time::timeout;
 
 use crate::budget::Grant;
 use crate::denial::Denial;
 use crate::exchange::RequestBody;
 use crate::job::Job;
-use crate::redact::Coding;
-use commands::{Command, Commands, NoPush, Reader};
-use pack::{Lineage, Shown};
 
 /// Bytes of a push that are held back until it is known what they do.
-const MOST_HELD: usize = 4 * 1024 * 1024;
+const MAX_HELD: usize = 4 * 1024 * 1024;
 /// What reading a push takes: that, the longest list of commands, and the commits that its pack shows.
-const MEMORY: usize = MOST_HELD + 2 * commands::MOST_BYTES + pack::MOST_MEMORY;
+const MEMORY: usize = MAX_HELD + 2 * git_push::MAX_COMMAND_BYTES + git_push::MAX_MEMORY;
 /// How long that may take, however slowly they come.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PUSH_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A push that may go on.
 pub(crate) struct Passed {
@@ -124,10 +119,10 @@ impl Push {
     ) -> Result<(RuleId, Vec<String>, Grant), Refused> {
         let memory = || Denial::from(Reason::ProxyMemory);
         // Others that need memory must not wait behind a whole queue of pushes.
-        let _place = job.budget.push(PATIENCE).await.ok_or_else(memory)?;
+        let _place = job.budget.push(PUSH_TIMEOUT).await.ok_or_else(memory)?;
         let bulk = job.budget.bulk();
         let turn = bulk.reserve(MEMORY.min(bulk.bytes()), job.limits.dial).await.ok_or_else(memory)?;
-        match timeout(PATIENCE, self.decide(job, request)).await {
+        match timeout(PUSH_TIMEOUT, self.decide(job, request)).await {
             Ok(found) => found.map(|(rule, refs)| (rule, refs, turn)),
             Err(_) => Err(Denial::from(Reason::TooLarge).into()),
         }
@@ -218,7 +213,7 @@ impl Push {
             let shown = lineage.feed(self.held.get(read..).unwrap_or_default());
             read = self.held.len();
             match shown.map_err(|_| malformed("the push's pack is not a pack"))? {
-                Shown::NotYet if read < MOST_HELD && self.more().await? => {}
+                Shown::NotYet if read < MAX_HELD && self.more().await? => {}
                 _ => break,
             }
         }
@@ -249,17 +244,7 @@ impl Push {
         let Some(mut rest) = self.body.into_rest() else { return };
         let read = async { while let Ok(Some(Ok(_))) = timeout(self.idle, rest.frame()).await {} };
         // Whoever takes longer has to live with a reset.
-        let _ = timeout(PATIENCE, read).await;
-    }
-}
-
-impl Command {
-    fn change(&self, moved: Change) -> Change {
-        match (self.old.is_zero(), self.new.is_zero()) {
-            (true, _) => Change::Create,
-            (_, true) => Change::Delete,
-            _ => moved,
-        }
+        let _ = timeout(PUSH_TIMEOUT, read).await;
     }
 }
 

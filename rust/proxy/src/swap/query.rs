@@ -6,8 +6,8 @@ use policy::Reason;
 
 use super::stray::decode_percent;
 use super::{CredentialLocation, Refusal, Sealed};
-use crate::redact::percent;
 use crate::spelling::parameter_key;
+use redact::percent;
 
 /// What servers take for `Authorization` (RFC 6750, section 2.3) and `private-token`: slots of every credential, as these
 /// headers are.

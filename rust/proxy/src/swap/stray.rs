@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use http::{HeaderMap, Uri};
 use policy::Reason;
 
-use crate::redact::Needles;
+use redact::Needles;
 
 /// Knows every dummy of the job in every spelling.
 pub(super) struct Dummies {

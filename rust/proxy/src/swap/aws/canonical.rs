@@ -6,7 +6,7 @@
 use http::{HeaderMap, Uri};
 
 use super::super::stray::decode_percent;
-use crate::redact::percent;
+use redact::percent;
 
 /// How a client reads a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

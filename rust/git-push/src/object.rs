@@ -7,18 +7,20 @@ use sha2::Sha256;
 
 /// The hash of a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hash {
+pub enum Hash {
+    /// SHA-1, 20 bytes.
     Sha1,
+    /// SHA-256, 32 bytes.
     Sha256,
 }
 
 /// The name of an object; one of SHA-1 has zeros behind it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct ObjectId([u8; 32]);
+pub struct ObjectId([u8; 32]);
 
 impl Hash {
     /// Bytes of a name.
-    pub(super) fn length(self) -> usize {
+    pub fn length(self) -> usize {
         match self {
             Hash::Sha1 => 20,
             Hash::Sha256 => 32,
@@ -26,7 +28,7 @@ impl Hash {
     }
 
     /// The name of a commit with this content.
-    pub(super) fn of_commit(self, content: &[u8]) -> ObjectId {
+    pub fn of_commit(self, content: &[u8]) -> ObjectId {
         let head = format!("commit {}\0", content.len());
         match self {
             Hash::Sha1 => ObjectId::new(&Sha1::new().chain_update(head).chain_update(content).finalize()),
@@ -35,7 +37,7 @@ impl Hash {
     }
 
     /// Reads the lower-case hexadecimal form.
-    pub(super) fn read(self, text: &[u8]) -> Option<ObjectId> {
+    pub fn read(self, text: &[u8]) -> Option<ObjectId> {
         if text.len() != 2 * self.length() {
             return None;
         }
@@ -52,14 +54,14 @@ impl Hash {
 
 impl ObjectId {
     /// Takes the bytes of a name.
-    pub(super) fn new(bytes: &[u8]) -> ObjectId {
+    pub fn new(bytes: &[u8]) -> ObjectId {
         let mut id = [0; 32];
         id.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
         ObjectId(id)
     }
 
     /// The name of nothing: what a new ref was at, and what a deleted one is at.
-    pub(super) fn is_zero(&self) -> bool {
+    pub fn is_zero(&self) -> bool {
         self.0 == [0; 32]
     }
 }

@@ -1,11 +1,11 @@
 //! pkt-lines: four hexadecimal digits of length, themselves included, then the bytes. `0000` is a flush.
 
 /// The longest line, its length included (LARGE_PACKET_MAX of git).
-pub(super) const LONGEST: usize = 65520;
+pub(crate) const MAX_LINE: usize = 65520;
 
 /// What stands at the beginning of some bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Packet<'a> {
+pub(crate) enum Packet<'a> {
     /// A line without its length; never empty.
     Line(&'a [u8]),
     /// The end of a section.
@@ -14,11 +14,11 @@ pub(super) enum Packet<'a> {
 
 /// Bytes that are no pkt-line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NoPacket;
+pub(crate) struct NoPacket;
 
 /// Reads one; gives it and how many bytes it takes, or `None` if more are needed. What servers could read in two ways
 /// (the lengths 1 to 4, too long lines) is no pkt-line.
-pub(super) fn read(bytes: &[u8]) -> Result<Option<(Packet<'_>, usize)>, NoPacket> {
+pub(crate) fn read(bytes: &[u8]) -> Result<Option<(Packet<'_>, usize)>, NoPacket> {
     let digits = &bytes[..bytes.len().min(4)];
     if !digits.iter().all(u8::is_ascii_hexdigit) {
         return Err(NoPacket);
@@ -29,18 +29,18 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<(Packet<'_>, usize)>, NoPacket
     match (digits.len(), length) {
         (..4, _) => Ok(None),
         (_, 0) => Ok(Some((Packet::Flush, 4))),
-        (_, 5..=LONGEST) => Ok(bytes.get(4..length).map(|line| (Packet::Line(line), length))),
+        (_, 5..=MAX_LINE) => Ok(bytes.get(4..length).map(|line| (Packet::Line(line), length))),
         _ => Err(NoPacket),
     }
 }
 
 /// Writes one line.
-pub(super) fn write(line: &[u8], output: &mut Vec<u8>) {
+pub(crate) fn write(line: &[u8], output: &mut Vec<u8>) {
     output.extend(format!("{:04x}", line.len() + 4).bytes());
     output.extend(line);
 }
 
-pub(super) const FLUSH: &[u8] = b"0000";
+pub(crate) const FLUSH: &[u8] = b"0000";
 
 #[cfg(test)]
 mod tests {
@@ -71,8 +71,8 @@ mod tests {
             assert_eq!(read(nothing), Err(NoPacket), "{nothing:?}");
         }
         let mut longest = b"fff0".to_vec();
-        longest.resize(LONGEST, b'x');
-        assert!(matches!(read(&longest), Ok(Some((Packet::Line(_), LONGEST)))));
+        longest.resize(MAX_LINE, b'x');
+        assert!(matches!(read(&longest), Ok(Some((Packet::Line(_), MAX_LINE)))));
     }
 
     #[test]

@@ -180,14 +180,14 @@ fn what_is_no_pack_is_refused() {
     assert_eq!(broken(&|pack| pack.bytes[0] = b'p'), Err(NoPack));
     assert_eq!(broken(&|pack| pack.bytes[7] = 4), Err(NoPack));
     // A commit larger than is read: not shown.
-    let large = commit(&[old()], &"x".repeat(MOST_COMMIT));
+    let large = commit(&[old()], &"x".repeat(MAX_COMMIT));
     assert_eq!(broken(&|pack| _ = pack.entry(1, large.len(), &[], &large)), Ok(Shown::NotAll));
 }
 
 #[test]
 fn a_bomb_ends_the_search() {
     let mut pack = Pack::new();
-    pack.entry(3, MOST_INFLATED as usize + STEP, &[], &vec![0; MOST_INFLATED as usize + STEP]);
+    pack.entry(3, MAX_INFLATED as usize + STEP, &[], &vec![0; MAX_INFLATED as usize + STEP]);
     pack.promise_more();
     let bytes = pack.end();
     assert!(bytes.len() < 1024 * 1024);
@@ -247,7 +247,7 @@ proptest! {
     #[test]
     fn any_delta(base in prop::collection::vec(any::<u8>(), 0..40), delta in prop::collection::vec(any::<u8>(), 0..40)) {
         if let Some(content) = apply(&base, &delta) {
-            prop_assert!(content.len() <= MOST_COMMIT);
+            prop_assert!(content.len() <= MAX_COMMIT);
         }
     }
 }

@@ -1,19 +1,20 @@
 //! The body of an answer on its way to the job.
 
 use std::error::Error;
+use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 
-use super::Redactor;
 use super::decode::{Coding, DecodeError, Decoder};
-use super::head::{Plan, Unreadable};
-use super::needles::StandIn;
+use super::head::{self, Plan, Unreadable};
+use super::needles::Needles;
 use super::splice::Splicer;
+use super::stand_in::StandIn;
 
 /// Why a body ends early.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -22,9 +23,9 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 ///
 /// It streams: a frame goes on as soon as it is known to be clean. It ends with an error, and so the answer is
 /// visibly cut, where it cannot be checked.
-pub struct Body<B = Incoming> {
+pub struct Body<B> {
     inner: B,
-    redactor: Redactor,
+    needles: Arc<Needles>,
     reading: Reading,
     splicer: Splicer,
     keeps_length: bool,
@@ -49,10 +50,11 @@ struct Step {
 }
 
 /// What decoders hold in memory.
-pub(crate) struct DecoderBytes {
-    pub(crate) bytes: usize,
+pub struct DecoderBytes {
+    /// How many bytes.
+    pub bytes: usize,
     /// Whether all of them have shown how much they need.
-    pub(crate) is_all: bool,
+    pub is_all: bool,
 }
 
 enum Stage {
@@ -66,8 +68,8 @@ enum Stage {
 const STEP: usize = 32 * 1024;
 
 impl<B> Body<B> {
-    pub(super) fn new(redactor: Redactor, plan: Plan, inner: B) -> Body<B> {
-        let splicer = redactor.splicer(plan.stand_in);
+    pub(super) fn new(needles: Arc<Needles>, plan: Plan, inner: B) -> Body<B> {
+        let splicer = Splicer::new(Arc::clone(&needles), plan.stand_in);
         let is_plain = plan.codings.as_ref().is_ok_and(Vec::is_empty);
         let keeps_length = is_plain && plan.stand_in == StandIn::Fitted;
         let reading = match plan.codings {
@@ -75,11 +77,11 @@ impl<B> Body<B> {
             Ok(codings) => Reading::Encoded(Decoding::new(&codings)),
             Err(unreadable) => Reading::Unreadable(unreadable),
         };
-        Body { inner, redactor, reading, splicer, keeps_length, started: false, stage: Stage::Data }
+        Body { inner, needles, reading, splicer, keeps_length, started: false, stage: Stage::Data }
     }
 
     /// What the decoders of the body hold in memory, as far as the body has shown it.
-    pub(crate) fn decoder_bytes(&self) -> DecoderBytes {
+    pub fn decoder_bytes(&self) -> DecoderBytes {
         let steps: &[Step] = match &self.reading {
             Reading::Encoded(decoding) => &decoding.0,
             Reading::Plain | Reading::Unreadable(_) => &[],
@@ -118,7 +120,7 @@ impl<B> Body<B> {
             decoding.finish()?;
         }
         self.stage = Stage::End(trailers.map(|mut trailers| {
-            self.redactor.trailers(&mut trailers);
+            head::clean_trailers(&self.needles, &mut trailers);
             trailers
         }));
         Ok(self.splicer.finish())
@@ -251,6 +253,13 @@ where
             }
             _ => SizeHint::default(),
         }
+    }
+}
+
+// Never what is inside: the needles are the secrets.
+impl<B> fmt::Debug for Body<B> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Body").finish_non_exhaustive()
     }
 }
 

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::needles::{Needles, StandIn};
+use super::needles::Needles;
 use super::splice::{Splicer, whole};
+use super::stand_in::StandIn;
 
 /// A stream of frames on its way.
 pub(crate) struct Frames {

@@ -4,8 +4,9 @@ use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use super::decode::Coding;
-use super::needles::{Needles, StandIn};
+use super::needles::Needles;
 use super::splice::whole;
+use super::stand_in::StandIn;
 
 /// How the body of an answer is to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub(super) struct Plan {
 #[error(
     "the answer is in the coding {0:?}, which cannot be searched for secrets; the server was asked not to encode"
 )]
-pub(crate) struct Unreadable(String);
+pub(super) struct Unreadable(String);
 
 /// Checksums of a body that may change.
 const DIGESTS: [HeaderName; 4] = [
@@ -95,6 +96,12 @@ pub(super) fn clean(needles: &Needles, headers: &mut HeaderMap) {
 
 /// The value without secrets; `None` when there is none in it. A secret may be in two lines of the value: of such a line break
 /// (RFC 9112, section 5.2) only a blank is left.
+/// Cleans trailers.
+pub(super) fn clean_trailers(needles: &Needles, trailers: &mut HeaderMap) {
+    clean(needles, trailers);
+    remove_digests(trailers);
+}
+
 fn cleaned(needles: &Needles, value: &[u8]) -> Option<Vec<u8>> {
     let first = whole(needles, StandIn::Exact, value);
     let text = first.as_deref().unwrap_or(value);
@@ -109,7 +116,7 @@ fn cleaned(needles: &Needles, value: &[u8]) -> Option<Vec<u8>> {
     in_lines.map(|text| exchanged(&text, b'\n', b' ')).or(first)
 }
 
-pub(super) fn remove_digests(headers: &mut HeaderMap) {
+fn remove_digests(headers: &mut HeaderMap) {
     for digest in DIGESTS {
         headers.remove(digest);
     }
@@ -117,7 +124,7 @@ pub(super) fn remove_digests(headers: &mut HeaderMap) {
 
 /// Asks a server for an answer that can be searched: not compressed, not a part (a secret could lie across its
 /// border) unless parts pass, not in another character set, no compression inside WebSocket or gRPC frames.
-pub(crate) fn plain_answers(headers: &mut HeaderMap, parts_pass: bool) {
+pub fn plain_answers(headers: &mut HeaderMap, parts_pass: bool) {
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     for name in [header::ACCEPT_CHARSET, header::SEC_WEBSOCKET_EXTENSIONS] {
         headers.remove(name);

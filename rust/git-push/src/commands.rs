@@ -2,15 +2,15 @@
 
 use std::collections::HashSet;
 
-use policy::RefName;
+use policy::{Change, RefName};
 
 use super::object::{Hash, ObjectId};
 use super::pkt_line::{self, Packet};
 
 /// Bytes of the lines before the pack.
-pub(super) const MOST_BYTES: usize = 1024 * 1024;
+pub const MAX_COMMAND_BYTES: usize = 1024 * 1024;
 /// Refs of one push.
-const MOST_COMMANDS: usize = 10_000;
+const MAX_COMMANDS: usize = 10_000;
 
 /// The capabilities that clients send with a value; each other one is a bare name (gitprotocol-capabilities(5)).
 const WITH_VALUE: [&str; 3] = ["agent", "object-format", "session-id"];
@@ -19,32 +19,37 @@ const PUSH_CERTIFICATE: &str = "push-cert";
 
 /// One ref and what is to become of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Command {
-    pub(super) name: RefName,
-    pub(super) old: ObjectId,
-    pub(super) new: ObjectId,
+pub struct Command {
+    /// The ref.
+    pub name: RefName,
+    /// Where it is, as the client knows it; zero for a new ref.
+    pub old: ObjectId,
+    /// Where it is to be; zero to delete it.
+    pub new: ObjectId,
 }
 
 /// All that stands before the pack.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Commands {
-    pub(super) commands: Vec<Command>,
-    pub(super) hash: Hash,
+pub struct Commands {
+    /// What is to become of each ref; none asks only whether a push would be let in.
+    pub commands: Vec<Command>,
+    /// The hash of the repository.
+    pub hash: Hash,
     /// The commits whose parents the client does not have: a server that takes shallow pushes cuts history there.
-    pub(super) shallow: HashSet<ObjectId>,
+    pub shallow: HashSet<ObjectId>,
     /// Whether the client wants to be told about each ref.
-    pub(super) report: bool,
+    pub report: bool,
     /// Whether it wants that in side-band packets.
-    pub(super) side_band: bool,
+    pub side_band: bool,
     /// Whether there are options for the server (`git push -o`), which can make it do more than move refs.
-    pub(super) options: bool,
+    pub options: bool,
     /// Where the pack begins.
-    pub(super) length: usize,
+    pub length: usize,
 }
 
 /// Why a request is no push that may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoPush {
+pub enum NoPush {
     /// Not in git's form, or in one that servers could read in two ways.
     Malformed,
     /// `git push --signed`: its commands stand in a certificate.
@@ -55,7 +60,7 @@ pub(super) enum NoPush {
 
 /// Reads the lines as their bytes come.
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub struct Reader {
     position: usize,
     stage: Stage,
     shallow: HashSet<ObjectId>,
@@ -74,17 +79,28 @@ enum Stage {
     Options,
 }
 
+impl Command {
+    /// What becomes of the ref; `moved` if it existed before and still does.
+    pub fn change(&self, moved: Change) -> Change {
+        match (self.old.is_zero(), self.new.is_zero()) {
+            (true, _) => Change::Create,
+            (_, true) => Change::Delete,
+            _ => moved,
+        }
+    }
+}
+
 impl Reader {
     /// Goes on where it was; `bytes` are all bytes from the beginning. `None` if more are needed.
-    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<Option<Commands>, NoPush> {
+    pub fn read(&mut self, bytes: &[u8]) -> Result<Option<Commands>, NoPush> {
         loop {
             let rest = bytes.get(self.position..).unwrap_or_default();
             let Some((packet, length)) = pkt_line::read(rest).map_err(|_| NoPush::Malformed)? else {
                 // A line that goes on beyond the bound is not waited for.
-                return if bytes.len() > MOST_BYTES { Err(NoPush::TooMany) } else { Ok(None) };
+                return if bytes.len() > MAX_COMMAND_BYTES { Err(NoPush::TooMany) } else { Ok(None) };
             };
             self.position += length;
-            if self.position > MOST_BYTES {
+            if self.position > MAX_COMMAND_BYTES {
                 return Err(NoPush::TooMany);
             }
             match (self.stage, packet) {
@@ -135,7 +151,7 @@ impl Reader {
         if (old.is_zero() && new.is_zero()) || !self.names.insert(name.as_str().to_owned()) {
             return Err(NoPush::Malformed);
         }
-        if self.lines.len() == MOST_COMMANDS {
+        if self.lines.len() == MAX_COMMANDS {
             return Err(NoPush::TooMany);
         }
         self.lines.push(Command { name, old, new });

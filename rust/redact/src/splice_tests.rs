@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 use super::super::forms::{forms, targets};
-use super::super::needles::SHORTEST;
+use super::super::stand_in::MIN_SECRET_BYTES;
 use super::super::test_support::{Decoded, Layer, decode_all};
 use super::super::unescape::LEVELS;
 use super::*;
@@ -36,10 +36,10 @@ fn stream(needles: &Arc<Needles>, kind: StandIn, chunks: &[&[u8]]) -> Vec<u8> {
 fn by_definition(needles: &Needles, secrets: &[(&str, &str)], text: &[u8]) -> (Vec<u8>, usize) {
     // As a decoder reads it, a short secret can have fewer bytes than are looked for.
     let forms = secrets.iter().flat_map(|(secret, dummy)| forms(secret, dummy));
-    let forms: Vec<_> = forms.filter(|form| form.secret.len() >= SHORTEST).collect();
+    let forms: Vec<_> = forms.filter(|form| form.secret.len() >= MIN_SECRET_BYTES).collect();
     let targets = secrets.iter().flat_map(|(secret, dummy)| targets(secret, dummy));
     let targets: Vec<Vec<u8>> =
-        targets.map(|target| target.secret).filter(|secret| secret.len() >= SHORTEST).collect();
+        targets.map(|target| target.secret).filter(|secret| secret.len() >= MIN_SECRET_BYTES).collect();
     let (mut out, mut loose_places) = (Vec::new(), 0);
     let mut at = 0;
     while at < text.len() {

@@ -7,7 +7,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-use super::loose::Target;
+use super::stand_in::{fit, plain};
 use super::unescape::{LEVELS, Reader, is_introducer, is_newline};
 
 /// One spelling.
@@ -17,6 +17,13 @@ pub(crate) struct Form {
     pub(crate) secret: Vec<u8>,
     /// The dummy in it.
     pub(crate) dummy: Vec<u8>,
+}
+
+/// The text of a secret that is looked for, and what stands in for it.
+pub(super) struct Target {
+    pub(super) secret: Vec<u8>,
+    /// Characters that no format escapes.
+    pub(super) dummy: Vec<u8>,
 }
 
 /// Every spelling once; the raw one first.
@@ -74,15 +81,6 @@ fn readings(secret: &str) -> Vec<Vec<u8>> {
     readings
 }
 
-/// The characters of a dummy that mean the same in every format.
-pub(super) fn plain(dummy: &str) -> Vec<u8> {
-    dummy.bytes().filter(|byte| is_plain(*byte)).collect()
-}
-
-pub(super) fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._".contains(&byte)
-}
-
 /// The text as decoders read it, without line breaks.
 fn decoded(text: &str, level: usize) -> Vec<u8> {
     let reader = Reader { text: text.as_bytes(), is_whole: true };
@@ -97,13 +95,8 @@ fn decoded(text: &str, level: usize) -> Vec<u8> {
     decoded
 }
 
-/// The dummy cut, or filled up with `x`, to this length: what stands in where lengths must not change.
-pub(crate) fn fit(dummy: &[u8], length: usize) -> Vec<u8> {
-    dummy.iter().copied().chain(std::iter::repeat(b'x')).take(length).collect()
-}
-
 /// Every byte that is not unreserved (RFC 3986) as `%XX`: right in any part of a URL.
-pub(crate) fn percent(text: &str) -> String {
+pub fn percent(text: &str) -> String {
     escape(text, |byte| (!is_unreserved(byte)).then(|| format!("%{byte:02X}")))
 }
 

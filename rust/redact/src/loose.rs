@@ -19,8 +19,9 @@ use bytes::{BufMut, BytesMut};
 
 use memchr::memmem;
 
-use super::needles::{SHORTEST, StandIn, shared};
+use super::forms::Target;
 use super::respell::Writer;
+use super::stand_in::{MIN_SECRET_BYTES, StandIn, shared};
 use super::triggers::triggers;
 use super::unescape::{
     Char, LEVELS, Reader, can_be_in_sequence, can_end_gap, can_introduce, hex_value, is_blank, is_introducer,
@@ -30,15 +31,8 @@ use super::unescape::{
 /// The most characters of a secret that stay in front of a line break.
 pub(super) const SHOWN_HEAD: usize = 2;
 
-/// The text of a secret that is looked for, and what stands in for it.
-pub(super) struct Target {
-    pub(super) secret: Vec<u8>,
-    /// Characters that no format escapes.
-    pub(super) dummy: Vec<u8>,
-}
-
 /// A piece of a target.
-pub(super) type Window = [u8; SHORTEST];
+pub(super) type Window = [u8; MIN_SECRET_BYTES];
 
 /// The farthest that both windows of a target reach: less than a line.
 const WINDOWS_SPAN: usize = 48;
@@ -472,7 +466,7 @@ impl Loose {
 
 /// Two pieces of a secret that encoders leave alone, no farther apart than a line is long.
 fn windows(secret: &[u8]) -> Option<[Window; 2]> {
-    let all = secret.windows(SHORTEST).enumerate();
+    let all = secret.windows(MIN_SECRET_BYTES).enumerate();
     let mut plain: Vec<(usize, &[u8])> =
         all.filter(|(_, window)| window.iter().all(u8::is_ascii_alphanumeric)).collect();
     // Those least like ordinary text first; late rather than early, as tokens start with a well-known prefix.
@@ -481,7 +475,8 @@ fn windows(secret: &[u8]) -> Option<[Window; 2]> {
         std::cmp::Reverse((unlike, *at))
     });
     plain.iter().find_map(|&(at, one)| {
-        let is_near = |other: usize| (SHORTEST..=WINDOWS_SPAN - SHORTEST).contains(&at.abs_diff(other));
+        let is_near =
+            |other: usize| (MIN_SECRET_BYTES..=WINDOWS_SPAN - MIN_SECRET_BYTES).contains(&at.abs_diff(other));
         let (_, other) = plain.iter().find(|(other, _)| is_near(*other))?;
         Some([Window::try_from(one).ok()?, Window::try_from(*other).ok()?])
     })

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::loose::Match;
-use super::needles::{Found, Needles, StandIn};
+use super::needles::{Found, Needles};
+use super::stand_in::StandIn;
 
 /// A stream of bytes on its way.
 pub(crate) struct Splicer {

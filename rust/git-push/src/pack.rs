@@ -13,23 +13,23 @@ use flate2::{Decompress, FlushDecompress, Status};
 use super::object::{Hash, ObjectId};
 
 /// Bytes of one commit.
-const MOST_COMMIT: usize = 1024 * 1024;
+const MAX_COMMIT: usize = 1024 * 1024;
 /// Bytes of all commits together, with what the tables take for each.
-const MOST_KEPT: usize = 6 * 1024 * 1024;
+const MAX_KEPT: usize = 6 * 1024 * 1024;
 const ENTRY: usize = 320;
 /// Bytes of all objects, inflated: a bomb costs time.
-const MOST_INFLATED: u64 = 256 * 1024 * 1024;
+const MAX_INFLATED: u64 = 256 * 1024 * 1024;
 /// Commits found on all ways back together.
-const MOST_STEPS: usize = 50_000;
+const MAX_STEPS: usize = 50_000;
 /// Bytes of one such step: its name, in a table that may be half empty.
 const STEP_BYTES: usize = 80;
 /// Bytes that reading a pack takes at most.
-pub(super) const MOST_MEMORY: usize = MOST_KEPT + MOST_STEPS * STEP_BYTES;
+pub const MAX_MEMORY: usize = MAX_KEPT + MAX_STEPS * STEP_BYTES;
 const STEP: usize = 16 * 1024;
 
 /// What a pack has shown so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shown {
+pub enum Shown {
     /// Not enough; more bytes may show it.
     NotYet,
     /// Every branch only moves on.
@@ -40,10 +40,10 @@ pub(super) enum Shown {
 
 /// Bytes that are no pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NoPack;
+pub struct NoPack;
 
 /// Reads a pack as it comes, and follows commits back.
-pub(super) struct Lineage {
+pub struct Lineage {
     hash: Hash,
     shallow: HashSet<ObjectId>,
     branches: Vec<Branch>,
@@ -108,7 +108,7 @@ enum Kind {
 
 impl Lineage {
     /// Follows each `(old, new)`. The history of a server may end at the shallow commits, so no way leads through them.
-    pub(super) fn new(
+    pub fn new(
         hash: Hash,
         moves: impl IntoIterator<Item = (ObjectId, ObjectId)>,
         shallow: HashSet<ObjectId>,
@@ -132,12 +132,12 @@ impl Lineage {
     }
 
     /// Whether a branch was shown to move on, in the order of the moves.
-    pub(super) fn shown(&self) -> impl Iterator<Item = bool> {
+    pub fn shown(&self) -> impl Iterator<Item = bool> {
         self.branches.iter().map(|branch| branch.shown)
     }
 
     /// Takes the next bytes of the pack.
-    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> Result<Shown, NoPack> {
+    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<Shown, NoPack> {
         let mut content = std::mem::take(&mut self.head);
         let fed = self.take(&mut bytes, &mut content);
         self.head = content;
@@ -173,19 +173,19 @@ impl Lineage {
                     let Some(entry) = entry?.filter(|_| whole) else { return Ok(false) };
                     head.clear();
                     let kind = self.kind(at, entry.kind)?;
-                    if !matches!(kind, Kind::Other) && entry.size > MOST_COMMIT as u64 {
+                    if !matches!(kind, Kind::Other) && entry.size > MAX_COMMIT as u64 {
                         return Ok(true);
                     }
                     self.inflate.reset(true);
                     self.state = State::Content(Entry { at, size: entry.size, kind, written: 0 });
                 }
                 State::Content(entry) => match self.content(bytes, head, entry)? {
-                    Inflated::Some(_) | Inflated::All if self.inflated > MOST_INFLATED => return Ok(true),
+                    Inflated::Some(_) | Inflated::All if self.inflated > MAX_INFLATED => return Ok(true),
                     Inflated::Some(entry) => self.state = State::Content(entry),
                     Inflated::Nothing => return Ok(false),
                     Inflated::All => {
                         self.object(entry, head)?;
-                        if self.kept > MOST_KEPT || self.steps > MOST_STEPS {
+                        if self.kept > MAX_KEPT || self.steps > MAX_STEPS {
                             return Ok(true);
                         }
                         self.left -= 1;
@@ -303,7 +303,7 @@ impl Lineage {
                         waiting.push(*parent);
                     }
                 }
-                if self.steps > MOST_STEPS {
+                if self.steps > MAX_STEPS {
                     return;
                 }
             }
@@ -379,7 +379,7 @@ fn apply(base: &[u8], delta: &[u8]) -> Option<Vec<u8>> {
     if number(&mut delta)? != base.len() {
         return None;
     }
-    let length = number(&mut delta).filter(|length| *length <= MOST_COMMIT)?;
+    let length = number(&mut delta).filter(|length| *length <= MAX_COMMIT)?;
     let mut content = Vec::with_capacity(length);
     while let [instruction, rest @ ..] = delta {
         delta = rest;

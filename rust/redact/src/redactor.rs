@@ -1,26 +1,4 @@
-//! Secrets out, dummies in: what happens to an answer between the outside and the job.
-//!
-//! A server that got a secret can send it back: in a header, an error text, a debug page, a redirect. On its way in,
-//! every spelling of the secret (`forms`) becomes the dummy in the same spelling, and a secret that is not in one piece
-//! (`loose`: in lines, with some characters escaped) becomes the dummy piece by piece. Nothing is buffered beyond the end
-//! of a chunk that could be the beginning of a secret, and what cannot be searched does not go on.
-//!
-//! Not found: a secret that a server transforms otherwise (reversed, in hex, encrypted, in an archive, one letter per
-//! answer), or that it puts across two WebSocket messages.
-
-mod body;
-mod decode;
-mod forms;
-mod head;
-mod loose;
-mod needles;
-mod respell;
-mod splice;
-#[cfg(test)]
-mod test_support;
-mod triggers;
-mod unescape;
-mod websocket;
+//! What happens to one response.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -28,17 +6,12 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-pub use body::{Body, BoxError};
-pub(crate) use decode::{Coding, Decoder};
-pub(crate) use forms::percent;
-pub(crate) use head::plain_answers;
-pub(crate) use needles::Needles;
-pub use needles::SHORTEST;
-
-use head::Plan;
-use needles::StandIn;
-use splice::Splicer;
-use websocket::Frames;
+use super::body::{Body, BoxError};
+use super::head::{self, Plan};
+use super::needles::Needles;
+use super::splice::Splicer;
+use super::stand_in::StandIn;
+use super::websocket::Frames;
 
 /// Writes dummies over the secrets in one answer.
 pub struct Redactor {
@@ -65,19 +38,15 @@ const UNKNOWN_CODING: &str = "the server encoded its answer in a way that cannot
                               was asked not to encode it; ask for another format, or another resource";
 
 impl Redactor {
-    pub(crate) fn new(needles: Arc<Needles>, parts_pass: bool) -> Redactor {
+    /// `parts_pass`: whether the job may ask for parts of what there is.
+    pub fn new(needles: Arc<Needles>, parts_pass: bool) -> Redactor {
         Redactor { needles, parts_pass, plan: OnceLock::new() }
     }
 
     /// Returns why a response cannot be searched, if it cannot: it is a part where the proxy asks for whole ones (a job that
     /// asks for parts by other headers than `Range` could put the secret together from them), or its body is in a coding that
     /// is not known.
-    pub(crate) fn refusal(
-        &self,
-        status: StatusCode,
-        headers: &HeaderMap,
-        has_body: bool,
-    ) -> Option<&'static str> {
+    pub fn refusal(&self, status: StatusCode, headers: &HeaderMap, has_body: bool) -> Option<&'static str> {
         if !self.parts_pass && head::is_part(status, headers) {
             return Some(PART);
         }
@@ -96,7 +65,7 @@ impl Redactor {
     }
 
     /// The most that the body's decoders may hold in memory; 0 without any. Call it after [`Redactor::head`].
-    pub(crate) fn decoder_bytes(&self) -> usize {
+    pub fn decoder_bytes(&self) -> usize {
         let codings = self.plan.get().and_then(|plan| plan.codings.as_ref().ok());
         codings.map_or(0, |codings| codings.iter().map(|coding| coding.most_bytes()).sum())
     }
@@ -109,7 +78,7 @@ impl Redactor {
         B::Error: Into<BoxError>,
     {
         let plan = self.plan.get_or_init(|| Plan::new(None, headers, self.needles.same_length())).clone();
-        Body::new(self, plan, body)
+        Body::new(self.needles, plan, body)
     }
 
     /// Cleans what the outside sends after `101 Switching Protocols`.
@@ -119,15 +88,6 @@ impl Redactor {
             _ => Format::Unknown(Splicer::new(self.needles, StandIn::Fitted)),
         };
         StreamRedactor { format }
-    }
-
-    fn trailers(&self, trailers: &mut HeaderMap) {
-        head::clean(&self.needles, trailers);
-        head::remove_digests(trailers);
-    }
-
-    fn splicer(&self, stand_in: StandIn) -> Splicer {
-        Splicer::new(Arc::clone(&self.needles), stand_in)
     }
 }
 
@@ -165,11 +125,5 @@ impl fmt::Debug for Redactor {
 impl fmt::Debug for StreamRedactor {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("StreamRedactor").finish_non_exhaustive()
-    }
-}
-
-impl<B> fmt::Debug for Body<B> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Body").finish_non_exhaustive()
     }
 }

@@ -2,6 +2,7 @@ use http::StatusCode;
 use http_body::Body as _;
 use proptest::prelude::*;
 
+use super::super::Redactor;
 use super::super::test_support::{
     CODINGS, Feed, LONGER, SAME, SECRET, encode, encode_whole, headers, read, redactor,
 };

@@ -10,28 +10,35 @@ use zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer};
 
 /// How a body is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Coding {
+pub enum Coding {
     /// As it is.
     Identity,
+    /// `gzip` (RFC 1952).
     Gzip,
+    /// `deflate`: zlib (RFC 1950).
     Deflate,
+    /// `br` (RFC 7932).
     Brotli,
+    /// `zstd` (RFC 8878).
     Zstd,
 }
 
 /// Why a body cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum DecodeError {
+pub enum DecodeError {
+    /// The data is not in the coding.
     #[error("the answer's body is not valid {0:?}")]
     Corrupt(Coding),
+    /// The data ends too early.
     #[error("the answer's body ends in the middle of its {0:?} data")]
     Truncated(Coding),
+    /// More follows the end of the data.
     #[error("the answer's body goes on after the end of its {0:?} data")]
     Trailing(Coding),
 }
 
 /// Takes one body's encoded bytes, gives the plain ones.
-pub(crate) struct Decoder {
+pub struct Decoder {
     coding: Coding,
     engine: Engine,
     /// Whether there were any bytes: a body without bytes is a body without coding (HEAD, 304).
@@ -61,7 +68,7 @@ const ZSTD_HEADER: usize = 18;
 
 impl Coding {
     /// Reads one token of `content-encoding`.
-    pub(crate) fn parse(token: &str) -> Option<Coding> {
+    pub fn parse(token: &str) -> Option<Coding> {
         match token.to_ascii_lowercase().as_str() {
             "" | "identity" => Some(Coding::Identity),
             "gzip" | "x-gzip" => Some(Coding::Gzip),
@@ -75,7 +82,7 @@ impl Coding {
 
 impl Coding {
     /// The most that a decoder holds in memory.
-    pub(crate) fn most_bytes(self) -> usize {
+    pub fn most_bytes(self) -> usize {
         match self {
             Coding::Identity => 0,
             Coding::Gzip | Coding::Deflate => FLATE,
@@ -87,7 +94,7 @@ impl Coding {
 
 impl Decoder {
     /// `None` for [`Coding::Identity`].
-    pub(crate) fn new(coding: Coding) -> Option<Decoder> {
+    pub fn new(coding: Coding) -> Option<Decoder> {
         let engine = match coding {
             Coding::Identity => return None,
             Coding::Gzip => Engine::Flate(Decompress::new_gzip(FLATE_WINDOW_BITS)),
@@ -107,17 +114,17 @@ impl Decoder {
     }
 
     /// Whether a step without new input can give something.
-    pub(crate) fn has_more(&self) -> bool {
+    pub fn has_more(&self) -> bool {
         self.full
     }
 
     /// What the decoder holds in memory from here on; `None` until the data has shown it.
-    pub(crate) fn bytes(&self) -> Option<usize> {
+    pub fn bytes(&self) -> Option<usize> {
         self.bytes
     }
 
     /// Consumes input, writes to `output` and says how much. All input is consumed unless the output is full.
-    pub(crate) fn step(&mut self, input: &mut Bytes, output: &mut [u8]) -> Result<usize, DecodeError> {
+    pub fn step(&mut self, input: &mut Bytes, output: &mut [u8]) -> Result<usize, DecodeError> {
         self.full = false;
         let mut written = 0;
         while written < output.len() {
@@ -143,7 +150,7 @@ impl Decoder {
     }
 
     /// There is no more input.
-    pub(crate) fn finish(&self) -> Result<(), DecodeError> {
+    pub fn finish(&self) -> Result<(), DecodeError> {
         if self.complete || !self.started { Ok(()) } else { Err(DecodeError::Truncated(self.coding)) }
     }
 

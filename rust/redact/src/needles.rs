@@ -10,14 +10,12 @@ use aho_corasick::packed::{self, Searcher};
 use aho_corasick::{AhoCorasick, Input, MatchKind};
 use memchr::{memchr3_iter, memmem};
 
-use super::forms::{Form, fit, forms, is_plain, plain, targets};
-use super::loose::{Loose, Target, Window};
-
-/// The least bytes of a secret: a shorter one cannot be found without hitting innocent text all the time.
-pub const SHORTEST: usize = 8;
+use super::forms::{Form, Target, forms, targets};
+use super::loose::{Loose, Window};
+use super::stand_in::{MIN_SECRET_BYTES, StandIn, fit, plain, shared};
 
 /// All spellings of some secrets.
-pub(crate) struct Needles {
+pub struct Needles {
     /// Sorted by what is looked for.
     needles: Vec<Needle>,
     fragments: Vec<Fragment>,
@@ -53,7 +51,7 @@ struct Needle {
 
 /// Eight bytes, and the needles that are known by them: which, and how far in.
 struct Fragment {
-    bytes: [u8; SHORTEST],
+    bytes: [u8; MIN_SECRET_BYTES],
     known: Vec<(usize, usize)>,
     /// Whether it is a window of a secret that may not be in one piece.
     is_window: bool,
@@ -64,16 +62,7 @@ enum Search {
     /// Too many fragments for the vector search, or a CPU without it.
     Automaton(AhoCorasick),
     /// What needs nothing and cannot fail.
-    Plain(Vec<[u8; SHORTEST]>),
-}
-
-/// What stands in for a secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StandIn {
-    /// The dummy, whatever its length: a client that stores it can use it again.
-    Exact,
-    /// The dummy cut or filled to the secret's length: length-prefixed formats stay valid.
-    Fitted,
+    Plain(Vec<[u8; MIN_SECRET_BYTES]>),
 }
 
 /// A needle in a text.
@@ -86,12 +75,12 @@ pub(crate) struct Found {
 
 impl Needles {
     /// The needles of these (secret, dummy); of equal secrets the first wins.
-    pub(crate) fn new<'a>(secrets: impl IntoIterator<Item = (&'a str, &'a str)>) -> Needles {
+    pub fn new<'a>(secrets: impl IntoIterator<Item = (&'a str, &'a str)>) -> Needles {
         let mut same_length = true;
         let secrets: Vec<(&str, &str)> = secrets.into_iter().collect();
         // Without a dummy nothing is to be replaced.
         let replaced = secrets.iter().filter(|(_, dummy)| !dummy.is_empty());
-        let is_long = |target: &Target| target.secret.len() >= SHORTEST;
+        let is_long = |target: &Target| target.secret.len() >= MIN_SECRET_BYTES;
         let loose = Loose::new(replaced.flat_map(|(secret, dummy)| targets(secret, dummy)).filter(is_long));
         let mut needles: Vec<Needle> = secrets
             .into_iter()
@@ -100,7 +89,7 @@ impl Needles {
                 same_length &= secret.len() == dummy.len();
                 forms(secret, dummy).into_iter().map(move |form| Needle::new(owner, form, dummy))
             })
-            .filter(|needle| needle.secret.len() >= SHORTEST)
+            .filter(|needle| needle.secret.len() >= MIN_SECRET_BYTES)
             .collect();
         needles.sort_by(|one, other| one.secret.cmp(&other.secret));
         needles.dedup_by(|later, earlier| later.secret == earlier.secret);
@@ -127,7 +116,7 @@ impl Needles {
     }
 
     /// Whether every dummy is as long as its secret. Escaped, they can still differ.
-    pub(crate) fn same_length(&self) -> bool {
+    pub fn same_length(&self) -> bool {
         self.same_length
     }
 
@@ -179,7 +168,7 @@ impl Needles {
     }
 
     /// Whose needles are in a text, overlapping ones too.
-    pub(crate) fn owners(&self, text: &[u8]) -> BTreeSet<usize> {
+    pub fn owners(&self, text: &[u8]) -> BTreeSet<usize> {
         self.all(text).map(|found| self.needles[found.needle].owner).collect()
     }
 
@@ -284,12 +273,6 @@ impl Needle {
     }
 }
 
-/// How many first bytes of a secret need not be replaced.
-pub(super) fn shared(secret: &[u8], dummy: &[u8]) -> usize {
-    let pairs = secret.iter().zip(dummy);
-    pairs.take_while(|(one, other)| one == other && is_plain(**one)).count()
-}
-
 impl Search {
     fn new(fragments: &[Fragment]) -> Search {
         let bytes = || fragments.iter().map(|fragment| fragment.bytes);
@@ -313,10 +296,12 @@ impl Search {
             Search::Automaton(automaton) => automaton
                 .find(Input::new(text).range(from..))
                 .map(|found| (found.start(), found.pattern().as_usize())),
-            Search::Plain(fragments) => rest.windows(SHORTEST).enumerate().find_map(|(at, window)| {
-                let fragment = fragments.iter().position(|fragment| fragment == window)?;
-                Some((from + at, fragment))
-            }),
+            Search::Plain(fragments) => {
+                rest.windows(MIN_SECRET_BYTES).enumerate().find_map(|(at, window)| {
+                    let fragment = fragments.iter().position(|fragment| fragment == window)?;
+                    Some((from + at, fragment))
+                })
+            }
         }
     }
 }
@@ -345,7 +330,7 @@ fn choose_fragments(needles: &[Needle], windows: impl Iterator<Item = Window>) -
             window.iter().filter(|byte| byte.is_ascii_alphanumeric()).count() * 4
                 + window.iter().filter(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()).count()
         };
-        let best = secret.windows(SHORTEST).enumerate().max_by_key(|(_, window)| strange(window));
+        let best = secret.windows(MIN_SECRET_BYTES).enumerate().max_by_key(|(_, window)| strange(window));
         if let Some((offset, window)) = best
             && let Ok(bytes) = window.try_into()
         {
