@@ -44,7 +44,7 @@ main() {
   check rustdoc       rustdoc
   check demo          cargo run --manifest-path "$manifest" --release --locked --quiet -- demo
   check docker        bash checks/docker.sh
-  check claude-code   bash checks/claude-code.sh
+  check agents        bash checks/agents.sh
   check secret-service bash checks/secret-service.sh
   check binary-size   binary_size
   check static        bash checks/static.sh

@@ -1,4 +1,4 @@
-//! The real Claude Code in its ready-made jail. Run by `checks/claude-code.sh`, which names the program in
+//! The real Claude Code in its ready-made jail. Run by `checks/agents.sh`, which names the program in
 //! `JAIL_TEST_CLAUDE`.
 
 use std::collections::BTreeSet;
@@ -50,7 +50,7 @@ fn says_hi(jail: Jail, variable: &str, token: &str) -> Server {
 }
 
 #[test]
-#[ignore = "needs the npm package; run by checks/claude-code.sh"]
+#[ignore = "needs the npm package; run by checks/agents.sh"]
 fn with_an_api_key() {
     let token = random("sk-ant-api03-");
     let message = says_hi(Jail::new().secret("ANTHROPIC_API_KEY", &token), "ANTHROPIC_API_KEY", &token)
@@ -59,7 +59,7 @@ fn with_an_api_key() {
 }
 
 #[test]
-#[ignore = "needs the npm package; run by checks/claude-code.sh"]
+#[ignore = "needs the npm package; run by checks/agents.sh"]
 fn with_an_oauth_token() {
     let token = random("sk-ant-oat01-");
     let message =
@@ -70,7 +70,7 @@ fn with_an_oauth_token() {
 
 /// Nothing but the host's own login, which has expired: it is renewed, written back, and Claude Code never sees it.
 #[test]
-#[ignore = "needs the npm package; run by checks/claude-code.sh"]
+#[ignore = "needs the npm package; run by checks/agents.sh"]
 fn with_the_login_of_the_host() {
     let logins = Logins::new();
     let server = logins.serve_as("unused.test", "platform.claude.com");
