@@ -229,13 +229,14 @@ fn text(spec: &JailSpec, policy: &Policy, request: &Request<'_>, decision: Decis
         Decision::Allow { rule: id } => {
             let mut text = format!("allowed by {}\n", rule(id));
             let tls = request.scheme == Scheme::Https;
+            let lent_by = policy.credential_rule(request, id);
             let given: Vec<&CredentialSpec> = spec
                 .credentials
                 .iter()
                 .filter(|credential| {
                     let (hosts, rules) = credentials::places(credential, policy);
                     tls && hosts.iter().any(|host| host.matches(&request.authority.host))
-                        && rules.is_none_or(|rules| rules.contains(&id))
+                        && rules.is_none_or(|rules| rules.contains(&lent_by))
                 })
                 .collect();
             if given.is_empty() {

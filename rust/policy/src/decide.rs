@@ -204,6 +204,21 @@ impl Policy {
         }
     }
 
+    /// The rule whose credential goes along with a request that a rule allowed: that rule itself. For a request of git-lfs,
+    /// which no git rule allows, it is the git rule about the repository, unless the rule that allowed it names a credential
+    /// of its own.
+    pub fn credential_rule(&self, request: &Request<'_>, allowed_by: RuleId) -> RuleId {
+        if self.rule(allowed_by).is_none_or(|rule| rule.git().is_some() || rule.credential().is_some()) {
+            return allowed_by;
+        }
+        let is_about = |rule: &Rule| {
+            rule.action() == Action::Allow
+                && rule.credential().is_some()
+                && rule.git().is_some_and(|git| git.is_lfs_of(request))
+        };
+        self.rules.iter().position(is_about).map_or(allowed_by, RuleId)
+    }
+
     /// The rules that have a say. Behind a git rule, allowing rules of other kinds have none on pushes to its host, nor on
     /// what moves refs in another way: whoever limits pushes to one branch does not mean that the next rule, `github.com`,
     /// lets all of them through.

@@ -1,6 +1,7 @@
 //! What a job may do with git repositories over smart HTTP: which ones it reads, which refs it moves and how.
 
 mod call;
+mod lfs;
 mod reference;
 mod repository;
 mod rule;

@@ -68,6 +68,11 @@ impl Job {
         }
     }
 
+    /// The rule whose credentials go along with a request that `rule` allowed.
+    pub(crate) fn credential_rule(&self, request: &Request<'_>, rule: Option<RuleId>) -> Option<RuleId> {
+        rule.map(|rule| self.policy.credential_rule(request, rule))
+    }
+
     /// Writes one event.
     pub(crate) fn record(&self, what: What) {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

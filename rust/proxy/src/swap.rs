@@ -74,7 +74,7 @@ pub struct Asking<'a> {
     pub method: &'a Method,
     /// The server.
     pub authority: &'a Authority,
-    /// The rule that allowed it.
+    /// The rule whose credentials go along with it: [`policy::Policy::credential_rule`].
     pub rule: Option<RuleId>,
     /// Whether it goes out over TLS.
     pub tls: bool,

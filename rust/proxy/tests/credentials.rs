@@ -270,3 +270,34 @@ async fn a_refused_stream_leaves_the_others_of_its_connection_alone() {
     assert_eq!(http.send(request).await.denied(), Some("foreign-credential"));
     assert_eq!(server.requests(), 2);
 }
+
+#[tokio::test]
+async fn git_lfs_sends_the_credential_of_the_git_rule_about_its_repository() {
+    let server = Server::https_with(&["a.test"], &["h2"], witness).await;
+    let credential = Credential { rules: Some(vec![policy::RuleId(0)]), ..credential() };
+    let jail = Jail::allow(&["git a.test/me/repo push=** credential=TOKEN", "https://a.test/me/**"])
+        .to("a.test:443", &server)
+        .credential(credential)
+        .start();
+    let id = "0123456789abcdef".repeat(4);
+    for (path, real) in [
+        ("/me/repo.git/info/lfs/objects/batch", true),
+        (&*format!("/me/repo/obj/{id}"), true),
+        ("/me/repo/settings", false),
+        (&*format!("/me/other/obj/{id}"), false),
+    ] {
+        let got = jail.send(with_token(&format!("https://a.test{path}"), DUMMY), "h2").await;
+        if real {
+            let body = String::from_utf8(got.body.to_vec()).unwrap();
+            assert_eq!(body, format!("real: true; it was {DUMMY}"), "{path}");
+        } else {
+            assert_eq!((got.status, got.denied()), (403, Some("stray-credential")), "{path}");
+        }
+    }
+    // The request could stand for one with which the credential does not go.
+    let request = Request::get(format!("https://a.test/me/repo/obj/{id}"))
+        .header("authorization", format!("Bearer {DUMMY}"))
+        .header("x-original-url", "/me/repo/settings");
+    let got = jail.send(request.body(Full::default()).unwrap(), "h2").await;
+    assert_eq!((got.status, got.denied()), (403, Some("stray-credential")));
+}

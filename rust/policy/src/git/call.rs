@@ -50,8 +50,9 @@ pub(crate) fn could_move_refs(request: &Request<'_>) -> bool {
         return false;
     }
     in_some_spelling(request.path.folded(), |text| {
-        // The requests of git-lfs, locks among them, move no ref.
-        let in_repository = text.contains(".git/") && !text.contains(".git/info/lfs/");
+        // The requests of git-lfs, locks among them, move no ref; the second is where GitLab keeps the objects.
+        let is_lfs = [".git/info/lfs/", ".git/gitlab-lfs/objects/"].iter().any(|lfs| text.contains(lfs));
+        let in_repository = text.contains(".git/") && !is_lfs;
         text.contains("/refs/") || text.ends_with("/refs") || in_repository
     })
 }

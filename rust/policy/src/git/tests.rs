@@ -337,3 +337,51 @@ fn behind_a_git_rule_no_other_rule_moves_refs_in_another_way() {
         assert_eq!(decide(&policy, request), Ok("allow"), "{request}");
     }
 }
+
+#[test]
+fn the_credential_of_a_git_rule_goes_along_with_git_lfs_for_its_repository() {
+    let id = "0123456789abcdef".repeat(4);
+    let own = json!({
+        "hosts": ["git.example"],
+        "methods": ["POST"],
+        "paths": ["/me/repo/own/**"],
+        "credential": "OWN",
+    });
+    let policy = Policy::new(vec![
+        rule("git git.example/me/repo push=** credential=PUSH"),
+        rule("git git.example/me/readable credential=READ"),
+        serde_json::from_value(own).unwrap(),
+        rule("git.example"),
+    ])
+    .unwrap();
+    let by = |request: &str| {
+        with(request, |request| match policy.decide(request) {
+            Decision::Allow { rule } => policy.credential_rule(request, rule).0,
+            decision => panic!("{decision:?}"),
+        })
+    };
+    for (request, expected) in [
+        ("POST https://git.example/me/repo.git/info/lfs/objects/batch".to_owned(), 0),
+        ("POST https://git.example/me/repo/info/lfs/locks/verify".to_owned(), 0),
+        (format!("PUT https://git.example/me/repo.git/gitlab-lfs/objects/{id}/12"), 0),
+        (format!("PUT https://git.example/me/repo/obj/{id}"), 0),
+        // Without push only what a download needs.
+        ("POST https://git.example/me/readable.git/info/lfs/objects/batch".to_owned(), 1),
+        (format!("GET https://git.example/me/readable/obj/{id}"), 1),
+        (format!("PUT https://git.example/me/readable/obj/{id}"), 3),
+        ("POST https://git.example/me/readable.git/info/lfs/locks".to_owned(), 3),
+        // The rule has a credential of its own.
+        (format!("POST https://git.example/me/repo/own/{id}"), 2),
+        // Of another kind, another repository or another server.
+        ("GET https://git.example/me/repo/issues".to_owned(), 3),
+        (format!("GET https://git.example/me/repo/{}", &id[1..]), 3),
+        (format!("GET https://git.example/me/repo/obj;x/{id}"), 3),
+        (format!("GET https://git.example/me/repo/%2e%2e/other/{id}"), 3),
+        (format!("GET https://git.example/me/other/obj/{id}"), 3),
+        ("POST https://git.example/x/me/repo.git/info/lfs/objects/batch".to_owned(), 3),
+    ] {
+        assert_eq!(by(&request), expected, "{request}");
+    }
+    let request = format!("GET https://other.example/me/repo/obj/{id}");
+    assert_eq!(with(&request, |request| policy.credential_rule(request, RuleId(3))), RuleId(3));
+}

@@ -137,6 +137,7 @@ async fn pass(
         }
         (Verdict::Push, None) => return Err(Denial::from(Reason::MalformedRequest).into()),
     };
+    let rule = job.credential_rule(&asked, rule);
     let form = if head.method.as_str().eq_ignore_ascii_case("POST") && !outgoing_body.is_empty() {
         let denied = denied_methods(session, &asked, &outgoing_headers, rule)?;
         let form = FormScan::new(&outgoing_headers, denied);
@@ -319,8 +320,9 @@ fn decide(
             if (method, path) == (asked.method, asked.path) {
                 continue;
             }
-            match ask(&policy::Request { method, path, ..*asked })? {
-                Verdict::Pass(rule) => others.push(rule),
+            let other = policy::Request { method, path, ..*asked };
+            match ask(&other)? {
+                Verdict::Pass(rule) => others.push(session.job.credential_rule(&other, rule)),
                 Verdict::Push => {
                     return Err(Denial {
                         hint: Some("a push is sent by POST, not by something that stands for it"),
@@ -341,6 +343,7 @@ fn decide(
     // What goes along is decided by the rule of the request itself: it must be the same for what it could be taken for.
     if let Verdict::Pass(rule) = verdict
         && let vault = session.job.keeper.vault()
+        && let rule = session.job.credential_rule(asked, rule)
         && others.iter().any(|other| !vault.has_same_credentials(asked.authority, rule, *other))
     {
         return Err(Denial {
@@ -358,7 +361,7 @@ const FORM: &str = "the form has a field (_method) by which the server takes the
 const UNCLEAR_FORM: &str = "servers read this form in different ways (its type, encoding or the head of a part), and it could ask for a method that is not allowed; send it in the usual form";
 
 /// The methods that a form must not stand for: they are denied for the path or for one that stands in its place, or need
-/// other credentials.
+/// other credentials. `rule` is the one whose credentials go along with the request.
 fn denied_methods(
     session: &Session,
     asked: &policy::Request<'_>,
@@ -367,11 +370,16 @@ fn denied_methods(
 ) -> Result<Vec<&'static str>, Denial> {
     let vault = session.job.keeper.vault();
     let paths = Overrides::read(headers, asked.query)?.paths;
-    let is_allowed =
-        |method: &str, path| match session.job.decide(&policy::Request { method, path, ..*asked }) {
-            Ok(Verdict::Pass(other)) => vault.has_same_credentials(asked.authority, rule, other),
+    let is_allowed = |method: &str, path| {
+        let other = policy::Request { method, path, ..*asked };
+        match session.job.decide(&other) {
+            Ok(Verdict::Pass(by)) => {
+                let by = session.job.credential_rule(&other, by);
+                vault.has_same_credentials(asked.authority, rule, by)
+            }
             Ok(Verdict::Push) | Err(_) => false,
-        };
+        }
+    };
     let is_denied = |method: &&str| !paths.iter().chain([asked.path]).all(|path| is_allowed(method, path));
     Ok(form::METHODS.into_iter().filter(is_denied).collect())
 }
