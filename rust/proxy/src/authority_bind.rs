@@ -90,6 +90,11 @@ impl Binding {
         Some(Binding { scheme: Scheme::Https, server })
     }
 
+    /// Returns true if each request names its server in its target, as it is with an explicit proxy.
+    pub(crate) fn is_each_request(&self) -> bool {
+        matches!(self.server, Server::EachRequest)
+    }
+
     /// The one server of this connection, if it has one already.
     pub(crate) fn server(&self) -> Option<&Authority> {
         match &self.server {

@@ -269,3 +269,26 @@ async fn path_tricks_are_refused() {
     }
     assert_eq!(server.requests(), 1);
 }
+
+#[tokio::test]
+async fn a_server_of_the_job_itself_is_reached_without_the_proxy() {
+    let server = Server::http().await;
+    let jail = Jail::allow(&["http://127.0.0.1:8080", "http://a.test"]).to("127.0.0.1:8080", &server).start();
+    let ask = async |method: &str, host: &str| {
+        let request =
+            format!("{method} http://{host}/x?y HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        say(dial(jail.explicit).await, request.as_bytes()).await
+    };
+    for host in ["[::1]:3000", "127.0.0.5:3000", "0.0.0.0:3000"] {
+        let said = ask("GET", host).await;
+        assert!(said.starts_with("HTTP/1.1 307 "), "{host}: {said}");
+        assert!(said.contains("location: http://localhost:3000/x?y\r\n"), "{host}: {said}");
+    }
+    for (method, host) in [("POST", "[::1]:3000"), ("GET", "localhost:3000"), ("GET", "10.0.0.1:3000")] {
+        let said = ask(method, host).await;
+        assert!(said.contains("x-jail-deny: "), "{method} {host}: {said}");
+    }
+    // What a rule names is the host's.
+    assert!(ask("GET", "127.0.0.1:8080").await.starts_with("HTTP/1.1 200 "));
+    assert_eq!(server.requests(), 1);
+}

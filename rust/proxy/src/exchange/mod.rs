@@ -8,6 +8,7 @@ mod form;
 mod headers;
 mod held;
 mod overrides;
+mod own_loopback;
 mod record;
 mod refused;
 mod signed;
@@ -67,11 +68,19 @@ pub(crate) async fn answer(
     let version = request.version();
     let (head, body) = request.into_parts();
     let discovery = Discovery::read(&head);
+    let own_server = own_loopback::location(&session.binding, &head);
     let has_body = !body.is_end_stream();
     let mut body = Some(body);
     let passed = pass(session, head, &mut body, admitted, job_side, &mut record).await;
     if passed.is_err() && sends_unasked {
         body::discard(body).await;
+    }
+    if let (Err(Refused::Denied(denial)), Some(location)) = (&passed, own_server)
+        && let Some(response) = own_loopback::redirection(denial, location)
+    {
+        // Nothing was asked of anybody outside.
+        record.forget();
+        return response;
     }
     // Where the request ends may be in doubt, or an end that a client has not begun to send: what follows on this
     // connection could be taken for a part of it.
