@@ -60,7 +60,7 @@ pub(crate) fn export(arguments: ExportArgs, operator: &Operator) -> Result<ExitC
     // An image is for many to read: what its maker's environment holds, secrets perhaps, is none of it.
     let passed = std::mem::take(&mut spec.pass_environment);
     let secrets = secrets::of_a_cluster(&mut spec).map_err(Failure::usage)?;
-    let programs = host::programs(&spec.programs, operator).map_err(Failure::no_jail)?;
+    let programs = host::programs(&spec.programs, &spec.toolchains, operator).map_err(Failure::no_jail)?;
     let closure = resolve::closure(&spec, &arguments.store, None, operator)?;
     run::check_command(&command, &programs, &closure)?;
     let plan = assemble::plan(

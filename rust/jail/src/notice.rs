@@ -47,7 +47,11 @@ fn text(spec: &JailSpec, policy: &Policy, dummies: &[(String, String)], workspac
         (Some(path), WorkspaceMode::Ro) => text.push_str(&format!("  {} is read-only.\n", path.display())),
         (Some(path), WorkspaceMode::Rw) => text.push_str(&format!(
             "  {} can be written, except for files that run later on the host (git hooks and settings, settings of\n  \
-             editors and agents, and the like): those are read-only, and new ones are reported to the user.\n",
+             editors and agents, and the like): those are read-only, and new ones are reported to the user. So git cannot\n  \
+             change .git/config (\"Device or resource busy\"): git remote add, git branch -m, git push -u, git worktree\n  \
+             remove and git mv above a submodule fail or do less. Push by git push origin HEAD; make other changes of\n  \
+             that kind a request to the user. If a checkout says that it cannot unlink such a file, the file still has\n  \
+             the other branch's content: do not commit it.\n",
             path.display()
         )),
         (Some(path), WorkspaceMode::Overlay) => text.push_str(&format!(

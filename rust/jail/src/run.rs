@@ -34,7 +34,7 @@ use crate::resolve;
 use crate::resolve::closure::Closure;
 use crate::resolve::host::{self, HostTree, SHELL, SYSTEM};
 use crate::rules;
-use crate::spec::{self, BindSpec, JailSpec, ProjectRules, in_home};
+use crate::spec::{self, Allowance, BindSpec, JailSpec, ProjectRules, in_home};
 use crate::unreported;
 use crate::way_out;
 use crate::workspace::{self, Changes, Guard, Repository, Workspace, provenance};
@@ -82,7 +82,7 @@ pub(crate) fn run(arguments: RunArgs, operator: &Operator) -> Result<ExitCode, F
     }
     let backend = backend::choose(spec.backend, arguments.container_relay, workspace.as_ref(), operator)?;
     let reach = backend.reach();
-    let programs = host::programs(&spec.programs, operator).map_err(Failure::no_jail)?;
+    let programs = host::programs(&spec.programs, &spec.toolchains, operator).map_err(Failure::no_jail)?;
     if !arguments.quiet {
         tell_left_out(&programs, &guard);
     }
@@ -262,6 +262,10 @@ pub(crate) fn compose(
         spec.programs.iter_mut().filter(|name| *name == SYSTEM).for_each(|name| *name = SHELL.to_owned());
     }
     spec.programs.extend(arguments.host.iter().cloned());
+    spec.toolchains.extend(&arguments.toolchain);
+    if arguments.nested_sandbox && !spec.hardening.allow.contains(&Allowance::NestedUserNamespaces) {
+        spec.hardening.allow.push(Allowance::NestedUserNamespaces);
+    }
     for (texts, writable) in [(&arguments.bind, true), (&arguments.ro_bind, false)] {
         spec.binds.extend(texts.iter().map(|text| bind(text, writable)));
     }

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use home::{Home, HomeSpec, Piece, SeedSpec, in_home, template};
 pub(crate) use parts::{
-    Allowance, BackendName, BindSpec, ClosureSpec, CredentialSpec, HardeningSpec, LimitsSpec, ServiceSpec,
-    UpstreamSpec, WorkspaceMode,
+    Allowance, BackendName, BindSpec, ClosureSpec, CredentialSpec, HardeningSpec, Language, LimitsSpec,
+    ServiceSpec, UpstreamSpec, WorkspaceMode,
 };
 pub(crate) use validate::{is_name, is_variable};
 
@@ -43,6 +43,10 @@ pub(crate) struct JailSpec {
     /// `@shell` where a host has no programs there).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) programs: Vec<String>,
+    /// Languages whose version manager's default version is in the jail, read-only: rustup, nvm, fnm, Volta, nodenv, pyenv,
+    /// uv, goenv, SDKMAN!; where there is none, the language's programs on `PATH`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) toolchains: Vec<Language>,
     /// Store paths that are in the jail; what Nix renders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) closure: Option<ClosureSpec>,
@@ -168,6 +172,7 @@ impl JailSpec {
             description: String::new(),
             command: Vec::new(),
             programs: Vec::new(),
+            toolchains: Vec::new(),
             closure: None,
             rules: Vec::new(),
             project_rules: ProjectRules::default(),

@@ -11,7 +11,7 @@ use clap::{Args, ValueHint};
 use policy::Authority;
 
 use crate::quantity::{Bytes, Span};
-use crate::spec::{BackendName, Home, WorkspaceMode};
+use crate::spec::{BackendName, Home, Language, WorkspaceMode};
 
 /// Which jail and what to change in it; shared by `run` and `explain`.
 #[derive(Debug, Default, Args)]
@@ -107,6 +107,14 @@ pub(crate) struct RunArgs {
     /// usual small tools; `@system`: what the host's distribution has installed in `/usr`, read-only.
     #[arg(long, value_name = "PROGRAM", help_heading = "Files", value_hint = ValueHint::ExecutablePath)]
     pub(crate) host: Vec<String>,
+    /// Put this language in the version that your version manager gives by default into the jail, read-only (rustup; nvm,
+    /// fnm, Volta, nodenv; pyenv, uv; goenv; SDKMAN!), or else the one on `PATH`. Caches are in the jail's home.
+    #[arg(long, value_name = "LANGUAGE", help_heading = "Files")]
+    pub(crate) toolchain: Vec<Language>,
+    /// Let the job make sandboxes of its own: user namespaces beneath the jail's, with mounts in them (browsers, bubblewrap,
+    /// the sandboxes of agents). Goes without Landlock.
+    #[arg(long, help_heading = "Files")]
+    pub(crate) nested_sandbox: bool,
     /// Leave out `@system`, which the presets name: the jail has a shell with the usual small tools, and not the programs of
     /// the host's `/usr`.
     #[arg(long, help_heading = "Files")]

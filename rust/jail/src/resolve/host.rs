@@ -7,6 +7,7 @@ mod libraries;
 mod lookup;
 mod packages;
 mod system;
+mod toolchain;
 mod tree;
 
 use std::collections::{BTreeSet, HashSet};
@@ -21,6 +22,7 @@ use sandbox::beneath::{BeneathError, Budget, Kind, Limits};
 use sandbox::plan::Entry;
 
 use crate::operator::Operator;
+use crate::spec::Language;
 use choice::{Chooser, Role};
 use libraries::{Loader, Request};
 pub(crate) use system::SYSTEM;
@@ -264,7 +266,12 @@ pub(crate) fn is_static(file: &File) -> io::Result<bool> {
 ///
 /// A name is a program on the operator's `PATH` or a path; `NAME?` is left out where the host has none; `@shell` is
 /// a shell and the usual small tools, `@system` all of the host's `/usr` (where there is none, the same as `@shell`).
-pub(crate) fn programs(names: &[String], operator: &Operator) -> Result<HostTree, ResolveError> {
+/// `toolchains` are languages of which the operator's version managers have a version.
+pub(crate) fn programs(
+    names: &[String],
+    toolchains: &[Language],
+    operator: &Operator,
+) -> Result<HostTree, ResolveError> {
     let mut host = Host::new(names, operator)?;
     for name in names {
         if name == SYSTEM && system::is_there() {
@@ -282,7 +289,10 @@ pub(crate) fn programs(names: &[String], operator: &Operator) -> Result<HostTree
             host.program(name, Presence::Required)?;
         }
     }
-    if !names.is_empty() {
+    for language in toolchains {
+        toolchain::add(&mut host, *language)?;
+    }
+    if !names.is_empty() || !toolchains.is_empty() {
         companions::common(&mut host)?;
     }
     Ok(host.finish())

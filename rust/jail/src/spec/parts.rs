@@ -112,6 +112,22 @@ pub(crate) struct BindSpec {
     pub(crate) writable: bool,
 }
 
+/// A language whose version managers are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Language {
+    /// rustup.
+    Rust,
+    /// nvm, fnm, Volta, nodenv.
+    Node,
+    /// pyenv, uv.
+    Python,
+    /// goenv.
+    Go,
+    /// SDKMAN!.
+    Java,
+}
+
 /// A closure of the Nix store: the jail sees these store paths and no others.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]

@@ -40,7 +40,7 @@ pub(super) fn run(name: &str) -> Result<ExitCode, Failure> {
     let binds = assemble::binds(&spec, workspace.as_ref(), &operator)?;
     let guard = Guard::new(workspace.as_ref(), binds, &operator).map_err(Failure::no_jail)?;
     guard.notices().iter().for_each(|notice| console::report(notice));
-    let programs = host::programs(&spec.programs, &operator).map_err(Failure::no_jail)?;
+    let programs = host::programs(&spec.programs, &spec.toolchains, &operator).map_err(Failure::no_jail)?;
     run::tell_left_out(&programs, &guard);
     let closure = resolve::closure(&spec, &StoreArgs::default(), workspace.as_ref(), &operator)?;
     let command: Vec<_> = spec.command.iter().map(Into::into).collect();

@@ -89,7 +89,7 @@ impl Fixture {
     }
 
     fn resolve(&self, names: &[&str]) -> Result<HostTree, ResolveError> {
-        programs(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), &self.operator())
+        programs(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), &[], &self.operator())
     }
 }
 

@@ -78,6 +78,11 @@ impl Located {
         self.is_file() && self.metadata.mode & 0o111 != 0
     }
 
+    /// The paths of the links on the way to it.
+    pub(super) fn links(&self) -> impl Iterator<Item = &Path> {
+        self.links.iter().map(|link| link.path.as_path())
+    }
+
     /// Where in the jail's tree it is needed; the same as on the host.
     pub(super) fn asked(&self) -> &Path {
         &self.asked
