@@ -315,48 +315,79 @@ check_build() {
   system=$(nix eval --impure --raw --expr builtins.currentSystem)
   echo "--- builds for $system"
   if ! timeout --kill-after=10 "$evaluation_limit" nix build --no-link "path:$nixpkgs#stdenv" 2>"$scratch/log"; then
-    skipped+=("builds: the stdenv of nixpkgs can be neither substituted nor built here")
+    skipped+=("builds: the stdenv of nixpkgs can be neither substituted nor built here: $(grep -m 1 'error:' "$scratch/log")")
     return
   fi
   build "#nix-jail"
   build "#docs"
-
-  echo "--- nix run .#jail -- -p"
+  write_flake_with_jail "$system"
   mkdir -p "$scratch/workspace"
-  [ "$(cd "$scratch/workspace" && limited nix run "${inputs[@]}" "path:$scratch/flake#jail" -- -p hello -- hello)" = "Hello, world!" ] ||
-    fail "nix run .#jail -- -p hello -- hello"
+
+  echo "--- nix run .#jail"
+  [ "$(run_app -p hello -- hello)" = "Hello, world!" ] || fail "nix run .#jail -- -p hello -- hello"
+  run_app log >"$scratch/job-log" || fail "nix run .#jail -- log"
+  grep -q hello "$scratch/job-log" || { cat "$scratch/job-log"; fail "nix run .#jail -- log does not show the job"; }
+  [ "$(run_app --flake "path:$scratch/sees" -- hello)" = "Hello, world!" ] || fail "nix run .#jail -- --flake FLAKE -- hello"
 
   echo "--- nix develop"
-  limited nix develop "${inputs[@]}" "path:$scratch/flake" --command cargo --version || fail "nix develop"
+  quietly nix develop "${inputs[@]}" "path:$scratch/flake" --command cargo --version || fail "nix develop"
 
   echo "--- a jail sees its closure and nothing else"
-  mkdir -p "$scratch/sees"
-  cat >"$scratch/sees/flake.nix" <<NIX
-{
-  inputs.nix-jail.url = "path:/nonexistent";
-  inputs.nixpkgs.follows = "nix-jail/nixpkgs";
-  outputs = { nix-jail, nixpkgs, ... }: let pkgs = nixpkgs.legacyPackages.$system; in {
-    jail = nix-jail.lib.mkJail {
-      inherit pkgs;
-      package = nix-jail.packages.$system.nix-jail;
-      modules = [ { name = "sees"; packages = [ pkgs.bashInteractive pkgs.coreutils ]; command = [ "bash" "-c" "ls -d /nix/store/*" ]; } ];
-    };
-  };
-}
-NIX
-  jail=$(limited nix build --no-link --print-out-paths "${inputs_of_ours[@]}" "path:$scratch/sees#jail") || fail "a jail of packages"
-  (cd "$scratch/workspace" && limited "$jail/bin/sees") >"$scratch/seen" || fail "the jail does not run"
+  jail=$(quietly nix build --no-link --print-out-paths --no-write-lock-file "path:$scratch/sees#jail") || fail "a jail of packages"
+  (cd "$scratch/workspace" && in_own_state quietly "$jail/bin/sees") >"$scratch/seen" || fail "the jail does not run"
+  [ -s "$scratch/seen" ] || fail "the jail sees nothing"
   sed -n 's/.*"storePaths":"\([^"]*\)".*/\1/p' "$jail/share/nix-jail/sees.json" | xargs cat | sort | diff - "$scratch/seen" ||
     fail "the jail sees other store paths than its closure"
-  [ -s "$scratch/seen" ] || fail "the jail sees nothing"
+  run_app -p bashInteractive -p coreutils -p hello -- bash -c "ls -d /nix/store/*" | diff "$scratch/seen" - ||
+    fail "the jail of -p sees other store paths than that of mkJail with the same packages"
   wc -l <"$scratch/seen" | sed 's/$/ store paths/'
 
   echo "--- all checks that need no KVM"
   build "#checks.$system.without-kvm"
 }
 
+# write_flake_with_jail SYSTEM: a flake of a user, with a jail and a dev shell.
+write_flake_with_jail() {
+  mkdir -p "$scratch/sees"
+  cat >"$scratch/sees/flake.nix" <<NIX
+{
+  inputs.nix-jail = {
+    url = "path:$scratch/flake";
+    inputs.nixpkgs.follows = "nixpkgs";
+    inputs.nix-darwin.follows = "";
+  };
+  inputs.nixpkgs.url = "path:$nixpkgs";
+  outputs = { nix-jail, nixpkgs, ... }: let pkgs = nixpkgs.legacyPackages.$1; in {
+    jail = nix-jail.lib.mkJail {
+      inherit pkgs;
+      package = nix-jail.packages.$1.nix-jail;
+      modules = [ { name = "sees"; packages = [ pkgs.bashInteractive pkgs.coreutils pkgs.hello ]; command = [ "bash" "-c" "ls -d /nix/store/*" ]; } ];
+    };
+    devShells.$1.default = pkgs.mkShell { packages = [ pkgs.hello ]; };
+  };
+}
+NIX
+}
+
+# run_app ARGUMENT…: runs the flake's app in the workspace.
+run_app() {
+  (cd "$scratch/workspace" && in_own_state quietly nix run "${inputs[@]}" "path:$scratch/flake#jail" -- "$@")
+}
+
+# in_own_state COMMAND…: keeps the jails and logs of the user as they are.
+in_own_state() {
+  XDG_STATE_HOME=$scratch/state XDG_CONFIG_HOME=$scratch/config "$@"
+}
+
 limited() {
   timeout --kill-after=10 "$build_limit" "$@"
+}
+
+# quietly COMMAND…: runs it within the time limit; on failure prints the end of its messages.
+quietly() {
+  limited "$@" 2>"$scratch/log" && return
+  { tail -n 25 "$scratch/log"; echo "failed: $*"; } >&2
+  return 1
 }
 
 # build OUTPUT: builds it and prints what its tests say of themselves.
