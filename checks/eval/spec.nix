@@ -87,6 +87,8 @@ in
   testGemini = asPreset "gemini";
   testCopilot = asPreset "copilot";
   testOpencode = asPreset "opencode";
+  testPi = asPreset "pi";
+  testQwen = asPreset "qwen";
   testShell = asPreset "shell";
 
   # The credentials of a group are tried in the order of the file: it must be the order that attributes keep.

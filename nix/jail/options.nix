@@ -325,11 +325,13 @@ in
           "GET,HEAD https://api.github.com/repos/**"
           { hosts = [ "api.anthropic.com" ]; credential = "ANTHROPIC_API_KEY"; }
           "git github.com/me/project push=agent/*"
+          "@npm"
         ]
       '';
       description = ''
         What the job may do on the network, in order: the first rule that matches decides, none means no. As text
-        (`[allow|deny] [METHOD,…] [https|http|wss|ws|tcp://]HOST[:PORT][/PATH]`, `git HOST/REPO [push=REF,…]`) or in parts.
+        (`[allow|deny] [METHOD,…] [https|http|wss|ws|tcp://]HOST[:PORT][/PATH]`, `git HOST/REPO [push=REF,…]`, `@npm` and
+        other named sets of `jail rules`) or in parts.
       '';
     };
 
@@ -346,6 +348,17 @@ in
       '';
       description = "The secrets that the job uses without having them, by the variable that holds the dummy inside.";
     };
+
+    gateways =
+      listOf (types.attrsOf types.anything)
+        "Other ways to the API of the agent's model, which the operator's environment chooses, for jobs that an operator starts. The fields are those of the program's specification: `when`, `servers`, `credentials`, `replaces`, `environment`, `passEnvironment` (`jail schema`)."
+        [
+          {
+            when = [ "AGENT_BASE_URL" ];
+            servers = [ "\${AGENT_BASE_URL}" ];
+            passEnvironment = [ "AGENT_BASE_URL" ];
+          }
+        ];
 
     environment = mkOption {
       type = types.attrsOf types.str;

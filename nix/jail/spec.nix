@@ -57,6 +57,7 @@ says {
     workspaceMode
     protect
     backend
+    gateways
     ;
   home = home config.home;
   rules = map rule config.rules;

@@ -6,14 +6,25 @@
   package,
 }:
 let
-  agents = lib.genAttrs [ "claude-code" "codex" "gemini-cli" "github-copilot-cli" "opencode" ] (
-    name:
-    pkgs.runCommandLocal name { passthru.pname = name; } ''
-      mkdir -p $out/bin
-      printf '#!%s\necho "this is ${name} $*"\n' ${toy.bash}/bin/sh > $out/bin/${lib.removePrefix "github-" (lib.removeSuffix "-cli" (lib.removeSuffix "-code" name))}
-      chmod +x $out/bin/*
-    ''
-  );
+  agents =
+    lib.genAttrs
+      [
+        "claude-code"
+        "codex"
+        "gemini-cli"
+        "github-copilot-cli"
+        "opencode"
+        "pi-coding-agent"
+        "qwen-code"
+      ]
+      (
+        name:
+        pkgs.runCommandLocal name { passthru.pname = name; } ''
+          mkdir -p $out/bin
+          printf '#!%s\necho "this is ${name} $*"\n' ${toy.bash}/bin/sh > $out/bin/${lib.removePrefix "github-" (lib.removeSuffix "-cli" (lib.removeSuffix "-code" (lib.removeSuffix "-coding-agent" name)))}
+          chmod +x $out/bin/*
+        ''
+      );
 
   # Busybox is all of them.
   shellTools =

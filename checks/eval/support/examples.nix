@@ -93,6 +93,19 @@ lib.mapAttrs (_: module: jail module) nix-jail.lib.jails
         redact = false;
       };
     };
+    gateways = [
+      {
+        when = [ "API_BASE_URL" ];
+        servers = [ "\${API_BASE_URL}" ];
+        credentials = [
+          {
+            variable = "API_KEY";
+            sources = [ "env:API_KEY" ];
+          }
+        ];
+        replaces = "api";
+      }
+    ];
     environment.EDITOR = "vi";
     passEnvironment = [
       "GIT_AUTHOR_NAME"

@@ -87,7 +87,7 @@ impl Mac {
     }
 }
 
-const NAMES: [&str; 6] = ["claude", "codex", "copilot", "gemini", "opencode", "shell"];
+const NAMES: [&str; 8] = ["claude", "codex", "copilot", "gemini", "opencode", "pi", "qwen", "shell"];
 
 #[test]
 fn no_ready_made_jail_may_do_what_it_must_not() {

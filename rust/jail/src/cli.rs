@@ -47,7 +47,7 @@ Examples:
   jail stop claude
 
 NAME is a jail of $JAIL_PATH, /etc/nix-jail, ~/.config/nix-jail or a ready-made one:
-claude, codex, copilot, gemini, opencode, shell.";
+claude, codex, copilot, gemini, opencode, pi, qwen, shell.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -89,6 +89,12 @@ pub(crate) enum Command {
     Home(HomeCommand),
     /// Print the systemd units of declared jails, or install them.
     Units(UnitsArgs),
+    /// List the named sets of rules (`@npm`, `@pypi` …), or print one.
+    Rules {
+        /// The set.
+        #[arg(value_name = "@NAME")]
+        name: Option<String>,
+    },
     /// Print the JSON Schema of a specification.
     Schema,
     /// Print completions for a shell.

@@ -61,11 +61,9 @@ fn jail(
     arguments: &ExplainArgs,
     operator: &Operator,
 ) -> Result<(JailSpec, Policy), Failure> {
-    let (spec, policy, notice) =
+    let (spec, policy, notices) =
         run::with_jail_arguments(name, &arguments.jail, Some(&operator.directory), operator)?;
-    if let Some(notice) = notice {
-        console::report(&notice);
-    }
+    notices.iter().for_each(|notice| console::report(notice));
     Ok((spec, policy))
 }
 

@@ -28,6 +28,7 @@ mod explain;
 mod export;
 mod failure;
 mod fetch;
+mod gateway;
 mod git;
 mod hex;
 mod homes;
@@ -45,6 +46,7 @@ mod project;
 mod quantity;
 mod report;
 mod resolve;
+mod rule_sets;
 mod rules;
 mod run;
 mod secret;
@@ -104,6 +106,10 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
     // These know nothing of who runs them, and need no home.
     let command = match command {
         Command::Schema => return manual::schema(),
+        Command::Rules { name } => {
+            let text = rule_sets::listing(name.as_deref()).map_err(Failure::usage)?;
+            return console::print(&text).map(|()| ExitCode::SUCCESS);
+        }
         Command::Completions { shell } => return manual::completions(shell),
         Command::Man { directory } => return manual::pages(&directory),
         Command::Reference { page } => return manual::reference(page),
@@ -135,9 +141,11 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
             Err(Failure::usage("there is no systemd on this system; nix-darwin makes agents of jails"))
         }
         Command::Unit { .. } => Err(Failure::usage("there is no systemd on this system")),
-        Command::Schema | Command::Completions { .. } | Command::Man { .. } | Command::Reference { .. } => {
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::Schema
+        | Command::Rules { .. }
+        | Command::Completions { .. }
+        | Command::Man { .. }
+        | Command::Reference { .. } => Ok(ExitCode::SUCCESS),
         #[cfg(target_os = "linux")]
         Command::ExportOci(arguments) => export::export(*arguments, &operator),
         #[cfg(target_os = "linux")]

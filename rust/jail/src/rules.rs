@@ -4,6 +4,8 @@ use std::path::Path;
 
 use policy::{Action, Rule};
 
+use crate::rule_sets;
+
 /// Why there are no rules.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RulesError {
@@ -52,18 +54,13 @@ pub(crate) fn parse(text: &str, file: &str) -> Result<Vec<Rule>, RulesError> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let rule = match line.split_once(char::is_whitespace) {
-            Some(("allow", rule)) => {
-                Rule::parse(Action::Allow, rule.trim()).map_err(|error| error.to_string())
-            }
-            Some(("deny", rule)) => Rule::parse(Action::Deny, rule.trim()).map_err(|error| error.to_string()),
+        let added = match line.split_once(char::is_whitespace) {
+            Some(("allow", rule)) => rule_sets::add(&mut rules, Action::Allow, rule.trim()),
+            Some(("deny", rule)) => rule_sets::add(&mut rules, Action::Deny, rule.trim()),
             _ => Err(format!("{line:?} does not start with `allow` or `deny`")),
         };
-        rules.push(rule.map_err(|message| RulesError::Line {
-            file: file.to_owned(),
-            line: position + 1,
-            message,
-        })?);
+        let line = position + 1;
+        added.map_err(|message| RulesError::Line { file: file.to_owned(), line, message })?;
     }
     if rules.is_empty() {
         return Err(RulesError::Empty { file: file.to_owned() });
@@ -80,6 +77,8 @@ mod tests {
         let rules = parse("# what it may do\n\nallow example.com\n  deny   GET https://a.example/x  \n", "f")
             .unwrap();
         assert_eq!(rules.iter().map(Rule::action).collect::<Vec<_>>(), [Action::Allow, Action::Deny]);
+        assert!(parse("allow @npm\nallow a.example\n", "f").unwrap().len() > 2);
+        assert!(parse("deny @npm\n", "f").is_err());
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::console;
 use crate::credentials;
 use crate::descriptors;
 use crate::failure::{Failure, NO_JAIL, NOT_FOUND, USED_UP};
+use crate::gateway;
 use crate::git;
 use crate::homes::{Homes, JobHome, Values};
 use crate::job::{self, JobDirectory, Record};
@@ -33,6 +34,7 @@ use crate::report::{LARGEST_AUDIT, Recorder, Summary};
 use crate::resolve;
 use crate::resolve::closure::Closure;
 use crate::resolve::host::{self, HostTree, SHELL, SYSTEM};
+use crate::rule_sets;
 use crate::rules;
 use crate::spec::{self, Allowance, BindSpec, JailSpec, ProjectRules, in_home};
 use crate::unreported;
@@ -253,10 +255,10 @@ pub(crate) fn compose(
         Some(directory) => Some(operator.path(directory)),
         None => Some(operator.directory.clone()),
     };
-    let (mut spec, policy, notice) =
+    let (mut spec, policy, notices) =
         with_jail_arguments(arguments.name.as_deref(), &arguments.jail, directory.as_deref(), operator)?;
-    if let Some(notice) = notice.filter(|_| !arguments.quiet) {
-        console::report(&notice);
+    if !arguments.quiet {
+        notices.iter().for_each(|notice| console::report(notice));
     }
     if arguments.minimal {
         spec.programs.iter_mut().filter(|name| *name == SYSTEM).for_each(|name| *name = SHELL.to_owned());
@@ -345,14 +347,15 @@ pub(crate) fn named_jail(
 }
 
 /// The jail of NAME with the credentials of the flags, and its policy with the rules of the flags on top; also what
-/// `jail explain` asks about. `directory` is the workspace. Returns a sentence about the project file, too.
+/// `jail explain` asks about. `directory` is the workspace. Returns sentences about the project file
+/// and the gateway in use, too.
 pub(crate) fn with_jail_arguments(
     name: Option<&str>,
     arguments: &JailArgs,
     directory: Option<&Path>,
     operator: &Operator,
-) -> Result<(JailSpec, Policy, Option<String>), Failure> {
-    let (mut spec, notice) = match (name, directory) {
+) -> Result<(JailSpec, Policy, Vec<String>), Failure> {
+    let (mut spec, project) = match (name, directory) {
         (Some(name), Some(directory)) => named_jail(name, directory, operator)?,
         (Some(name), None) => {
             let directories =
@@ -361,6 +364,9 @@ pub(crate) fn with_jail_arguments(
         }
         (None, _) => (JailSpec::empty(), None),
     };
+    let variable = |name: &str| operator.variable(name).and_then(|value| value.to_str()).map(str::to_owned);
+    let gateway = gateway::apply(&mut spec, variable).map_err(Failure::usage)?;
+    let notices: Vec<String> = project.into_iter().chain(gateway).collect();
     // The first rule that matches decides: what is said now comes before what was said in files.
     let mut flags = Vec::new();
     for (action, flag, kind, texts) in [
@@ -370,8 +376,8 @@ pub(crate) fn with_jail_arguments(
         (Action::Allow, "--allow", "", &arguments.allow),
     ] {
         for text in texts {
-            let rule = Rule::parse(action, &format!("{kind}{text}"));
-            flags.push(rule.map_err(|error| Failure::usage(format!("{flag} {text}: {error}")))?);
+            rule_sets::add(&mut flags, action, &format!("{kind}{text}"))
+                .map_err(|error| Failure::usage(format!("{flag} {text}: {error}")))?;
         }
     }
     let mut layers = vec![flags];
@@ -386,7 +392,7 @@ pub(crate) fn with_jail_arguments(
     credentials::add(&mut spec, &arguments.credential).map_err(Failure::usage)?;
     credentials::inject(&mut spec, &arguments.inject).map_err(Failure::usage)?;
     credentials::check_names(&spec, &policy).map_err(Failure::usage)?;
-    Ok((spec, policy, notice))
+    Ok((spec, policy, notices))
 }
 
 /// An optional credential that is missing takes the rules of its jail with it; one that is asked for now does not.

@@ -12,10 +12,12 @@ use policy::Rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::rule_sets;
+
 pub(crate) use home::{Home, HomeSpec, Piece, SeedSpec, in_home, template};
 pub(crate) use parts::{
-    Allowance, BackendName, BindSpec, ClosureSpec, CredentialSpec, HardeningSpec, Language, LimitsSpec,
-    ServiceSpec, UpstreamSpec, WorkspaceMode,
+    Allowance, BackendName, BindSpec, ClosureSpec, CredentialSpec, GatewaySpec, HardeningSpec, Language,
+    LimitsSpec, ServiceSpec, UpstreamSpec, WorkspaceMode,
 };
 pub(crate) use validate::{is_name, is_variable};
 
@@ -50,8 +52,9 @@ pub(crate) struct JailSpec {
     /// Store paths that are in the jail; what Nix renders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) closure: Option<ClosureSpec>,
-    /// What the job may do on the network, in order: the first rule that matches decides, none means deny.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// What the job may do on the network, in order: the first rule that matches decides, none means deny. `@NAME` stands
+    /// for the rules of a named set (`jail rules`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "rule_sets::deserialize")]
     pub(crate) rules: Vec<Rule>,
     /// What the project's file adds to them.
     #[serde(skip)]
@@ -59,6 +62,9 @@ pub(crate) struct JailSpec {
     /// The secrets that the job uses without having them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) credentials: Vec<CredentialSpec>,
+    /// Other ways to the API of the agent's model, which the operator's environment chooses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) gateways: Vec<GatewaySpec>,
     /// Variables of the jail.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) environment: BTreeMap<String, String>,
@@ -160,6 +166,8 @@ const PRESETS: &[(&str, &str)] = &[
     ("copilot", include_str!("../presets/copilot.json")),
     ("gemini", include_str!("../presets/gemini.json")),
     ("opencode", include_str!("../presets/opencode.json")),
+    ("pi", include_str!("../presets/pi.json")),
+    ("qwen", include_str!("../presets/qwen.json")),
     ("shell", include_str!("../presets/shell.json")),
 ];
 
@@ -177,6 +185,7 @@ impl JailSpec {
             rules: Vec::new(),
             project_rules: ProjectRules::default(),
             credentials: Vec::new(),
+            gateways: Vec::new(),
             // The one locale that needs no files of the host.
             environment: BTreeMap::from([("LANG".to_owned(), "C.UTF-8".to_owned())]),
             pass_environment: ["TERM", "COLORTERM", "NO_COLOR", "TZ"].map(str::to_owned).to_vec(),

@@ -61,6 +61,8 @@ let
     "gemini-cli"
     "github-copilot-cli"
     "opencode"
+    "pi-coding-agent"
+    "qwen-code"
   ];
   ours = [
     "cargo"

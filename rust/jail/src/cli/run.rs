@@ -16,7 +16,8 @@ use crate::spec::{BackendName, Home, Language, WorkspaceMode};
 /// Which jail and what to change in it; shared by `run` and `explain`.
 #[derive(Debug, Default, Args)]
 pub(crate) struct JailArgs {
-    /// Allow what the rule says, e.g. `example.com` or `GET,HEAD https://api.github.com/repos/**`.
+    /// Allow what the rule says, e.g. `example.com` or `GET,HEAD https://api.github.com/repos/**`; `@npm`, `@pypi` and others
+    /// are named sets of rules (`jail rules`).
     #[arg(long, value_name = "RULE", help_heading = "Network")]
     pub(crate) allow: Vec<String>,
     /// Refuse what the rule says; looked at before every `--allow`.

@@ -98,6 +98,30 @@ impl OauthSpec {
     }
 }
 
+/// Another way to the API of an agent's model, in place of the jail's own.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct GatewaySpec {
+    /// The variables of the operator's environment that choose it: all of them are set, and not to `0` or `false`. The
+    /// first gateway that is chosen is used.
+    pub(crate) when: Vec<String>,
+    /// The servers that the job may reach in place of those of the jail's rules, as URLs: `${VAR}` alone stands for the
+    /// URL in a variable, whose path is left out; within a host name it is one label, and `${VAR:-label}` has a default.
+    pub(crate) servers: Vec<String>,
+    /// The credentials for these servers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) credentials: Vec<CredentialSpec>,
+    /// The group of the jail's credentials that is not used then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replaces: Option<String>,
+    /// Variables of the jail.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) environment: BTreeMap<String, String>,
+    /// Variables taken over from the operator's environment where they are set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) pass_environment: Vec<String>,
+}
+
 /// A file or directory of the host that is in the jail.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]

@@ -67,6 +67,7 @@ impl JailSpec {
             }
         }
         self.credentials.iter().try_for_each(|credential| self.validate_oauth(credential))?;
+        self.validate_gateways()?;
         self.upstream.check_proxy().and_then(|_| self.upstream.connect_to())?;
         if let Some(service) = &self.service {
             if let Some(path) = service.workspace.iter().find(|path| !path.is_absolute()) {
@@ -100,6 +101,37 @@ impl JailSpec {
         let least = Bytes(LEAST_MEMORY as u64);
         if let Some(memory) = self.limits.proxy_memory.filter(|memory| memory.0 < least.0) {
             return Err(format!("limits.proxyMemory: {memory} must be at least {least}"));
+        }
+        Ok(())
+    }
+
+    fn validate_gateways(&self) -> Result<(), String> {
+        for gateway in &self.gateways {
+            let names =
+                gateway.when.iter().chain(&gateway.pass_environment).chain(gateway.environment.keys());
+            let mut names = names.chain(gateway.credentials.iter().map(|credential| &credential.variable));
+            if let Some(name) = names.find(|name| !is_variable(name)) {
+                return Err(format!(
+                    "gateways: {name:?} is not a variable's name; use letters, digits and `_`"
+                ));
+            }
+            if gateway.when.is_empty() || gateway.servers.is_empty() {
+                return Err("gateways: each needs variables in `when`, and `servers`".to_owned());
+            }
+            for credential in &gateway.credentials {
+                let name = &credential.variable;
+                if gateway.pass_environment.contains(name) || gateway.environment.contains_key(name) {
+                    return Err(format!(
+                        "gateways: {name} is a credential and also a plain variable: the real value would be in the jail; remove the variable"
+                    ));
+                }
+                if credential.sources.is_empty() || !credential.hosts.is_empty() {
+                    return Err(format!(
+                        "gateways: credential {name} needs at least one source, and no hosts: it is for the gateway's servers"
+                    ));
+                }
+                credential.places().map_err(|error| format!("gateways: credential {name}: {error}"))?;
+            }
         }
         Ok(())
     }

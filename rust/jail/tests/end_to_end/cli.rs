@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Jail, Server};
+use crate::support::{Jail, Server, random};
 
 #[test]
 fn explain_says_what_would_happen_and_it_does() {
@@ -135,6 +135,44 @@ fn a_command_takes_the_place_of_a_shell_and_options_and_scripts_do_not() {
     jail.run(["script.sh"]).succeeds().prints_only("script\n");
     jail.run(["-c", "echo ${SHELL##*/}"]).succeeds().prints_only("bash\n");
     jail.run(["env"]).succeeds().prints("\nPS1=[jail shell] \\w\\$ \n");
+}
+
+#[test]
+fn a_rule_set_reads_from_its_registry_and_does_not_publish() {
+    needs!("curl");
+    let server = Server::https("registry.npmjs.org");
+    let jail = Jail::new().host("curl").allow("@npm").upstream(&server);
+    let curl = |method: &str| jail.run(["curl", "-sS", "-X", method, "https://registry.npmjs.org/echo"]);
+    curl("GET").succeeds().allowed("registry.npmjs.org:443", 1);
+    curl("PUT").succeeds().denied("registry.npmjs.org:443", "method-not-allowed");
+    jail.itself(["rules"]).succeeds().prints("\n@npm ");
+    jail.itself(["rules", "@npm"]).succeeds().prints("\nallow GET,HEAD registry.npmjs.org\n");
+    jail.itself(["rules", "nowhere"]).exits(2).says("@pypi");
+    Jail::new().deny("@npm").run(["true"]).exits(2).says("jail rules @npm");
+}
+
+#[test]
+fn a_preset_goes_through_the_gateway_of_the_environment() {
+    needs!("curl");
+    let (server, token) = (Server::https("gateway.test"), random("gateway-"));
+    let jail = Jail::new().upstream(&server).secret("ANTHROPIC_AUTH_TOKEN", &token);
+    // In place of Claude Code, which the check `agents` runs.
+    let program = jail.place().join("bin/claude");
+    std::fs::create_dir(program.parent().unwrap()).unwrap();
+    let script = "#!/bin/sh\ncurl -sS -H \"authorization: Bearer $ANTHROPIC_AUTH_TOKEN\" $ANTHROPIC_BASE_URL/echo\n\
+                  curl -sS -o /dev/null -w '%{http_code}' https://api.anthropic.com/v1/messages\n";
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", program.parent().unwrap().display());
+    let url = format!("https://gateway.test:{}", server.port());
+    let jail = jail.ready_made("claude").variable("PATH", path).variable("ANTHROPIC_BASE_URL", url);
+    let ended = jail.options(["--host", "curl"]).run([""; 0]);
+    ended
+        .succeeds()
+        .prints("403")
+        .swapped("ANTHROPIC_AUTH_TOKEN", &format!("gateway.test:{}", server.port()));
+    ended.denied("api.anthropic.com:443", "host-not-allowed");
+    assert_eq!(server.last().header("authorization").unwrap(), format!("Bearer {token}"));
 }
 
 #[test]
