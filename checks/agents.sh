@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs real agents in their jails, against a local server that imitates their APIs: each without a terminal, and in one,
-# where its screen is compared (checks/agents/agents.py). Then Claude Code again, with a look into the memory of the job.
+# where its screen is compared (checks/agents/agents.py). Then clients of package registries with the named rule sets
+# (checks/agents/registries.py), and Claude Code again, with a look into the memory of the job.
 #   checks/agents.sh [AGENT…]
 # Keeps what it installs in $NIX_JAIL_CACHE/agents. Exit code 77: it cannot run here.
 set -u
@@ -10,8 +11,8 @@ export AGENTS=$cache/agents PYTHONDONTWRITEBYTECODE=1
 export JAIL=${JAIL:-${CARGO_TARGET_DIR:-$PWD/rust/target}/release/jail}
 # Not here: amp (its server has no public API), crush and others whose npm packages download their program from elsewhere.
 packages="claude=@anthropic-ai/claude-code codex=@openai/codex copilot=@github/copilot gemini=@google/gemini-cli
-  opencode=opencode-ai"
-sessions="claude claude-login codex copilot gemini opencode"
+  opencode=opencode-ai pi=@mariozechner/pi-coding-agent qwen=@qwen-code/qwen-code"
+sessions="claude claude-login claude-gateway claude-bedrock claude-vertex codex copilot gemini opencode pi qwen"
 
 main() {
   local program
@@ -27,6 +28,7 @@ main() {
   for name in "${wanted[@]}"; do
     if [ -e "$AGENTS/${name%%-*}/installed" ]; then echo "$name"; else skip "$name"; fi
   done | xargs --no-run-if-empty --max-procs=2 --max-args=1 timeout --kill-after=10 600 "${user[@]}" "$AGENTS/python/bin/python" checks/agents/agents.py || status=1
+  [ "$#" -gt 0 ] || "${user[@]}" timeout --kill-after=10 300 "$AGENTS/python/bin/python" checks/agents/registries.py || status=1
   [ "$#" -gt 0 ] || [ ! -e "$AGENTS/claude/installed" ] || memory || status=1
   exit "$status"
 }

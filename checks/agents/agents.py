@@ -43,6 +43,10 @@ class Agent:
     # Files of the operator's home, by path.
     files: dict = dataclasses.field(default_factory=dict)
     options: list = dataclasses.field(default_factory=list)
+    # Other variables of the operator.
+    environment: dict = dataclasses.field(default_factory=dict)
+    # Whether it also runs in a terminal.
+    in_terminal: bool = True
     # The jail, where its name is not that of the agent.
     jail: str = None
 
@@ -64,6 +68,17 @@ AGENTS = {
     "claude": CLAUDE,
     "claude-login": dataclasses.replace(
         CLAUDE, variable="", token=OAUTH, files={".claude/.credentials.json": json.dumps(LOGIN)}, jail="claude"),
+    "claude-gateway": dataclasses.replace(
+        CLAUDE, host="gateway.example.com", variable="ANTHROPIC_AUTH_TOKEN", token=random_token("gw-", 40), jail="claude",
+        environment={"ANTHROPIC_BASE_URL": "https://gateway.example.com/anthropic"}),
+    "claude-bedrock": dataclasses.replace(
+        CLAUDE, host="bedrock-runtime.eu-central-1.amazonaws.com", variable="AWS_BEARER_TOKEN_BEDROCK", jail="claude",
+        token=random_token("bedrock-", 40), environment={"CLAUDE_CODE_USE_BEDROCK": "1", "AWS_REGION": "eu-central-1"},
+        in_terminal=False),
+    "claude-vertex": dataclasses.replace(
+        CLAUDE, host="europe-west1-aiplatform.googleapis.com", variable="ANTHROPIC_AUTH_TOKEN", token=random_token("ya29.", 60),
+        environment={"CLAUDE_CODE_USE_VERTEX": "1", "CLOUD_ML_REGION": "europe-west1", "ANTHROPIC_VERTEX_PROJECT_ID": "project"},
+        jail="claude", in_terminal=False),
     "codex": Agent(
         host="api.openai.com", variable="OPENAI_API_KEY", token=random_token("sk-proj-", 60),
         words=["exec"], ready=r"Ask Codex|\? for shortcuts", leave=["/quit", "\r"],
@@ -80,6 +95,12 @@ AGENTS = {
     "opencode": Agent(
         host="api.anthropic.com", variable="ANTHROPIC_API_KEY", token=random_token("sk-ant-api03-", 90, "AA"),
         words=["run"], ready=r"ctrl\+p commands", leave=["\x03"], interrupt=("\x1b", "\x1b")),
+    "pi": Agent(
+        host="api.anthropic.com", variable="ANTHROPIC_API_KEY", token=random_token("sk-ant-api03-", 90, "AA"),
+        words=["-p"], ready=r"\(auto\) ", leave=["\x04"], interrupt=("\x1b",)),
+    "qwen": Agent(
+        host="api.openai.com", variable="OPENAI_API_KEY", token=random_token("sk-proj-", 60),
+        words=["--yolo", "-p"], ready=r"\? for shortcuts", leave=["/quit", "\r"], suspend=()),
 }
 
 
@@ -98,6 +119,7 @@ class Session:
             "HOME": str(self.home), "XDG_RUNTIME_DIR": str(self.directory / "runtime"), "USER": "operator",
             "PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin", "TERM": "xterm-256color", "LANG": "C.UTF-8", "PS1": PROMPT + " ",
         }
+        self.environment.update(self.agent.environment)
         if self.agent.variable:
             self.environment[self.agent.variable] = self.agent.token
         for path, text in self.agent.files.items():
@@ -172,9 +194,9 @@ class Session:
         step("two pasted lines are one prompt")
 
         self.standin.held.clear()
-        count = len(self.standin.prompts())
         self.ask(terminal, "say never")
-        wait_until(lambda: len(self.standin.prompts()) > count, terminal)
+        # Agents ask models more than the operator does.
+        wait_until(lambda: any(b"say never" in body for *_, body in self.standin.prompts()), terminal)
         for keys in agent.interrupt:
             terminal.settle(0.3, 1.5).type(keys)
         terminal.settle(0.5, 3)
@@ -235,7 +257,8 @@ def main():
         try:
             session.without_terminal()
             step("without a terminal: the tool runs, and the answer is printed")
-            session.in_terminal()
+            if session.agent.in_terminal:
+                session.in_terminal()
         except (AssertionError, subprocess.TimeoutExpired) as error:
             sys.exit(f"FAILED {name}: {error}")
     step("ok")

@@ -8,12 +8,14 @@ The "model" is a fixed rule, so that a test knows what an agent must show:
   any other prompt              answers `echo of: ` and the last word of the prompt
 """
 
+import base64
 import gzip
 import itertools
 import json
 import re
 import socketserver
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -42,7 +44,7 @@ FIRST_LINE = re.compile(r'run: ([^\n"]+)')
 class Standin:
     """Starts the server. `requests` lists what it was asked, as (host, method, path, headers, body)."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, handler=None):
         self.authority = Authority(Path(directory))
         self.requests = []
         self.ids = itertools.count(1)
@@ -51,7 +53,7 @@ class Standin:
         self.held.set()
         standin = self
 
-        class Handler(Request):
+        class Handler(handler or Request):
             server_side = standin
 
         class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
@@ -176,12 +178,13 @@ class Request(BaseHTTPRequestHandler):
         if not is_streamed:
             self.answer(200, asks.whole(action))
             return
+        is_bedrock = path.path.endswith("/invoke-with-response-stream")
         self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
+        self.send_header("content-type", "application/vnd.amazon.eventstream" if is_bedrock else "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
         for event in asks.events(action):
-            chunk = event.encode()
+            chunk = amazon_event(event) if is_bedrock else event.encode()
             self.wfile.write(b"%x\r\n%s\r\n" % (len(chunk), chunk))
         self.wfile.write(b"0\r\n\r\n")
 
@@ -267,6 +270,18 @@ def decide(turns, tools):
         return "tool", name, SHELL_TOOLS[name](FIRST_LINE.search(turns[last][1])[1].strip())
     words = [word for _, text in turns[plain[-1]:] for word in re.findall(r"say (\S+)", text)] if plain else []
     return "text", "echo of: " + (words[-1] if words else "nothing")
+
+
+def amazon_event(event):
+    """Returns the data of an event as a message of Amazon's event stream encoding."""
+    data = event.split("data: ", 1)[1].strip().encode()
+    payload = json.dumps({"bytes": base64.b64encode(data).decode()}).encode()
+    headers = b""
+    for name, value in ((b":event-type", b"chunk"), (b":content-type", b"application/json"), (b":message-type", b"event")):
+        headers += bytes([len(name)]) + name + b"\x07" + struct.pack(">H", len(value)) + value
+    prelude = struct.pack(">II", len(headers) + len(payload) + 16, len(headers))
+    message = prelude + struct.pack(">I", zlib.crc32(prelude)) + headers + payload
+    return message + struct.pack(">I", zlib.crc32(message))
 
 
 def words_of(text):
@@ -461,7 +476,10 @@ class GenerateContent:
 
 def protocol_of(path):
     """Returns the class of the API that has prompts at this path, or None."""
-    for end, protocol in (("/messages", Messages), ("/responses", Responses), ("/chat/completions", ChatCompletions)):
+    ends = {"/messages": Messages, "/responses": Responses, "/chat/completions": ChatCompletions,
+            # Bedrock and Vertex AI.
+            "/invoke": Messages, "/invoke-with-response-stream": Messages, ":rawPredict": Messages, ":streamRawPredict": Messages}
+    for end, protocol in ends.items():
         if path.endswith(end):
             return protocol
     return GenerateContent if path.lower().endswith("generatecontent") else None
