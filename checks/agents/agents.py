@@ -100,7 +100,9 @@ AGENTS = {
         words=["-p"], ready=r"\(auto\) ", leave=["\x04"], interrupt=("\x1b",)),
     "qwen": Agent(
         host="api.openai.com", variable="OPENAI_API_KEY", token=random_token("sk-proj-", 60),
-        words=["--yolo", "-p"], ready=r"\? for shortcuts", leave=["/quit", "\r"], suspend=()),
+        words=["--yolo", "-p"], ready=r"\? for shortcuts", suspend=(),
+        # The first Enter takes the suggestion.
+        leave=["/quit", "\r", "\r"]),
 }
 
 
