@@ -1,15 +1,10 @@
-//! Answers that the proxy gives itself, made for the program in the jail (often an agent) to read and act on.
+//! Denials: why a request does not go on, as the program in the jail (often an agent) reads it.
 
-use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, PROXY_AUTHENTICATE};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{Method, StatusCode};
 use policy::Reason;
 use serde_json::json;
 
-use crate::exchange::AnswerBody;
-use crate::keeper::Unrenewed;
 use crate::swap::Refusal;
-use crate::upstream::UpstreamError;
 
 /// A request that does not go on.
 #[derive(Debug)]
@@ -68,11 +63,6 @@ impl From<Refusal> for Denial {
 }
 
 impl Denial {
-    /// The answer.
-    pub(crate) fn response(&self, asked: &Asked<'_>) -> Response<AnswerBody> {
-        answer(asked.method, self.status, "x-jail-deny", self.reason.as_str(), &self.body(asked))
-    }
-
     /// The answer as HTTP/1 writes it, after which the connection ends.
     pub(crate) fn http1(&self, asked: &Asked<'_>) -> Vec<u8> {
         let body = format!("{}\n", self.body(asked));
@@ -87,7 +77,8 @@ impl Denial {
         .into_bytes()
     }
 
-    fn body(&self, asked: &Asked<'_>) -> serde_json::Value {
+    /// What the program in the jail reads.
+    pub(crate) fn body(&self, asked: &Asked<'_>) -> serde_json::Value {
         json!({
             "error": "denied",
             "reason": self.reason.as_str(),
@@ -97,54 +88,4 @@ impl Denial {
             "hint": self.hint.unwrap_or_else(|| self.reason.hint()),
         })
     }
-}
-
-/// The answer to a request whose credential has come to its end.
-pub(crate) fn unrenewed(problem: &Unrenewed, asked: &Asked<'_>) -> Response<AnswerBody> {
-    let reason = Reason::CredentialExpired.as_str();
-    let body = json!({
-        "error": "denied",
-        "reason": reason,
-        "authority": asked.authority,
-        "method": asked.method.as_str(),
-        "path": asked.path,
-        "hint": problem.to_string(),
-    });
-    answer(asked.method, StatusCode::FORBIDDEN, "x-jail-deny", reason, &body)
-}
-
-/// The answer to a request that was allowed and could not be served.
-pub(crate) fn upstream_failed(error: &UpstreamError, asked: &Asked<'_>) -> Response<AnswerBody> {
-    let body = json!({
-        "error": "upstream",
-        "reason": error.kind(),
-        "authority": asked.authority,
-        "method": asked.method.as_str(),
-        "path": asked.path,
-        "hint": error.to_string(),
-    });
-    answer(asked.method, error.status(), "x-jail-error", error.kind(), &body)
-}
-
-fn answer(
-    method: &Method,
-    status: StatusCode,
-    header: &'static str,
-    reason: &'static str,
-    body: &serde_json::Value,
-) -> Response<AnswerBody> {
-    // In HTTP/2 hyper would send it after HEAD too.
-    let mut response = Response::new(match *method {
-        Method::HEAD => AnswerBody::empty(),
-        _ => AnswerBody::text(Bytes::from(format!("{body}\n"))),
-    });
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header, HeaderValue::from_static(reason));
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-        headers.insert(PROXY_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"jail\""));
-    }
-    response
 }

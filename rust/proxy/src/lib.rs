@@ -13,7 +13,8 @@
 //! ```
 //! - `serving`: the listeners, and a change of the configuration while requests are in progress
 //! - `dns`: answers every name with a synthetic address
-//! - `denial`: responses of the proxy itself; every denial has a `policy::Reason`
+//! - `rejection`: responses of the proxy itself; every denial has a `policy::Reason`
+//! - `body`: bodies on their way, read no faster than the other side takes them
 //! - `budget`: the memory that a job can make the proxy hold
 //! - `ca`: the job's own certificate authority
 #![forbid(unsafe_code)]
@@ -30,20 +31,24 @@ mod spelling;
 pub mod swap;
 
 mod authority_bind;
+mod body;
 mod budget;
 mod denial;
 mod dns;
 mod exchange;
+mod fields;
 mod git;
 mod ingress;
 mod job;
 mod keeper;
+mod record;
+mod rejection;
+mod serve_error;
 mod serving;
 mod tls;
 mod upstream;
 mod upstream_proxy;
 
-use std::path::PathBuf;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -54,6 +59,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use config::{Config, Listeners, Terms};
 use serving::Serving;
 
+pub use serve_error::ServeError;
 pub use tls::crypto_provider;
 pub use upstream::system_roots;
 
@@ -79,39 +85,6 @@ enum Order {
 
 /// Somebody waits for one answer.
 type Answer<T> = std::sync::mpsc::SyncSender<T>;
-
-/// Why there is no proxy.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The runtime or a listener could not be set up.
-    #[error("cannot start the proxy: {0}")]
-    Io(#[from] std::io::Error),
-    /// A file of `--upstream-ca` is not what it should be.
-    #[error(
-        "cannot use {path} as upstream certificates: {reason}; give a readable PEM file of certificates, or a directory of \
-         such files, by --upstream-ca"
-    )]
-    UpstreamCa {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The credentials contradict each other.
-    #[error("cannot use the credentials: {0}")]
-    Vault(#[from] swap::VaultError),
-    /// The new policy wants connections on a port that nobody listens on.
-    #[error(
-        "the new policy needs port {port}, on which nothing listens in the jail; restart the jail instead"
-    )]
-    NoListener {
-        /// The port.
-        port: u16,
-    },
-    /// The policy crate does not know the root path; a bug of ours.
-    #[error("cannot start the proxy: {0}")]
-    Path(#[from] policy::PathError),
-}
 
 /// Starts serving; returns when every listener is registered.
 pub fn serve(listeners: Listeners, config: Config) -> Result<ProxyHandle, ServeError> {

@@ -15,6 +15,8 @@ pub(crate) fn parameter_key(name: &str) -> String {
     key.trim_end_matches('_').to_owned()
 }
 
+pub(crate) const METHOD_PARAMETERS: [&str; 2] = ["_method", "_httpmethod"];
+
 fn plain(character: char) -> Option<char> {
     character.is_ascii_alphanumeric().then(|| character.to_ascii_lowercase())
 }

@@ -8,29 +8,12 @@ use hyper::body::Incoming;
 use policy::{Reason, Scheme};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::flow::Flow;
-use super::held::hold_with_head;
-use super::{AnswerBody, Record, body};
-use crate::budget::{Admission, Grant, Waiter};
+use crate::body::{Admitted, Flow, HeldHead, ResponseBody, discard, hold_with_head};
+use crate::budget::{Admission, Waiter};
 use crate::denial::Denial;
 use crate::job::Job;
-
-/// What a request holds of the job's limits until the last byte of its answer is written.
-pub(crate) struct Admitted {
-    _held: Option<(OwnedSemaphorePermit, Grant)>,
-}
-
-impl Admitted {
-    fn new(place: OwnedSemaphorePermit, memory: Grant) -> Arc<Admitted> {
-        Arc::new(Admitted { _held: Some((place, memory)) })
-    }
-}
-
-/// What the head of a response holds until it is written.
-pub(crate) struct HeldHead {
-    _admitted: Arc<Admitted>,
-    _grant: Option<Grant>,
-}
+use crate::record::Record;
+use crate::rejection;
 
 /// A request whose head has just been read.
 pub(crate) struct Arrival {
@@ -57,7 +40,7 @@ impl Arrival {
             // The connection is charged already, and becomes another one when this is answered.
             return Arrival {
                 job: job.clone(),
-                state: State::Admitted(request, Arc::new(Admitted { _held: None })),
+                state: State::Admitted(request, Admitted::with_connection()),
             };
         }
         let state = match job.requests.clone().try_acquire_owned() {
@@ -76,10 +59,10 @@ impl Arrival {
 
     /// Has it answered by `answer` as soon as it is admitted. Its grant is held until the answer is written: by the body, by
     /// the head in HTTP/2, and in HTTP/1 by what is returned beside it.
-    pub(crate) async fn answered<F, A>(self, answer: F) -> (Response<AnswerBody>, Option<HeldHead>)
+    pub(crate) async fn answered<F, A>(self, answer: F) -> (Response<ResponseBody>, Option<HeldHead>)
     where
         F: FnOnce(Request<Incoming>, Arc<Admitted>) -> A,
-        A: Future<Output = Response<AnswerBody>>,
+        A: Future<Output = Response<ResponseBody>>,
     {
         let job = self.job;
         let (request, admitted) = match self.state {
@@ -96,7 +79,7 @@ impl Arrival {
         let is_http2 = request.version() == Version::HTTP_2;
         let flow = Flow::new(&job.budget, Some(admitted.clone()));
         let mut response = answer(request, admitted.clone()).await.map(|body| body.through(flow));
-        let head = HeldHead { _admitted: admitted, _grant: response.body_mut().take_head() };
+        let head = HeldHead::new(admitted, response.body_mut().take_head());
         if is_http2 {
             hold_with_head(response.headers_mut(), head);
             return (response, None);
@@ -107,14 +90,14 @@ impl Arrival {
 
 /// The answer to a request that goes nowhere.
 struct Refusal {
-    response: Response<AnswerBody>,
+    response: Response<ResponseBody>,
     /// The body of the request.
     rest: Option<Incoming>,
 }
 
 impl Refusal {
-    async fn sent(self) -> Response<AnswerBody> {
-        body::discard(self.rest).await;
+    async fn sent(self) -> Response<ResponseBody> {
+        discard(self.rest).await;
         self.response
     }
 }
@@ -122,11 +105,11 @@ impl Refusal {
 /// Records a request that goes nowhere.
 fn refuse(mut record: Record, request: Request<Incoming>, reason: Reason) -> Refusal {
     record.denied(reason);
-    let mut response = Denial::from(reason).response(&record.asked());
+    let mut response = rejection::denied(&Denial::from(reason), &record.asked());
     record.answered(response.status());
     if request.version() == Version::HTTP_2 {
         // Without a body: a job that reads nothing would have it held for ever.
-        return Refusal { response: response.map(|_| AnswerBody::empty()), rest: None };
+        return Refusal { response: response.map(|_| ResponseBody::empty()), rest: None };
     }
     // The connection itself is memory, and what follows the head may be a body that nobody reads.
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -11,11 +11,8 @@ use policy::Reason;
 
 use crate::config::Limits;
 use crate::denial::Denial;
-use crate::spelling::header_key;
+use crate::fields::{remove_named, strip_connection, strip_ours};
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
 
 /// Headers by which servers behind a proxy learn for which host a request was. Here the job is in front: none of them may
@@ -28,9 +25,6 @@ const FORWARDED: [&str; 6] = [
     "x-original-host",
     "x-http-host-override",
 ];
-
-/// By headers of this beginning the job knows that an answer is ours.
-const OURS: &str = "x-jail-";
 
 /// What a `Connection` header of a request may name. Naming any other header asks a proxy to drop it, which is how
 /// credentials get lost or kept behind a proxy's back.
@@ -135,33 +129,6 @@ pub(super) fn strip_answer(headers: &mut HeaderMap) {
     // It sends clients to HTTP/3 or to another port, which both end at a closed door.
     headers.remove(ALT_SVC);
     strip_ours(headers);
-}
-
-/// Takes off, in any spelling, the headers and trailers that only the proxy itself may send.
-pub(super) fn strip_ours(headers: &mut HeaderMap) {
-    remove_named(headers, |key| key.starts_with(OURS));
-}
-
-/// Takes off headers by their names as servers normalise them.
-fn remove_named(headers: &mut HeaderMap, is_one: impl Fn(&str) -> bool) {
-    let named: Vec<HeaderName> =
-        headers.keys().filter(|name| is_one(&header_key(name.as_str()))).cloned().collect();
-    for name in named {
-        headers.remove(name);
-    }
-}
-
-/// Takes off trailer fields that would change how a message is read.
-pub(super) fn strip_trailers(trailers: &mut HeaderMap) {
-    strip_connection(trailers);
-    trailers.remove(HOST);
-    trailers.remove(CONTENT_LENGTH);
-}
-
-fn strip_connection(headers: &mut HeaderMap) {
-    for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, HTTP2_SETTINGS, TE, TRANSFER_ENCODING, UPGRADE] {
-        headers.remove(name);
-    }
 }
 
 /// The members of a comma-separated header, over all its lines.

@@ -1,31 +1,15 @@
 //! One request of the job, from its head to the answer's.
 
 mod arrival;
-mod body;
-mod copy;
-mod flow;
-mod form;
 mod headers;
-mod held;
 mod overrides;
 mod own_loopback;
-mod record;
-mod refused;
 mod signed;
 mod upgrade;
 
-use body::Unread;
-use flow::Flow;
-use form::{FormScan, UnclearForm};
-use held::{hold_with_head, hold_with_target};
 use overrides::Overrides;
-use refused::Refused;
 
-pub(crate) use arrival::{Admitted, Arrival};
-pub(crate) use body::{AnswerBody, RequestBody, UnderWay};
-pub(crate) use record::Record;
-
-pub(crate) use redact::BoxError;
+pub(crate) use arrival::Arrival;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,11 +23,17 @@ use hyper::upgrade::OnUpgrade;
 use policy::{Reason, RequestPath, RuleId, Scheme};
 
 use crate::authority_bind::Binding;
+use crate::body::{
+    self, Admitted, Flow, FormScan, RequestBody, ResponseBody, UnclearForm, Unread, hold_with_head,
+    hold_with_target,
+};
 use crate::budget::Growing;
 use crate::denial::Denial;
 use crate::git::{self, Discovery};
 use crate::job::{ConnectionPermit, Job, Verdict};
 use crate::keeper::own_refresh;
+use crate::record::Record;
+use crate::rejection::Rejection;
 use crate::swap::{Asking, Swapped, Vault};
 use crate::upstream::{Ahead, Guard, Outgoing, Protocol};
 
@@ -61,7 +51,7 @@ pub(crate) async fn answer(
     session: &Session,
     mut request: Request<Incoming>,
     admitted: Arc<Admitted>,
-) -> Response<AnswerBody> {
+) -> Response<ResponseBody> {
     let mut record = Record::begin(session.job.clone(), session.binding.scheme, &request);
     let job_side = headers::asks_for_websocket(&request).then(|| hyper::upgrade::on(&mut request));
     let sends_unasked = !request.headers().contains_key(EXPECT);
@@ -75,7 +65,7 @@ pub(crate) async fn answer(
     if passed.is_err() && sends_unasked {
         body::discard(body).await;
     }
-    if let (Err(Refused::Denied(denial)), Some(location)) = (&passed, own_server)
+    if let (Err(Rejection::Denied(denial)), Some(location)) = (&passed, own_server)
         && let Some(response) = own_loopback::redirection(denial, location)
     {
         // Nothing was asked of anybody outside.
@@ -87,12 +77,12 @@ pub(crate) async fn answer(
     let is_last = match &passed {
         Ok(_) => false,
         // A connection is memory itself.
-        Err(Refused::Denied(denial)) => {
+        Err(Rejection::Denied(denial)) => {
             has_body || [Reason::MalformedRequest, Reason::ProxyMemory].contains(&denial.reason)
         }
         Err(_) => has_body,
     };
-    let mut response = passed.unwrap_or_else(|refused| refused.response(discovery, &mut record));
+    let mut response = passed.unwrap_or_else(|rejection| rejection.respond(discovery, &mut record));
     if is_last && version < Version::HTTP_2 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -109,7 +99,7 @@ async fn pass(
     admitted: Arc<Admitted>,
     job_side: Option<OnUpgrade>,
     record: &mut Record,
-) -> Result<Response<AnswerBody>, Refused> {
+) -> Result<Response<ResponseBody>, Rejection> {
     let job = &session.job;
     let websocket = job_side.is_some();
     refuse_verbs(&head.method)?;
@@ -207,7 +197,7 @@ impl Outbound<'_> {
         uri: Uri,
         body: RequestBody,
         record: &mut Record,
-    ) -> Result<Answered, Refused> {
+    ) -> Result<Answered, Rejection> {
         let job = &self.session.job;
         if !job.keeper.can_change(self.asked.authority) {
             let vault = job.keeper.vault();
@@ -235,7 +225,7 @@ impl Outbound<'_> {
         mut uri: Uri,
         body: RequestBody,
         record: &mut Record,
-    ) -> Result<Answered, Refused> {
+    ) -> Result<Answered, Rejection> {
         let job = &self.session.job;
         let tls = self.asked.scheme == Scheme::Https;
         let asking = Asking { method: &self.method, authority: self.asked.authority, rule: self.rule, tls };
@@ -390,7 +380,7 @@ fn denied_methods(
         }
     };
     let is_denied = |method: &&str| !paths.iter().chain([asked.path]).all(|path| is_allowed(method, path));
-    Ok(form::METHODS.into_iter().filter(is_denied).collect())
+    Ok(body::METHODS.into_iter().filter(is_denied).collect())
 }
 
 /// How to speak to the server. With TLS it has a say in it; without, the job has the only one.
@@ -411,7 +401,7 @@ async fn give_back(
     mut response: Response<Incoming>,
     swapped: Swapped,
     job_side: Option<OnUpgrade>,
-) -> Result<Response<AnswerBody>, Refused> {
+) -> Result<Response<ResponseBody>, Rejection> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         let Some(job_side) = job_side.filter(|_| headers::is_websocket(response.headers())) else {
             return Err(Denial::from(Reason::ProtocolNotAllowed).into());
@@ -425,7 +415,7 @@ async fn give_back(
         headers::strip_answer(&mut head.headers);
         headers::confirm_websocket(&mut head.headers);
         upgrade::join(session.job.clone(), session.place.clone(), job_side, outside, swapped.redactor);
-        return Ok(Response::from_parts(head, AnswerBody::empty()));
+        return Ok(Response::from_parts(head, ResponseBody::empty()));
     }
 
     let has_body = !response.body().is_end_stream()
@@ -445,7 +435,7 @@ async fn give_back(
     // The words after the status could echo a secret, and are for nobody's eyes since HTTP/2.
     head.extensions.clear();
     let body = match swapped.redactor {
-        None => AnswerBody::upstream(body),
+        None => ResponseBody::upstream(body),
         Some(redactor) => {
             // Before the connection's own headers are gone: `Transfer-Encoding: gzip` cannot be searched.
             let before = head.headers.clone();
@@ -454,7 +444,7 @@ async fn give_back(
                 0 => None,
                 bytes => Some(reserve_decoder(&session.job, bytes).await?),
             };
-            AnswerBody::redacted(redactor.body(&before, body), grant)
+            ResponseBody::redacted(redactor.body(&before, body), grant)
         }
     };
     headers::strip_answer(&mut head.headers);

@@ -4,12 +4,11 @@ use http::HeaderMap;
 use policy::{Reason, RequestPath};
 
 use crate::denial::Denial;
-use crate::spelling::{header_key, parameter_key};
+use crate::spelling::{METHOD_PARAMETERS, header_key, parameter_key};
 use crate::swap::decode_form;
 
 /// What frameworks take for the method.
 const METHOD_HEADERS: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
-pub(super) const METHOD_PARAMETERS: [&str; 2] = ["_method", "_httpmethod"];
 /// What they take for the path.
 const PATH_HEADERS: [&str; 4] = ["x-original-url", "x-rewrite-url", "x-original-uri", "x-forwarded-uri"];
 

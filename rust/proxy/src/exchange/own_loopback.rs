@@ -10,8 +10,8 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use policy::{Authority, Host, Reason};
 
-use super::AnswerBody;
 use crate::authority_bind::Binding;
+use crate::body::ResponseBody;
 use crate::denial::Denial;
 
 /// Where the server of a request is for the job, if it is named by an address of loopback and the request came to the
@@ -29,14 +29,14 @@ pub(super) fn location(binding: &Binding, head: &Parts) -> Option<HeaderValue> {
 }
 
 /// The redirection in place of a denial that only says that the address is nobody's outside.
-pub(super) fn redirection(denial: &Denial, location: HeaderValue) -> Option<Response<AnswerBody>> {
+pub(super) fn redirection(denial: &Denial, location: HeaderValue) -> Option<Response<ResponseBody>> {
     let reasons =
         [Reason::HostNotAllowed, Reason::SchemeNotAllowed, Reason::PortNotAllowed, Reason::PrivateAddress];
     if !reasons.contains(&denial.reason) {
         return None;
     }
     let text = "The server is the job's own: reach it without the proxy.\n";
-    let mut response = Response::new(AnswerBody::text(Bytes::from_static(text.as_bytes())));
+    let mut response = Response::new(ResponseBody::text(Bytes::from_static(text.as_bytes())));
     *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
     let headers = response.headers_mut();
     headers.insert(LOCATION, location);

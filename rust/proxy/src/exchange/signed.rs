@@ -7,8 +7,7 @@ use http_body_util::BodyExt;
 use policy::Reason;
 use tokio::time::timeout;
 
-use super::RequestBody;
-use super::body::discard;
+use crate::body::{RequestBody, discard};
 use crate::denial::Denial;
 use crate::job::Job;
 use crate::swap::aws::{Signing, sha256};

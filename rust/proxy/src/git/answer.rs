@@ -7,11 +7,11 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 use policy::Reason;
 
+use crate::body::ResponseBody;
 use crate::denial::Denial;
-use crate::exchange::AnswerBody;
 
 /// The answer to a push of which nothing went on.
-pub(crate) fn report(report: Report) -> Response<AnswerBody> {
+pub(crate) fn report(report: Report) -> Response<ResponseBody> {
     git_answer(report.body, "application/x-git-receive-pack-result", report.reason)
 }
 
@@ -39,7 +39,7 @@ impl Discovery {
     }
 
     /// The refusal, as `fatal: remote error: …`; of a status of 403 git tells nothing but the number.
-    pub(crate) fn refuse(self, denial: &Denial) -> Response<AnswerBody> {
+    pub(crate) fn refuse(self, denial: &Denial) -> Response<ResponseBody> {
         let (service, kind) = match self {
             Discovery::UploadPack => ("git-upload-pack", "application/x-git-upload-pack-advertisement"),
             Discovery::ReceivePack => ("git-receive-pack", "application/x-git-receive-pack-advertisement"),
@@ -50,8 +50,8 @@ impl Discovery {
     }
 }
 
-fn git_answer(body: Vec<u8>, kind: &'static str, reason: Reason) -> Response<AnswerBody> {
-    let mut response = Response::new(AnswerBody::text(Bytes::from(body)));
+fn git_answer(body: Vec<u8>, kind: &'static str, reason: Reason) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::text(Bytes::from(body)));
     let headers = response.headers_mut();
     headers.insert("x-jail-deny", HeaderValue::from_static(reason.as_str()));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));

@@ -16,10 +16,11 @@ use policy::{Change, PushDecision, Reason, RefUpdate, RuleId};
 use redact::Coding;
 use tokio::time::timeout;
 
+use crate::body::RequestBody;
 use crate::budget::Grant;
 use crate::denial::Denial;
-use crate::exchange::RequestBody;
 use crate::job::Job;
+use crate::rejection::Rejection;
 
 /// Bytes of a push that are held back until it is known what they do.
 const MAX_HELD: usize = 4 * 1024 * 1024;
@@ -38,21 +39,13 @@ pub(crate) struct Passed {
     pub(crate) refs: Vec<String>,
 }
 
-/// Why a push does not go on.
-pub(crate) enum Refused {
-    /// As any other request is refused.
-    Denied(Denial),
-    /// With an answer that git shows ref by ref.
-    Reported(Report),
-}
-
 /// Reads what a push is to do, and asks the policy about it.
 pub(crate) async fn inspect(
     job: &Job,
     request: &policy::Request<'_>,
     headers: &mut HeaderMap,
     body: Incoming,
-) -> Result<Passed, Refused> {
+) -> Result<Passed, Rejection> {
     let coding = coding(headers);
     let readable = *coding.as_ref().unwrap_or(&Coding::Identity);
     let mut push = Push {
@@ -116,7 +109,7 @@ impl Push {
         &mut self,
         job: &Job,
         request: &policy::Request<'_>,
-    ) -> Result<(RuleId, Vec<String>, Grant), Refused> {
+    ) -> Result<(RuleId, Vec<String>, Grant), Rejection> {
         let memory = || Denial::from(Reason::ProxyMemory);
         // Others that need memory must not wait behind a whole queue of pushes.
         let _place = job.budget.push(PUSH_TIMEOUT).await.ok_or_else(memory)?;
@@ -132,15 +125,15 @@ impl Push {
         &mut self,
         job: &Job,
         request: &policy::Request<'_>,
-    ) -> Result<(RuleId, Vec<String>), Refused> {
+    ) -> Result<(RuleId, Vec<String>), Rejection> {
         let commands = self.commands().await?;
         let names: Vec<String> = commands.commands.iter().map(|command| command.name.to_string()).collect();
         let refuse = |reasons: Vec<Option<Reason>>, rule| {
             Err(match Report::new(&commands, &reasons, rule) {
-                Some(report) => Refused::Reported(report),
+                Some(report) => Rejection::Push(report),
                 None => {
                     let reason = reasons.into_iter().flatten().next().unwrap_or(Reason::PushNotAllowed);
-                    Refused::Denied(reason.into())
+                    Rejection::Denied(reason.into())
                 }
             })
         };
@@ -176,7 +169,7 @@ impl Push {
     }
 
     /// Reads until the pack.
-    async fn commands(&mut self) -> Result<Commands, Refused> {
+    async fn commands(&mut self) -> Result<Commands, Rejection> {
         let mut reader = Reader::default();
         loop {
             match reader.read(&self.held) {
@@ -204,7 +197,7 @@ impl Push {
     }
 
     /// Whether each ref only moves on; those that are made or deleted count as such.
-    async fn advances(&mut self, commands: &Commands) -> Result<Vec<bool>, Refused> {
+    async fn advances(&mut self, commands: &Commands) -> Result<Vec<bool>, Rejection> {
         let is_move = |command: &&Command| !command.old.is_zero() && !command.new.is_zero();
         let moves = commands.commands.iter().filter(is_move).map(|command| (command.old, command.new));
         let mut lineage = Lineage::new(commands.hash, moves, commands.shallow.clone());
@@ -245,11 +238,5 @@ impl Push {
         let read = async { while let Ok(Some(Ok(_))) = timeout(self.idle, rest.frame()).await {} };
         // Whoever takes longer has to live with a reset.
         let _ = timeout(PUSH_TIMEOUT, read).await;
-    }
-}
-
-impl From<Denial> for Refused {
-    fn from(denial: Denial) -> Refused {
-        Refused::Denied(denial)
     }
 }

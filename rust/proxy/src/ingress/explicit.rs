@@ -16,9 +16,11 @@ use super::sniff::{Protocol, sniff};
 use super::{channel, http, password, tunnel};
 use crate::audit::{LONGEST_NAME, cut};
 use crate::authority_bind::{Binding, Destination};
-use crate::denial::{self, Asked, Denial};
-use crate::exchange::{self, AnswerBody, Session};
+use crate::body::ResponseBody;
+use crate::denial::{Asked, Denial};
+use crate::exchange::{self, Session};
 use crate::job::{ConnectionPermit, Job};
+use crate::rejection;
 
 /// Serves one connection.
 pub(super) async fn serve(job: Arc<Job>, mut stream: Prefixed, place: ConnectionPermit) {
@@ -53,14 +55,14 @@ pub(super) async fn serve(job: Arc<Job>, mut stream: Prefixed, place: Connection
 }
 
 /// The answer to a client that does not know the job's password: perhaps no client of the job's at all.
-fn stranger(session: &Session, request: &Request<Incoming>) -> Response<AnswerBody> {
+fn stranger(session: &Session, request: &Request<Incoming>) -> Response<ResponseBody> {
     let reason = Reason::ProxyAuthentication;
     session.job.record_connection("", reason.as_str());
-    Denial::from(reason).response(&Asked { authority: "", method: request.method(), path: "" })
+    rejection::denied(&Denial::from(reason), &Asked { authority: "", method: request.method(), path: "" })
 }
 
 /// Opens a tunnel to ourselves: what comes through it is looked at like any other connection to that server.
-async fn connect(session: &Session, request: Request<Incoming>) -> Response<AnswerBody> {
+async fn connect(session: &Session, request: Request<Incoming>) -> Response<ResponseBody> {
     let job = session.job.clone();
     let authority = match connect_target(&request) {
         Ok(authority) => authority,
@@ -68,7 +70,10 @@ async fn connect(session: &Session, request: Request<Incoming>) -> Response<Answ
             let mut named = request.uri().to_string();
             cut(&mut named, LONGEST_NAME);
             job.record_connection(&named, denial.reason.as_str());
-            return denial.response(&Asked { authority: &named, method: request.method(), path: "" });
+            return rejection::denied(
+                &denial,
+                &Asked { authority: &named, method: request.method(), path: "" },
+            );
         }
     };
     let place = session.place.clone();
@@ -80,21 +85,21 @@ async fn connect(session: &Session, request: Request<Incoming>) -> Response<Answ
                     tunnel::join(&job, stream, outside).await;
                     drop(place);
                 });
-                Response::new(AnswerBody::empty())
+                Response::new(ResponseBody::empty())
             }
             Err(failed) => {
                 let named = authority.to_string();
                 let asked = Asked { authority: &named, method: request.method(), path: "" };
                 match failed {
-                    tunnel::Failed::Denied(reason) => Denial::from(reason).response(&asked),
-                    tunnel::Failed::Upstream(error) => denial::upstream_failed(&error, &asked),
+                    tunnel::Failed::Denied(reason) => rejection::denied(&Denial::from(reason), &asked),
+                    tunnel::Failed::Upstream(error) => rejection::upstream_failed(&error, &asked),
                 }
             }
         };
     }
     // Also for a host that no rule allows: the client reads the reason in the answer to its request.
     after_upgrade(request, move |stream| channel::serve(job, Destination::Server(authority), stream, place));
-    Response::new(AnswerBody::empty())
+    Response::new(ResponseBody::empty())
 }
 
 fn connect_target(request: &Request<Incoming>) -> Result<Authority, Denial> {

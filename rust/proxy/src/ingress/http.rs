@@ -20,9 +20,10 @@ use super::http1_heads::CheckedHeads;
 use super::http2_refusals::Reasons;
 use super::paced::Paced;
 use super::prefixed::Prefixed;
+use crate::body::{Admitted, ResponseBody, UnderWay};
 use crate::budget::Http2Limits;
 use crate::config::Limits;
-use crate::exchange::{self, Admitted, AnswerBody, Arrival, Session, UnderWay};
+use crate::exchange::{self, Arrival, Session};
 use crate::job::Job;
 
 /// What one HTTP/1 connection may hold of an answer that the job does not read.
@@ -68,7 +69,7 @@ pub(super) async fn http1_with<S, F, A>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(Request<Incoming>, Arc<Admitted>) -> A,
-    A: Future<Output = Response<AnswerBody>>,
+    A: Future<Output = Response<ResponseBody>>,
 {
     let under_way = UnderWay::default();
     let (stream, refusal) = CheckedHeads::new(stream, job, &under_way, server);

@@ -23,10 +23,10 @@ use policy::Reason;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use crate::body::UnderWay;
 use crate::budget::{Budget, Growing};
 use crate::config::Limits;
 use crate::denial::{Asked, Denial};
-use crate::exchange::UnderWay;
 use crate::job::Job;
 
 const READ: usize = 16 * 1024;

@@ -6,8 +6,8 @@ use policy::{Action, Authority, Decision, Reason, Request, RuleId, Scheme};
 use tokio::io::copy_bidirectional;
 
 use super::prefixed::Prefixed;
-use crate::exchange::Record;
 use crate::job::Job;
+use crate::record::Record;
 use crate::upstream::{Guard, Stream, UpstreamError};
 
 /// Why there is no tunnel.

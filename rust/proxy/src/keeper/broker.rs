@@ -18,8 +18,8 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::{Keeper, Live, Unrenewed, Unstored, same};
+use crate::body::RequestBody;
 use crate::config::{Held, OAuth};
-use crate::exchange::RequestBody;
 use crate::upstream::{Guard, Outgoing, Protocol};
 
 /// How long another job may take.

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{Keeper, Live, Need, Unrenewed};
+use crate::body::ResponseBody;
 use crate::config::OAuth;
-use crate::exchange::AnswerBody;
 
 const LONGEST: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,7 +37,7 @@ pub(crate) async fn own_refresh(
     authority: &Authority,
     head: &Parts,
     body: &mut Option<Incoming>,
-) -> Option<Result<Response<AnswerBody>, OwnRefusal>> {
+) -> Option<Result<Response<ResponseBody>, OwnRefusal>> {
     let is_for = |oauth: &OAuth| oauth.authority == *authority && oauth.path == head.uri.path();
     let logins: Vec<(usize, &Live)> =
         keeper.live().filter(|(_, live)| live.oauth.as_ref().is_some_and(is_for)).collect();
@@ -51,7 +51,7 @@ async fn answer(
     keeper: &Arc<Keeper>,
     logins: &[(usize, &Live)],
     body: Incoming,
-) -> Result<Response<AnswerBody>, OwnRefusal> {
+) -> Result<Response<ResponseBody>, OwnRefusal> {
     let collected = timeout(PATIENCE, Limited::new(body, LONGEST).collect()).await;
     let body = match collected {
         Ok(Ok(body)) => body.to_bytes(),
@@ -74,7 +74,7 @@ async fn answer(
         "refresh_token": oauth.refresh_dummy,
         "expires_in": left.unwrap_or(LASTS).as_secs(),
     });
-    let mut response = Response::new(AnswerBody::text(Bytes::from(tokens.to_string())));
+    let mut response = Response::new(ResponseBody::text(Bytes::from(tokens.to_string())));
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

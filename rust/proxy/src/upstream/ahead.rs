@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::UpstreamError;
+use super::error::UpstreamError;
 
 /// How long a failure is told to a request instead of trying again.
 const FRESH: Duration = Duration::from_secs(5);

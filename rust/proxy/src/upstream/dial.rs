@@ -14,15 +14,19 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::closing::LenientEnd;
+use super::error::UpstreamError;
 use super::guard::{Guard, OwnAddresses, Verdict};
 use super::link::Link;
+use super::permit::UpstreamPermit;
 use super::pool::Key;
+use super::protocol::{Forward, Protocol};
+use super::proxy;
 use super::stream::Stream;
 use super::tls_failure::explain;
 use super::trust::Trust;
-use super::{Forward, Protocol, UpstreamError, UpstreamPermit, proxy};
 use crate::config::{Proxies, ProxyScheme, ProxyServer};
-use crate::{ServeError, config, tls};
+use crate::serve_error::ServeError;
+use crate::{config, tls};
 
 /// How long one address may keep the next waiting (RFC 8305).
 const HEAD_START: Duration = Duration::from_millis(250);

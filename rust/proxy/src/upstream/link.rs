@@ -8,7 +8,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::UpstreamPermit;
+use super::permit::UpstreamPermit;
 use super::replay::SentBody;
 use super::sparing::Sparing;
 

@@ -3,10 +3,13 @@
 mod ahead;
 mod closing;
 mod dial;
+mod error;
 mod guard;
 mod link;
+mod permit;
 mod pinned;
 mod pool;
+mod protocol;
 mod proxy;
 mod replay;
 mod route;
@@ -18,7 +21,9 @@ mod trust;
 pub use trust::system_roots;
 
 pub(crate) use ahead::Ahead;
+pub(crate) use error::UpstreamError;
 pub(crate) use guard::Guard;
+pub(crate) use protocol::Protocol;
 pub(crate) use stream::Stream;
 
 use std::net::{IpAddr, SocketAddr};
@@ -30,15 +35,16 @@ use http::header::{CONNECTION, COOKIE, HOST, PROXY_AUTHORIZATION, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, uri};
 use hyper::body::Incoming;
 use policy::{Authority, Host, Policy, RequestPath, Scheme};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::ServeError;
-use crate::budget::{Budget, Grant};
+use crate::body::RequestBody;
+use crate::budget::Budget;
 use crate::config::{self, Limits};
-use crate::exchange::RequestBody;
+use crate::serve_error::ServeError;
 use dial::{Dialer, Way};
 use link::Sent;
+use permit::UpstreamPermit;
 use pool::{Key, Pool, Pooled, Start};
 use replay::{Replay, SentBody};
 
@@ -58,13 +64,6 @@ pub(crate) struct Upstream {
     patience: Duration,
 }
 
-/// What a connection to a server holds of the job's limits.
-pub(crate) struct UpstreamPermit {
-    _place: OwnedSemaphorePermit,
-    memory: Grant,
-    budget: Arc<Budget>,
-}
-
 /// A request that may go out, addressed by its [`Guard`].
 pub(crate) struct Outgoing {
     pub(crate) method: Method,
@@ -74,57 +73,6 @@ pub(crate) struct Outgoing {
     pub(crate) headers: HeaderMap,
     pub(crate) body: RequestBody,
     pub(crate) protocol: Protocol,
-}
-
-/// How requests are written that an HTTP proxy forwards: with absolute URLs.
-#[derive(Clone)]
-pub(crate) struct Forward {
-    /// What the proxy asks for.
-    authorization: Option<HeaderValue>,
-}
-
-/// How to speak to a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Protocol {
-    /// TLS; HTTP/2 or HTTP/1.1, as the server likes.
-    Negotiated,
-    /// TLS and HTTP/1.1, the only way to a WebSocket. The connection is never used again.
-    Websocket,
-    /// HTTP/1.1 without TLS.
-    Http1,
-    /// HTTP/1.1 without TLS, for a WebSocket.
-    PlainWebsocket,
-    /// HTTP/2 without TLS: nothing is negotiated there, so what the job spoke is spoken on.
-    Http2,
-}
-
-/// Why there is no answer from the outside. The text is for the job to read.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum UpstreamError {
-    #[error("the name {0} does not resolve on the host: {1}")]
-    Dns(Authority, std::io::Error),
-    #[error("{0} resolves to private addresses only")]
-    PrivateAddress(Authority),
-    #[error("{0} resolves to addresses that a rule denies")]
-    DeniedAddress(Authority),
-    #[error("cannot connect to {0}: {1}")]
-    Connect(Authority, std::io::Error),
-    #[error("{0} did not answer in time")]
-    Timeout(Authority),
-    #[error("no TLS with {0}: {1}")]
-    Tls(Authority, String),
-    #[error("the job has as many connections to the outside as it may have")]
-    TooMany,
-    #[error("the job's connections to the outside use up the memory of its proxy")]
-    Memory,
-    #[error("the proxy between this machine and {0} refused: {1}")]
-    Proxy(Authority, String),
-    #[error("the connection to {0} broke before an answer came: {1}")]
-    Closed(Authority, hyper::Error),
-    #[error("the head of the response of {0} has more than 64 KiB or 1,000 fields")]
-    LargeHead(Authority),
-    #[error("{0} sent a response that is not well-formed HTTP, or whose head is much too long: {1}")]
-    Malformed(Authority, hyper::Error),
 }
 
 impl Upstream {
@@ -311,67 +259,6 @@ struct Waiting<'a>(&'a AtomicUsize);
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl UpstreamPermit {
-    fn budget(&self) -> Arc<Budget> {
-        self.budget.clone()
-    }
-
-    /// The receive window of a connection that turns out to speak HTTP/2.
-    fn download_window(&mut self) -> u32 {
-        self.budget.download_window(&mut self.memory)
-    }
-}
-
-impl UpstreamError {
-    /// Why no head of a response came.
-    fn no_answer(authority: &Authority, error: hyper::Error) -> UpstreamError {
-        let authority = authority.clone();
-        let http2 = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<h2::Error>());
-        if error.is_parse_too_large() {
-            UpstreamError::LargeHead(authority)
-        } else if error.is_parse() || http2.is_some_and(h2::Error::is_library) {
-            UpstreamError::Malformed(authority, error)
-        } else {
-            UpstreamError::Closed(authority, error)
-        }
-    }
-
-    /// The kind, as the job reads it in `x-jail-error`.
-    pub(crate) fn kind(&self) -> &'static str {
-        match self {
-            UpstreamError::Dns(..) => "upstream-dns",
-            UpstreamError::PrivateAddress(_) => "private-address",
-            UpstreamError::DeniedAddress(_) => "denied-by-rule",
-            UpstreamError::Connect(..) => "upstream-connect",
-            UpstreamError::Timeout(_) => "upstream-timeout",
-            UpstreamError::Tls(..) => "upstream-tls",
-            UpstreamError::TooMany => "too-many",
-            UpstreamError::Memory => "proxy-memory",
-            UpstreamError::Proxy(..) => "upstream-proxy",
-            UpstreamError::Closed(..) => "upstream-closed",
-            UpstreamError::LargeHead(_) => "upstream-head-too-large",
-            UpstreamError::Malformed(..) => "upstream-malformed",
-        }
-    }
-
-    pub(crate) fn status(&self) -> StatusCode {
-        match self {
-            UpstreamError::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
-            _ => StatusCode::BAD_GATEWAY,
-        }
-    }
-}
-
-impl Protocol {
-    pub(crate) fn tls(self) -> bool {
-        matches!(self, Protocol::Negotiated | Protocol::Websocket)
-    }
-
-    fn is_websocket(self) -> bool {
-        matches!(self, Protocol::Websocket | Protocol::PlainWebsocket)
     }
 }
 

@@ -10,7 +10,7 @@ use policy::Authority;
 use super::ahead::{self, Ahead, Progress};
 use super::guard::Guard;
 use super::link::Link;
-use super::{Forward, Protocol};
+use super::protocol::{Forward, Protocol};
 
 /// Servers close idle connections after a minute or more; ours go first.
 const IDLE: Duration = Duration::from_secs(50);

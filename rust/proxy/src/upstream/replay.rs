@@ -10,7 +10,9 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::budget::{Growing, Share};
-use crate::exchange::{BoxError, RequestBody};
+use redact::BoxError;
+
+use crate::body::RequestBody;
 
 /// The most bytes of one body that are kept. A server refuses a request when it has seen its head; until then as much of
 /// the body leaves as an HTTP/2 window holds (64 KiB unless the server says otherwise), and one more piece is read.

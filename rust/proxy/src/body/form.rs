@@ -11,12 +11,11 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use memchr::memmem;
 
-use super::overrides::METHOD_PARAMETERS;
-use crate::spelling::parameter_key;
+use crate::spelling::{METHOD_PARAMETERS, parameter_key};
 use crate::swap::decode_form;
 
 /// The methods that frameworks take from forms (Rack's MethodOverride, Symfony's Request).
-pub(super) const METHODS: [&str; 11] =
+pub(crate) const METHODS: [&str; 11] =
     ["DELETE", "PUT", "PATCH", "GET", "HEAD", "OPTIONS", "LINK", "UNLINK", "PURGE", "TRACE", "CONNECT"];
 
 /// The most bytes of a decoded name that are looked at: more than any name of such a field has.
@@ -32,11 +31,11 @@ const CHARSETS: [&str; 6] = ["utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1",
 
 /// A form that servers could read differently.
 #[derive(Debug)]
-pub(super) struct UnclearForm;
+pub(crate) struct UnclearForm;
 
 /// Reads one form for fields that stand for a method.
 #[derive(Debug)]
-pub(super) struct FormScan {
+pub(crate) struct FormScan {
     /// The methods that the rules do not allow.
     denied: Vec<&'static str>,
     format: Format,
@@ -75,7 +74,7 @@ enum Escape {
 
 impl FormScan {
     /// Returns `None` for what is no form, or if every method is allowed.
-    pub(super) fn new(
+    pub(crate) fn new(
         headers: &HeaderMap,
         denied: Vec<&'static str>,
     ) -> Result<Option<Box<FormScan>>, UnclearForm> {
@@ -108,7 +107,7 @@ impl FormScan {
     }
 
     /// Reads on. Returns false if the server could take the form for a method that is not allowed.
-    pub(super) fn allows(&mut self, bytes: &[u8]) -> bool {
+    pub(crate) fn allows(&mut self, bytes: &[u8]) -> bool {
         match std::mem::replace(&mut self.format, Format::UrlEncoded) {
             Format::UrlEncoded => bytes.iter().all(|&byte| self.field_allows(byte)),
             Format::Multipart(delimiter) => {

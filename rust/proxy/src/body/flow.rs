@@ -6,9 +6,11 @@ use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use http::HeaderMap;
+use http_body::Frame;
+use redact::BoxError;
 
-use super::Admitted;
 use super::held::hold_with_head;
+use super::under_way::Admitted;
 use crate::budget::{Budget, Queued};
 
 /// One body on its way. Holds the grant of its request until the last piece is written.
@@ -65,6 +67,18 @@ impl Flow {
         let Some(grant) = self.budget.try_trailers(trailers) else { return false };
         hold_with_head(trailers, (grant, self.clone()));
         true
+    }
+
+    /// The same frame, charged until it is written.
+    pub(crate) fn charge(flow: Option<&Arc<Self>>, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BoxError> {
+        let Some(flow) = flow else { return Ok(frame) };
+        let mut frame = frame.map_data(|data| flow.count(data));
+        if let Some(trailers) = frame.trailers_mut()
+            && !flow.hold_trailers(trailers)
+        {
+            return Err("the trailers need more memory than the job's proxy has".into());
+        }
+        Ok(frame)
     }
 
     fn waker(&self) -> MutexGuard<'_, Option<Waker>> {

@@ -13,7 +13,7 @@ const ONE: usize = 1024 * 1024;
 
 /// What has gone through so far. Both ends hold it: who sends and who may send again.
 #[derive(Clone)]
-pub(super) struct Copy(Arc<Mutex<Kept>>);
+pub(crate) struct Copy(Arc<Mutex<Kept>>);
 
 struct Kept {
     bytes: BytesMut,
@@ -30,13 +30,13 @@ enum State {
 }
 
 impl Copy {
-    pub(super) fn new(memory: Share, is_whole: bool) -> Copy {
+    pub(crate) fn new(memory: Share, is_whole: bool) -> Copy {
         let state = if is_whole { State::Whole } else { State::UnderWay };
         Copy(Arc::new(Mutex::new(Kept { bytes: BytesMut::new(), state, memory: Growing::new(memory) })))
     }
 
     /// Takes note of one frame.
-    pub(super) fn add(&self, frame: Option<&Frame<Bytes>>, is_end: bool) {
+    pub(crate) fn add(&self, frame: Option<&Frame<Bytes>>, is_end: bool) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.state != State::UnderWay {
             return;
@@ -60,7 +60,7 @@ impl Copy {
     }
 
     /// The body, if all of it is there.
-    pub(super) fn whole(&self) -> Option<Bytes> {
+    pub(crate) fn whole(&self) -> Option<Bytes> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (kept.state == State::Whole).then(|| kept.bytes.clone().freeze())
     }
