@@ -351,7 +351,7 @@ in
 
     gateways =
       listOf (types.attrsOf types.anything)
-        "Other ways to the API of the agent's model, which the operator's environment chooses, for jobs that an operator starts. The fields are those of the program's specification: `when`, `servers`, `credentials`, `replaces`, `environment`, `passEnvironment` (`jail schema`)."
+        "Other ways to the API of the agent's model, which the operator's environment chooses, for jobs that an operator starts. They replace what the jail's rules allow; what these deny stays denied. The fields are those of the program's specification: `when`, `servers`, `credentials`, `replaces`, `environment`, `passEnvironment` (`jail schema`)."
         [
           {
             when = [ "AGENT_BASE_URL" ];

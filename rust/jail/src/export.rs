@@ -15,7 +15,7 @@ use sandbox::backend::{JobIds, Reach};
 use sandbox::plan::{Access, Entry, Plan};
 
 use crate::assemble::{self, Parts};
-use crate::cli::{ExportArgs, RunArgs};
+use crate::cli::{ExportArgs, JailArgs, RunArgs};
 use crate::console;
 use crate::failure::Failure;
 use crate::operator::Operator;
@@ -46,7 +46,8 @@ pub(crate) fn export(arguments: ExportArgs, operator: &Operator) -> Result<ExitC
     let repository = arguments.repository.clone();
     let arguments = RunArgs {
         name: Some(arguments.name),
-        jail: arguments.jail,
+        // Nor does the environment of whoever makes it choose the way to the model.
+        jail: JailArgs { no_gateway: true, ..arguments.jail },
         store: arguments.store,
         host: arguments.host,
         environment: arguments.environment,

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! when ["ANTHROPIC_BASE_URL"]   the operator has set it to https://gateway.example.com/anthropic
-//!   rules       ["${ANTHROPIC_BASE_URL}"]       ─► allow gateway.example.com, and nothing else of the jail's rules
+//!   servers     ["${ANTHROPIC_BASE_URL}"]       ─► allow https://gateway.example.com/anthropic/**, and nothing else that the
+//!                                                  jail allows; what it denies stays denied
 //!   credentials ANTHROPIC_AUTH_TOKEN            ─► a dummy inside, the real one towards that host only
 //!   passEnvironment ["ANTHROPIC_BASE_URL", …]   ─► the agent finds its way
 //! ```
@@ -12,17 +13,22 @@ use std::net::Ipv6Addr;
 
 use policy::{Action, Authority, Host, HostPattern, Rule};
 
+use crate::failure::Failure;
+use crate::operator::Operator;
 use crate::spec::{CredentialSpec, JailSpec, is_variable};
 
 /// The name inside for a gateway that listens on the operator's own machine, whose `localhost` the jail does not have.
 const HOST_ALIAS: &str = "gateway.internal";
 
+/// As [`apply`], by the operator's environment.
+pub(crate) fn choose(spec: &mut JailSpec, operator: &Operator) -> Result<Option<String>, Failure> {
+    let variable = |name: &str| operator.variable(name).and_then(|value| value.to_str()).map(str::to_owned);
+    apply(spec, variable).map_err(Failure::usage)
+}
+
 /// Puts the gateway that the operator's environment chooses in place of the jail's own way to its model. Returns a
 /// sentence about it, if there is one.
-pub(crate) fn apply(
-    spec: &mut JailSpec,
-    variable: impl Fn(&str) -> Option<String>,
-) -> Result<Option<String>, String> {
+fn apply(spec: &mut JailSpec, variable: impl Fn(&str) -> Option<String>) -> Result<Option<String>, String> {
     let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
     let is_on = |name: &String| variable(name).is_some_and(|value| !["0", "false"].contains(&&*value));
     let Some(gateway) = spec.gateways.iter().find(|it| it.when.iter().all(is_on)).cloned() else {
@@ -30,7 +36,13 @@ pub(crate) fn apply(
     };
     let servers = gateway.servers.iter().map(|template| Server::of(template, &variable));
     let servers = servers.collect::<Result<Vec<Server>, String>>()?;
-    let hosts: Vec<HostPattern> = servers.iter().map(Server::pattern).collect();
+    let hosts = patterns(servers.iter());
+    let own_hosts = spec.credentials.iter().filter(|it| it.group.is_some() && it.group == gateway.replaces);
+    let mut own_hosts = own_hosts.flat_map(|credential| &credential.hosts);
+    if own_hosts.any(|own| hosts.contains(own)) {
+        // The variable names the usual way, for which the jail's own rules and credentials are.
+        return Ok(None);
+    }
 
     for credential in &mut spec.credentials {
         if credential.group.is_some() && credential.group == gateway.replaces {
@@ -43,10 +55,20 @@ pub(crate) fn apply(
     }
     let own: Vec<&String> = gateway.credentials.iter().map(|credential| &credential.variable).collect();
     spec.credentials.retain(|credential| !own.contains(&&credential.variable));
+    let secure = patterns(servers.iter().filter(|server| server.scheme == "https"));
     let credentials = gateway.credentials.iter().cloned();
-    spec.credentials.extend(credentials.map(|it| CredentialSpec { hosts: hosts.clone(), ..it }));
+    spec.credentials.extend(credentials.map(|it| CredentialSpec {
+        hosts: secure.clone(),
+        // A token goes out over TLS only.
+        optional: it.optional || secure.is_empty(),
+        group: it.group.filter(|_| !secure.is_empty()),
+        ..it
+    }));
 
-    spec.rules = servers.iter().map(Server::rule).collect::<Result<Vec<Rule>, String>>()?;
+    spec.rules.retain(|rule| rule.action() == Action::Deny);
+    for server in &servers {
+        spec.rules.extend(server.rules()?);
+    }
     spec.pass_environment.extend(gateway.pass_environment.iter().cloned());
     spec.environment.extend(gateway.environment.clone());
     for server in &servers {
@@ -57,8 +79,9 @@ pub(crate) fn apply(
         }
     }
     let names: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+    let without_token = if secure.is_empty() { "; no token is sent there, as it has no TLS" } else { "" };
     Ok(Some(format!(
-        "{} chooses another way to the model: its rules are those for {}",
+        "{} chooses another way to the model: the jail allows {} instead{without_token}",
         gateway.when.join(" with "),
         names.join(", ")
     )))
@@ -68,6 +91,10 @@ pub(crate) fn apply(
 struct Server {
     scheme: &'static str,
     authority: Authority,
+    /// The methods that are allowed, as a rule has them; empty for all.
+    methods: String,
+    /// What is allowed there, as a rule has it: below the path of a variable's URL, or the path of the template.
+    paths: Vec<String>,
     /// The variable that named it by a name that means another machine inside, and its value there.
     rewritten: Option<(String, String)>,
     connect_to: Option<String>,
@@ -81,7 +108,12 @@ impl Server {
                     .ok_or_else(|| format!("{name} is not set; set it to the gateway's URL"))?;
                 Server::parse(&url, Some(name)).map_err(|error| format!("{name}: {error}"))
             }
-            None => Server::parse(&filled(template, variable)?, None),
+            None => {
+                let text = filled(template, variable)?;
+                let (methods, url) = text.split_once(' ').unwrap_or(("", &text));
+                let server = Server::parse(url, None)?;
+                Ok(Server { methods: methods.to_owned(), ..server })
+            }
         }
     }
 
@@ -99,11 +131,31 @@ impl Server {
             ));
         }
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let directory = path.trim_end_matches('/');
+        let paths = match name {
+            None => vec![path.to_owned()],
+            // Whoever shares the host has other paths.
+            Some(_) if directory.is_empty() => vec![String::new()],
+            Some(_) => {
+                let is_odd = |part: &str| part.is_empty() || [".", ".."].contains(&part);
+                if directory.contains(['*', '%', '\\', ';']) || directory[1..].split('/').any(is_odd) {
+                    return Err(format!("its path has `*`, `%`, `;`, `\\`, an empty part or `..`; {form}"));
+                }
+                vec![directory.to_owned(), format!("{directory}/**")]
+            }
+        };
         let port = if scheme == "https" { 443 } else { 80 };
         let authority =
             Authority::parse(authority, Some(port)).map_err(|error| format!("{error}; {form}"))?;
         let (Some(name), Some(address)) = (name, loopback(&authority)) else {
-            return Ok(Server { scheme, authority, rewritten: None, connect_to: None });
+            return Ok(Server {
+                scheme,
+                authority,
+                methods: String::new(),
+                paths,
+                rewritten: None,
+                connect_to: None,
+            });
         };
         if scheme == "https" {
             return Err(format!(
@@ -114,20 +166,33 @@ impl Server {
         let alias = Authority::parse(HOST_ALIAS, Some(authority.port)).map_err(|error| error.to_string())?;
         Ok(Server {
             scheme,
+            methods: String::new(),
+            paths,
             rewritten: Some((name.to_owned(), format!("{scheme}://{alias}{path}"))),
             connect_to: Some(format!("{alias}:{address}")),
             authority: alias,
         })
     }
 
-    fn pattern(&self) -> HostPattern {
-        HostPattern::Exact(self.authority.host.clone())
+    fn rules(&self) -> Result<Vec<Rule>, String> {
+        let rule = |path: &String| {
+            let text = format!("{} {}://{}{path}", self.methods, self.scheme, self.authority);
+            Rule::parse(Action::Allow, text.trim_start()).map_err(|error| format!("{text}: {error}"))
+        };
+        self.paths.iter().map(rule).collect()
     }
+}
 
-    fn rule(&self) -> Result<Rule, String> {
-        let text = format!("{}://{}", self.scheme, self.authority);
-        Rule::parse(Action::Allow, &text).map_err(|error| format!("{text}: {error}"))
+/// The hosts of these servers, each once.
+fn patterns<'a>(servers: impl Iterator<Item = &'a Server>) -> Vec<HostPattern> {
+    let mut hosts = Vec::new();
+    for server in servers {
+        let host = HostPattern::Exact(server.authority.host.clone());
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
     }
+    hosts
 }
 
 /// The variable that is all of the template.

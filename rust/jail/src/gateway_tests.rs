@@ -13,13 +13,19 @@ fn claude(variables: &[(&str, &str)]) -> Result<(JailSpec, Option<String>), Stri
 }
 
 fn is_allowed(spec: &JailSpec, url: &str) -> bool {
+    does_allow(spec, "POST", url)
+}
+
+/// `/v1/messages` stands for no path.
+fn does_allow(spec: &JailSpec, method: &str, url: &str) -> bool {
     let (scheme, rest) = url.split_once("://").unwrap();
     let (scheme, port) = if scheme == "https" { (Scheme::Https, 443) } else { (Scheme::Http, 80) };
+    let (authority, path) = rest.find('/').map_or((rest, "/v1/messages"), |slash| rest.split_at(slash));
     let request = Request {
         scheme,
-        authority: &Authority::parse(rest, Some(port)).unwrap(),
-        method: "POST",
-        path: &RequestPath::of_target("/v1/messages"),
+        authority: &Authority::parse(authority, Some(port)).unwrap(),
+        method,
+        path: &RequestPath::of_target(path),
         query: "",
         websocket: false,
     };
@@ -43,9 +49,16 @@ fn a_base_url_is_the_only_way_out() {
     let (spec, notice) =
         claude(&[("ANTHROPIC_BASE_URL", "https://gateway.example.com:8443/anthropic")]).unwrap();
     assert!(notice.unwrap().contains("gateway.example.com"));
-    assert!(is_allowed(&spec, "https://gateway.example.com:8443"));
-    for url in ["https://api.anthropic.com", "https://gateway.example.com", "http://gateway.example.com:8443"]
-    {
+    assert!(is_allowed(&spec, "https://gateway.example.com:8443/anthropic/v1/messages"));
+    for url in [
+        "https://api.anthropic.com",
+        "https://gateway.example.com/anthropic/v1/messages",
+        "http://gateway.example.com:8443/anthropic/v1/messages",
+        // Others share the host.
+        "https://gateway.example.com:8443/v1/messages",
+        "https://gateway.example.com:8443/anthropic-of-others/v1/messages",
+        "https://gateway.example.com:8443/anthropic/../others/v1/messages",
+    ] {
         assert!(!is_allowed(&spec, url), "{url}");
     }
     let token = credential(&spec, "ANTHROPIC_AUTH_TOKEN");
@@ -65,7 +78,9 @@ fn a_gateway_of_this_machine_has_a_name_in_the_jail() {
         assert_eq!(spec.environment["ANTHROPIC_BASE_URL"], "http://gateway.internal:4000/v1");
         assert!(!spec.pass_environment.contains(&"ANTHROPIC_BASE_URL".to_owned()));
         assert_eq!(spec.upstream.connect_to, [format!("gateway.internal:4000:{address}")]);
-        assert!(is_allowed(&spec, "http://gateway.internal:4000"));
+        assert!(is_allowed(&spec, "http://gateway.internal:4000/v1/messages"));
+        let token = credential(&spec, "ANTHROPIC_AUTH_TOKEN");
+        assert!(token.hosts.is_empty() && token.optional, "no token goes out without TLS");
     }
     assert!(
         claude(&[("ANTHROPIC_BASE_URL", "https://localhost:4000")]).unwrap_err().contains("--connect-to")
@@ -84,6 +99,10 @@ fn a_url_brings_no_password_and_no_pattern() {
         "https://",
         "ftp://gateway.example.com",
         "https://gateway.example.com evil.example",
+        "https://gateway.example.com/a*b",
+        "https://gateway.example.com/a/../b",
+        "https://gateway.example.com/a%2e",
+        "https://gateway.example.com//a",
     ] {
         match claude(&[("ANTHROPIC_BASE_URL", url)]) {
             Err(error) => assert!(!error.contains("hunter2"), "{error}"),
@@ -94,12 +113,34 @@ fn a_url_brings_no_password_and_no_pattern() {
 }
 
 #[test]
+fn what_the_jail_denies_stays_denied() {
+    let mut spec = JailSpec::find("claude", &[]).unwrap();
+    let denied = Rule::parse(Action::Deny, "gateway.example.com/anthropic/admin/**").unwrap();
+    spec.rules.insert(0, denied);
+    let set = |name: &str| {
+        (name == "ANTHROPIC_BASE_URL").then(|| "https://gateway.example.com/anthropic".to_owned())
+    };
+    apply(&mut spec, set).unwrap().unwrap();
+    assert!(is_allowed(&spec, "https://gateway.example.com/anthropic/v1/messages"));
+    assert!(!is_allowed(&spec, "https://gateway.example.com/anthropic/admin/keys"));
+}
+
+#[test]
+fn a_base_url_that_is_the_usual_way_changes_nothing() {
+    let (spec, notice) = claude(&[("ANTHROPIC_BASE_URL", "https://api.anthropic.com")]).unwrap();
+    assert!(notice.is_none() && is_allowed(&spec, "https://api.anthropic.com"));
+    assert!(!is_allowed(&spec, "https://api.anthropic.com/api/oauth/claude_cli/create_api_key"));
+}
+
+#[test]
 fn bedrock_is_the_server_of_the_region() {
     let on = ("CLAUDE_CODE_USE_BEDROCK", "1");
     let (spec, _) = claude(&[on, ("AWS_REGION", "eu-central-1")]).unwrap();
     assert!(is_allowed(&spec, "https://bedrock-runtime.eu-central-1.amazonaws.com"));
     assert!(!is_allowed(&spec, "https://bedrock-runtime.us-east-1.amazonaws.com"));
     assert!(!is_allowed(&spec, "https://api.anthropic.com"));
+    assert!(does_allow(&spec, "GET", "https://bedrock.eu-central-1.amazonaws.com/inference-profiles/x"));
+    assert!(!does_allow(&spec, "PUT", "https://bedrock.eu-central-1.amazonaws.com/logging/modelinvocations"));
     let places = credential(&spec, "AWS_SECRET_ACCESS_KEY").places().unwrap();
     assert_eq!(places, ["aws:secret-access-key".parse().unwrap()]);
     let (spec, _) =
@@ -115,10 +156,24 @@ fn bedrock_is_the_server_of_the_region() {
 
 #[test]
 fn vertex_has_an_access_token_of_the_host() {
-    let (spec, _) = claude(&[("CLAUDE_CODE_USE_VERTEX", "1"), ("CLOUD_ML_REGION", "europe-west1")]).unwrap();
-    assert!(is_allowed(&spec, "https://europe-west1-aiplatform.googleapis.com"));
-    assert!(is_allowed(&spec, "https://aiplatform.googleapis.com"));
+    let on = [
+        ("CLAUDE_CODE_USE_VERTEX", "1"),
+        ("CLOUD_ML_REGION", "europe-west1"),
+        ("ANTHROPIC_VERTEX_PROJECT_ID", "mine-1"),
+    ];
+    let (spec, _) = claude(&on).unwrap();
+    let model = "locations/europe-west1/publishers/anthropic/models/claude@1:streamRawPredict";
+    for host in ["europe-west1-aiplatform.googleapis.com", "aiplatform.googleapis.com"] {
+        assert!(is_allowed(&spec, &format!("https://{host}/v1/projects/mine-1/{model}")));
+        // Of somebody else's, or something else than a model.
+        assert!(!is_allowed(&spec, &format!("https://{host}/v1/projects/others/{model}")));
+        assert!(!is_allowed(
+            &spec,
+            &format!("https://{host}/v1/projects/mine-1/locations/europe-west1/customJobs")
+        ));
+    }
     assert!(!is_allowed(&spec, "https://oauth2.googleapis.com"));
     assert_eq!(spec.environment["CLAUDE_CODE_SKIP_VERTEX_AUTH"], "1");
     assert!(!credential(&spec, "ANTHROPIC_AUTH_TOKEN").hosts.is_empty());
+    assert!(claude(&on[..2]).unwrap_err().contains("ANTHROPIC_VERTEX_PROJECT_ID"));
 }

@@ -207,6 +207,18 @@ mod tests {
             ("huggingface", "POST", "https://huggingface.co/api/models/me/model/paths-info/main", true),
             ("huggingface", "POST", "https://huggingface.co/api/models/me/model/commit/main", false),
             ("huggingface", "POST", "https://huggingface.co/api/repos/create", false),
+            ("huggingface", "POST", "https://huggingface.co/api/models/me/paths-info/commit/main", false),
+            ("huggingface", "POST", "https://huggingface.co/api/models/me/paths-info/discussions", false),
+            (
+                "huggingface",
+                "POST",
+                "https://huggingface.co/api/datasets/me/paths-info/preupload/main",
+                false,
+            ),
+            ("huggingface", "POST", "https://huggingface.co/api/models/me/x/commit/paths-info/x", false),
+            ("rubygems", "GET", "https://rubygems.org/specs.4.8.gz", true),
+            ("rubygems", "GET", "https://rubygems.org/info/rake", true),
+            ("rubygems", "GET", "https://rubygems.org/api/v1/api_key", false),
         ] {
             assert_eq!(decide(set, method, url), is_allowed, "@{set}: {method} {url}");
         }

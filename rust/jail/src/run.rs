@@ -364,8 +364,7 @@ pub(crate) fn with_jail_arguments(
         }
         (None, _) => (JailSpec::empty(), None),
     };
-    let variable = |name: &str| operator.variable(name).and_then(|value| value.to_str()).map(str::to_owned);
-    let gateway = gateway::apply(&mut spec, variable).map_err(Failure::usage)?;
+    let gateway = if arguments.no_gateway { None } else { gateway::choose(&mut spec, operator)? };
     let notices: Vec<String> = project.into_iter().chain(gateway).collect();
     // The first rule that matches decides: what is said now comes before what was said in files.
     let mut flags = Vec::new();

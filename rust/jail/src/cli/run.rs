@@ -16,6 +16,9 @@ use crate::spec::{BackendName, Home, Language, WorkspaceMode};
 /// Which jail and what to change in it; shared by `run` and `explain`.
 #[derive(Debug, Default, Args)]
 pub(crate) struct JailArgs {
+    /// The operator's environment does not choose the way to an agent's model.
+    #[arg(skip)]
+    pub(crate) no_gateway: bool,
     /// Allow what the rule says, e.g. `example.com` or `GET,HEAD https://api.github.com/repos/**`; `@npm`, `@pypi` and others
     /// are named sets of rules (`jail rules`).
     #[arg(long, value_name = "RULE", help_heading = "Network")]

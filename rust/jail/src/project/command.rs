@@ -17,7 +17,7 @@ use crate::console;
 use crate::failure::Failure;
 use crate::operator::Operator;
 use crate::spec::{self, JailSpec, ProjectRules};
-use crate::{rules, run};
+use crate::{gateway, rules, run};
 
 /// Shows the project file, or how it differs from what was trusted, and trusts it if the operator says so.
 pub(crate) fn trust(arguments: &TrustArgs, operator: &Operator) -> Result<ExitCode, Failure> {
@@ -106,6 +106,9 @@ pub(crate) fn init(arguments: &InitArgs, operator: &Operator) -> Result<ExitCode
 pub(crate) fn show(arguments: &ShowArgs, operator: &Operator) -> Result<ExitCode, Failure> {
     let (mut spec, notice) = run::named_jail(&arguments.name, &operator.directory, operator)?;
     if let Some(notice) = notice {
+        console::report(&notice);
+    }
+    if let Some(notice) = gateway::choose(&mut spec, operator)? {
         console::report(&notice);
     }
     let ProjectRules { denied, allowed } = std::mem::take(&mut spec.project_rules);

@@ -105,8 +105,9 @@ pub(crate) struct GatewaySpec {
     /// The variables of the operator's environment that choose it: all of them are set, and not to `0` or `false`. The
     /// first gateway that is chosen is used.
     pub(crate) when: Vec<String>,
-    /// The servers that the job may reach in place of those of the jail's rules, as URLs: `${VAR}` alone stands for the
-    /// URL in a variable, whose path is left out; within a host name it is one label, and `${VAR:-label}` has a default.
+    /// What the job may do in place of what the jail's rules allow; what they deny stays denied. `${VAR}` alone stands for
+    /// the URL in a variable, and allows all that is below its path. Otherwise it is `[METHODS ]URL` as in a rule; within it,
+    /// a variable is one part of the host's name or of the path, and `${VAR:-text}` has a default.
     pub(crate) servers: Vec<String>,
     /// The credentials for these servers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -51,7 +51,8 @@ pub(crate) fn could_move_refs(request: &Request<'_>) -> bool {
     }
     in_some_spelling(request.path.folded(), |text| {
         // The requests of git-lfs, locks among them, move no ref; the second is where GitLab keeps the objects.
-        let is_lfs = [".git/info/lfs/", ".git/gitlab-lfs/objects/"].iter().any(|lfs| text.contains(lfs));
+        let is_lfs = !request.path.is_ambiguous()
+            && [".git/info/lfs/", ".git/gitlab-lfs/objects/"].iter().any(|lfs| text.contains(lfs));
         let in_repository = text.contains(".git/") && !is_lfs;
         text.contains("/refs/") || text.ends_with("/refs") || in_repository
     })

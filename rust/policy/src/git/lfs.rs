@@ -1,6 +1,6 @@
 //! The requests of git-lfs, which moves large files beside git's own transfer.
 
-use super::GitRule;
+use super::{GitRule, Repository};
 use crate::request::Request;
 use crate::scheme::Scheme;
 
@@ -8,8 +8,9 @@ use crate::scheme::Scheme;
 const ID_DIGITS: usize = 64;
 
 impl GitRule {
-    /// Returns true if the request is one of git-lfs for a repository of the rule: to the API below `info/lfs`, or to the
-    /// address of an object below the repository, which servers choose themselves and which has the object's id in it.
+    /// Returns true if the request is one of git-lfs for a repository of the rule: to the API below `info/lfs`, or to an
+    /// object at `gitlab-lfs/objects`. Other servers choose the addresses of objects themselves; they have the object's id in
+    /// them, and count below a repository that the rule names without a wildcard, which could stand for a part of an API.
     /// Without `push` only what a download needs counts.
     ///
     /// Such a request is never allowed by the git rule. Where another rule allows it, it may carry the git rule's
@@ -29,12 +30,16 @@ impl GitRule {
             let api = below.strip_prefix("info/lfs/");
             let is_read = ["GET", "HEAD"].contains(&request.method)
                 || (request.method, api) == ("POST", Some("objects/batch"));
-            (api.is_some() || below.split('/').any(is_id))
-                && (is_read || self.pushes())
-                && self
-                    .repos
-                    .iter()
-                    .any(|known| known.authority() == request.authority && known.path().matches(repository))
+            let object = below.strip_prefix("gitlab-lfs/objects/");
+            let is_known_form =
+                api.is_some() || object.is_some_and(|object| object.split('/').next().is_some_and(is_id));
+            let has_id = below.split('/').any(is_id);
+            let is_its = |known: &Repository| {
+                known.authority() == request.authority
+                    && known.path().matches(repository)
+                    && (is_known_form || (has_id && !known.path().to_string().contains('*')))
+            };
+            (is_read || self.pushes()) && self.repos.iter().any(is_its)
         })
     }
 }

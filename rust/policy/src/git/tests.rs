@@ -382,6 +382,21 @@ fn the_credential_of_a_git_rule_goes_along_with_git_lfs_for_its_repository() {
     ] {
         assert_eq!(by(&request), expected, "{request}");
     }
+    let wide =
+        Policy::new(vec![rule("git git.example/*/* push=** credential=PUSH"), rule("git.example")]).unwrap();
+    for (request, expected) in [
+        ("POST https://git.example/me/repo.git/info/lfs/objects/batch".to_owned(), 0),
+        (format!("PUT https://git.example/me/repo.git/gitlab-lfs/objects/{id}/12"), 0),
+        (format!("PUT https://git.example/api/v3/repos/me/x/contents/{id}"), 1),
+        (format!("PUT https://git.example/api/v4/projects/1/variables/{id}"), 1),
+    ] {
+        let by = with(&request, |request| wide.credential_rule(request, RuleId(1)));
+        assert_eq!(by.0, expected, "{request}");
+    }
+    for path in ["/me/repo.git/info/lfs/../../packed-refs", "/me/repo.git/info/lfs/%2e%2e/%2e%2e/HEAD"] {
+        let request = format!("PUT https://git.example{path}");
+        assert_ne!(decide(&wide, &request), Ok("allow"), "{request}");
+    }
     let request = format!("GET https://other.example/me/repo/obj/{id}");
     assert_eq!(with(&request, |request| policy.credential_rule(request, RuleId(3))), RuleId(3));
 }

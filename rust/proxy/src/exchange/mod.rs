@@ -58,8 +58,8 @@ pub(crate) async fn answer(
     let version = request.version();
     let (head, body) = request.into_parts();
     let discovery = Discovery::read(&head);
-    let own_server = own_loopback::location(&session.binding, &head);
     let has_body = !body.is_end_stream();
+    let own_server = if has_body { None } else { own_loopback::location(&session.binding, &head) };
     let mut body = Some(body);
     let passed = pass(session, head, &mut body, admitted, job_side, &mut record).await;
     if passed.is_err() && sends_unasked {
@@ -68,8 +68,8 @@ pub(crate) async fn answer(
     if let (Err(Rejection::Denied(denial)), Some(location)) = (&passed, own_server)
         && let Some(response) = own_loopback::redirection(denial, location)
     {
-        // Nothing was asked of anybody outside.
-        record.forget();
+        record.denied(denial.reason);
+        record.answered(response.status());
         return response;
     }
     // Where the request ends may be in doubt, or an end that a client has not begun to send: what follows on this

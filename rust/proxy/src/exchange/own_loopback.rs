@@ -15,7 +15,7 @@ use crate::body::ResponseBody;
 use crate::denial::Denial;
 
 /// Where the server of a request is for the job, if it is named by an address of loopback and the request came to the
-/// explicit proxy. `None` for requests with a body, which few clients send again.
+/// explicit proxy. For requests without a body: few clients send one again.
 pub(super) fn location(binding: &Binding, head: &Parts) -> Option<HeaderValue> {
     if !binding.is_each_request() || ![Method::GET, Method::HEAD].contains(&head.method) {
         return None;

@@ -125,7 +125,7 @@ fn personal(operator: &Operator) -> Vec<PathBuf> {
     all.filter_map(|path| path.canonicalize().ok().filter(|path| path.is_dir())).collect()
 }
 
-fn over(path: PathBuf, kind: Kind) -> Entry {
+pub(super) fn over(path: PathBuf, kind: Kind) -> Entry {
     match kind {
         Kind::Directory => Entry::Directory { target: path, writable: true },
         _ => Entry::File { target: path, contents: Vec::new(), mode: 0o444 },

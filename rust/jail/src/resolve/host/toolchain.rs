@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use sandbox::beneath::{Budget, Kind, Limits};
 
 use super::choice::{Chooser, Role};
+use super::system::over;
 use super::tree::Located;
 use super::{Host, MAX_SCANNING_TIME, Presence, ResolveError};
 use crate::spec::Language;
@@ -36,14 +37,14 @@ struct Manager {
     usual: &'static str,
     /// The operator's variable that names a version.
     version: Option<&'static str>,
-    default: Default,
+    default: DefaultVersion,
     /// The directory of the versions, and what lies between the directory of one and its `bin`.
     versions: &'static str,
     inside: &'static str,
 }
 
 /// Where a manager keeps its default version.
-enum Default {
+enum DefaultVersion {
     /// The first line of a file; a part of a version (`20`) is the newest that starts so.
     Line(&'static str),
     /// A key at the top of a TOML file.
@@ -63,7 +64,7 @@ const MANAGERS: &[Manager] = &[
         root: "RUSTUP_HOME",
         usual: ".rustup",
         version: Some("RUSTUP_TOOLCHAIN"),
-        default: Default::Toml("settings.toml", "default_toolchain"),
+        default: DefaultVersion::Toml("settings.toml", "default_toolchain"),
         versions: "toolchains",
         inside: "",
     },
@@ -73,7 +74,7 @@ const MANAGERS: &[Manager] = &[
         root: "NVM_DIR",
         usual: ".nvm",
         version: None,
-        default: Default::Line("alias/default"),
+        default: DefaultVersion::Line("alias/default"),
         versions: "versions/node",
         inside: "",
     },
@@ -83,7 +84,7 @@ const MANAGERS: &[Manager] = &[
         root: "FNM_DIR",
         usual: ".local/share/fnm",
         version: None,
-        default: Default::Link("aliases/default"),
+        default: DefaultVersion::Link("aliases/default"),
         versions: "node-versions",
         inside: "installation",
     },
@@ -93,7 +94,7 @@ const MANAGERS: &[Manager] = &[
         root: "VOLTA_HOME",
         usual: ".volta",
         version: None,
-        default: Default::Json("tools/user/platform.json", "/node/runtime"),
+        default: DefaultVersion::Json("tools/user/platform.json", "/node/runtime"),
         versions: "tools/image/node",
         inside: "",
     },
@@ -103,7 +104,7 @@ const MANAGERS: &[Manager] = &[
         root: "NODENV_ROOT",
         usual: ".nodenv",
         version: Some("NODENV_VERSION"),
-        default: Default::Line("version"),
+        default: DefaultVersion::Line("version"),
         versions: "versions",
         inside: "",
     },
@@ -113,7 +114,7 @@ const MANAGERS: &[Manager] = &[
         root: "PYENV_ROOT",
         usual: ".pyenv",
         version: Some("PYENV_VERSION"),
-        default: Default::Line("version"),
+        default: DefaultVersion::Line("version"),
         versions: "versions",
         inside: "",
     },
@@ -123,7 +124,7 @@ const MANAGERS: &[Manager] = &[
         root: "UV_PYTHON_INSTALL_DIR",
         usual: ".local/share/uv/python",
         version: None,
-        default: Default::Newest,
+        default: DefaultVersion::Newest,
         versions: "",
         inside: "",
     },
@@ -133,7 +134,7 @@ const MANAGERS: &[Manager] = &[
         root: "GOENV_ROOT",
         usual: ".goenv",
         version: Some("GOENV_VERSION"),
-        default: Default::Line("version"),
+        default: DefaultVersion::Line("version"),
         versions: "versions",
         inside: "",
     },
@@ -143,16 +144,20 @@ const MANAGERS: &[Manager] = &[
         root: "SDKMAN_DIR",
         usual: ".sdkman",
         version: None,
-        default: Default::Link("candidates/java/current"),
+        default: DefaultVersion::Link("candidates/java/current"),
         versions: "candidates/java",
         inside: "",
     },
 ];
 
-/// Larger files name no version.
-const LARGEST_FILE: u64 = 64 << 10;
+/// Settings that package managers keep in a toolchain, tokens for registries among them.
+const SETTINGS: [&str; 5] =
+    ["etc/npmrc", "lib/node_modules/npm/npmrc", "lib/node_modules/npm/.npmrc", "pip.conf", "etc/pip.conf"];
+
+/// The most bytes of a file that names a version.
+const MAX_FILE_BYTES: u64 = 64 << 10;
 /// Maximum number of versions of one manager, and of programs of one version.
-const MOST_ENTRIES: usize = 4096;
+const MAX_ENTRIES: usize = 4096;
 
 /// Adds the toolchain of a language: that of the first version manager which has one, or else the operator's own programs.
 pub(super) fn add(host: &mut Host<'_>, language: Language) -> Result<(), ResolveError> {
@@ -213,47 +218,44 @@ impl Manager {
     }
 
     fn default_version(&self, host: &mut Host<'_>, root: &Path) -> Result<Option<String>, ResolveError> {
-        let (Default::Line(file) | Default::Toml(file, _) | Default::Json(file, _) | Default::Link(file)) =
-            self.default
+        let (DefaultVersion::Line(file)
+        | DefaultVersion::Toml(file, _)
+        | DefaultVersion::Json(file, _)
+        | DefaultVersion::Link(file)) = self.default
         else {
             return Ok(None);
         };
         let Some(found) = host.tree.locate(&root.join(file), &Chooser::Operator)? else { return Ok(None) };
         refuse_written(host, &found)?;
-        if matches!(self.default, Default::Link(_)) {
-            let end = found.path.strip_suffix_components(self.inside);
-            return Ok(end.and_then(|path| Some(path.file_name()?.to_str()?.to_owned())));
+        if matches!(self.default, DefaultVersion::Link(_)) {
+            let version = without_end(&found.path, self.inside);
+            return Ok(version.and_then(|path| Some(path.file_name()?.to_str()?.to_owned())));
         }
-        let Some(text) = host.tree.read(&root.join(file), &Chooser::Operator, LARGEST_FILE) else {
+        let Some(text) = host.tree.read(&root.join(file), &Chooser::Operator, MAX_FILE_BYTES) else {
             return Ok(None);
         };
         let text = String::from_utf8_lossy(&text);
         Ok(match self.default {
-            Default::Toml(_, key) => text
+            DefaultVersion::Toml(_, key) => text
                 .parse::<toml_edit::DocumentMut>()
                 .ok()
                 .and_then(|document| document.get(key)?.as_str().map(str::to_owned)),
-            Default::Json(_, pointer) => serde_json::from_str::<serde_json::Value>(&text)
+            DefaultVersion::Json(_, pointer) => serde_json::from_str::<serde_json::Value>(&text)
                 .ok()
                 .and_then(|value| value.pointer(pointer)?.as_str().map(str::to_owned)),
-            Default::Line(_) | Default::Link(_) | Default::Newest => {
+            DefaultVersion::Line(_) | DefaultVersion::Link(_) | DefaultVersion::Newest => {
                 text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
             }
         })
     }
 }
 
-trait StripSuffix {
-    fn strip_suffix_components(&self, suffix: &str) -> Option<&Path>;
-}
-
-impl StripSuffix for Path {
-    fn strip_suffix_components(&self, suffix: &str) -> Option<&Path> {
-        match suffix {
-            "" => Some(self),
-            suffix if self.ends_with(suffix) => self.ancestors().nth(Path::new(suffix).components().count()),
-            _ => None,
-        }
+/// The path without these last components; `None` if it does not end with them.
+fn without_end<'a>(path: &'a Path, end: &str) -> Option<&'a Path> {
+    match end {
+        "" => Some(path),
+        end if path.ends_with(end) => path.ancestors().nth(Path::new(end).components().count()),
+        _ => None,
     }
 }
 
@@ -295,7 +297,7 @@ fn refuse_written(host: &Host<'_>, found: &Located) -> Result<(), ResolveError> 
 }
 
 fn names(host: &Host<'_>, directory: &Located) -> Result<Vec<String>, ResolveError> {
-    let mut budget = Budget::new(Limits { entries: MOST_ENTRIES, depth: 0, time: MAX_SCANNING_TIME });
+    let mut budget = Budget::new(Limits { entries: MAX_ENTRIES, depth: 0, time: MAX_SCANNING_TIME });
     let entries = host.tree.list(&directory.path, &mut budget);
     let entries = entries
         .map_err(|error| super::unreadable(&directory.path, std::io::Error::other(error.to_string())))?;
@@ -308,6 +310,8 @@ fn names(host: &Host<'_>, directory: &Located) -> Result<Vec<String>, ResolveErr
 fn install(host: &mut Host<'_>, language: Language, toolchain: &Located) -> Result<(), ResolveError> {
     host.tree.admit(toolchain, Role::Data)?;
     host.directory(toolchain)?;
+    let settings = SETTINGS.map(|name| toolchain.path.join(name));
+    host.hidden.extend(settings.into_iter().filter(|path| path.is_file()).map(|path| over(path, Kind::File)));
     let programs = toolchain.path.join("bin");
     let Some(located) = host.tree.locate(&programs, &Chooser::Operator)?.filter(Located::is_directory) else {
         return Ok(());

@@ -178,6 +178,18 @@ fn nothing_is_taken_from_where_jobs_can_write() {
 }
 
 #[test]
+fn tokens_in_settings_of_a_toolchain_are_not_in_the_jail() {
+    let home = Home::new();
+    home.write(".nvm/alias/default", "20");
+    home.write(".nvm/versions/node/v20.1.0/bin/node", "");
+    home.write(".nvm/versions/node/v20.1.0/etc/npmrc", "//registry.example/:_authToken=x");
+    let tree = home.resolve(Language::Node).unwrap();
+    let settings = home.at(".nvm/versions/node/v20.1.0/etc/npmrc");
+    let is_over = |entry: &Entry| matches!(entry, Entry::File { target, contents, .. } if *target == settings && contents.is_empty());
+    assert!(tree.entries.iter().any(is_over), "{:?}", tree.entries);
+}
+
+#[test]
 fn without_a_manager_it_is_the_one_on_path_or_an_error_that_names_them() {
     let home = Home::new();
     let error = home.resolve(Language::Node).unwrap_err().to_string();
