@@ -276,10 +276,13 @@ where
     let stream = TokioIo::new(stream);
     if http2 {
         let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            // As large as the proxy passes on: refused at once, a head would not wait.
+            .max_header_list_size(128 * 1024)
             .serve_connection(stream, service)
             .await;
     } else {
-        let connection = hyper::server::conn::http1::Builder::new().serve_connection(stream, service);
+        let connection =
+            hyper::server::conn::http1::Builder::new().max_headers(1100).serve_connection(stream, service);
         let _ = connection.with_upgrades().await;
     }
 }
