@@ -29,6 +29,13 @@ def archive(files):
     return buffer.getvalue()
 
 
+def host_of(rule_set):
+    """Returns the host of the first rule of a set."""
+    listing = subprocess.run([os.environ["JAIL"], "rules", rule_set], capture_output=True, text=True, timeout=60, check=True).stdout
+    return next(line.split()[-1] for line in listing.splitlines() if line.startswith("allow "))
+
+
+NPM_HOST = host_of("@npm")
 NPM = archive({"package/package.json": json.dumps({"name": "left-standin", "version": "1.0.0", "main": "index.js"}),
                "package/index.js": "module.exports = 'from npm'\n"})
 PYPI = archive({"standin-1.0/setup.py": "from setuptools import setup\nsetup(name='standin', version='1.0')\n",
@@ -39,12 +46,12 @@ CRATE_LINE = {"name": "standin", "vers": "1.0.0", "deps": [], "features": {}, "y
               "cksum": hashlib.sha256(CRATE).hexdigest()}
 NPM_DOCUMENT = {"name": "left-standin", "dist-tags": {"latest": "1.0.0"}, "versions": {"1.0.0": {
     "name": "left-standin", "version": "1.0.0", "dist": {
-        "tarball": "https://registry.npmjs.org/left-standin/-/left-standin-1.0.0.tgz",
+        "tarball": f"https://{NPM_HOST}/left-standin/-/left-standin-1.0.0.tgz",
         "integrity": "sha512-" + base64.b64encode(hashlib.sha512(NPM).digest()).decode()}}}}
 LINK = f'<a href="https://files.pythonhosted.org/packages/standin-1.0.tar.gz#sha256={hashlib.sha256(PYPI).hexdigest()}">standin-1.0.tar.gz</a>'
 CONTENTS = {
-    ("registry.npmjs.org", "/left-standin"): json.dumps(NPM_DOCUMENT).encode(),
-    ("registry.npmjs.org", "/left-standin/-/left-standin-1.0.0.tgz"): NPM,
+    (NPM_HOST, "/left-standin"): json.dumps(NPM_DOCUMENT).encode(),
+    (NPM_HOST, "/left-standin/-/left-standin-1.0.0.tgz"): NPM,
     ("pypi.org", "/simple/standin/"): f"<!doctype html><html><body>{LINK}</body></html>".encode(),
     ("files.pythonhosted.org", "/packages/standin-1.0.tar.gz"): PYPI,
     ("index.crates.io", "/config.json"): json.dumps({"dl": "https://static.crates.io/crates", "api": "https://crates.io"}).encode(),
@@ -98,7 +105,7 @@ def main():
 
         expect("npm install", "mkdir -p n && cd n && npm init -y >/dev/null && npm install --no-audit --no-fund left-standin && node -p 'require(\"left-standin\")'",
                ["from npm"], "@npm")
-        expect("npm publish", "cd n && npm publish --//registry.npmjs.org/:_authToken=own", ["403"], "@npm", succeeds=False)
+        expect("npm publish", f"cd n && npm publish --//{NPM_HOST}/:_authToken=own", ["403"], "@npm", succeeds=False)
         expect("npm install without rules", "mkdir -p m && cd m && npm install --no-audit left-standin", ["403"], succeeds=False)
         expect("pip download", "python3 -m pip download --no-deps --no-build-isolation --no-binary :all: -d p standin 2>&1; ls p", ["standin-1.0.tar.gz"], "@pypi")
         # pip takes a refused index for an empty one and hides the reason; the summary of the job has it.
