@@ -31,7 +31,7 @@ pub struct Command {
 /// All that stands before the pack.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commands {
-    /// What is to become of each ref; none asks only whether a push would be let in.
+    /// The changes of refs. An empty list only asks whether the client may push.
     pub commands: Vec<Command>,
     /// The hash of the repository.
     pub hash: Hash,

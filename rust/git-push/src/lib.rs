@@ -1,4 +1,4 @@
-//! A git push on the wire: what it asks for, and how its refusal is told to git.
+//! A git push on the wire: reads its commands, and writes its refusal in the form that git shows.
 //!
 //! ```text
 //! bytes of the request ─► commands::Reader ─► Commands ─► policy: may each ref change so?
@@ -6,8 +6,8 @@
 //!                                               └─► pack::Lineage: does a branch only move on?
 //! Report ─► bytes of the answer that git shows ref by ref
 //! ```
-//! Nothing here does I/O: bytes go in as they come, and every reader bounds what it holds. What two servers could read in
-//! two ways is refused.
+//! Nothing here does I/O: bytes go in as they come, and every reader holds a bounded number of them. Input that two servers
+//! could read differently is refused.
 #![forbid(unsafe_code)]
 
 mod commands;

@@ -5,7 +5,7 @@ use policy::{Reason, RuleId};
 use super::commands::Commands;
 use super::pkt_line::{self, FLUSH};
 
-/// Band 1 is git's report, band 2 what it shows behind `remote: `.
+/// Band 1 carries the report, band 2 the messages that git prints after `remote: `.
 const REPORT: u8 = 1;
 const MESSAGE: u8 = 2;
 

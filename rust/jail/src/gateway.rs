@@ -4,7 +4,7 @@
 //! ```text
 //! when ["ANTHROPIC_BASE_URL"]   the operator has set it to https://gateway.example.com/anthropic
 //!   servers     ["${ANTHROPIC_BASE_URL}"]       ─► allow https://gateway.example.com/anthropic/**, and nothing else that the
-//!                                                  jail allows; what it denies stays denied
+//!                                                  jail allows; its deny rules stay
 //!   credentials ANTHROPIC_AUTH_TOKEN            ─► a dummy inside, the real one towards that host only
 //!   passEnvironment ["ANTHROPIC_BASE_URL", …]   ─► the agent finds its way
 //! ```
@@ -93,7 +93,7 @@ struct Server {
     authority: Authority,
     /// The methods that are allowed, as a rule has them; empty for all.
     methods: String,
-    /// What is allowed there, as a rule has it: below the path of a variable's URL, or the path of the template.
+    /// The allowed paths, in the form of rules: everything below the path of a variable's URL, or the path of the template.
     paths: Vec<String>,
     /// The variable that named it by a name that means another machine inside, and its value there.
     rewritten: Option<(String, String)>,

@@ -165,7 +165,7 @@ fn vertex_has_an_access_token_of_the_host() {
     let model = "locations/europe-west1/publishers/anthropic/models/claude@1:streamRawPredict";
     for host in ["europe-west1-aiplatform.googleapis.com", "aiplatform.googleapis.com"] {
         assert!(is_allowed(&spec, &format!("https://{host}/v1/projects/mine-1/{model}")));
-        // Of somebody else's, or something else than a model.
+        // Another tenant's project, and another API than that of the models.
         assert!(!is_allowed(&spec, &format!("https://{host}/v1/projects/others/{model}")));
         assert!(!is_allowed(
             &spec,

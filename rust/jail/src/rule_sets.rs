@@ -1,4 +1,4 @@
-//! Named sets of rules: what the clients of public registries need to read, and no more.
+//! Named sets of rules: the requests with which clients of public registries read.
 //!
 //! A set is data in `rule-sets/NAME.rules`, which has the form of a policy file. `@NAME` stands for its rules wherever a
 //! rule that allows may stand: on the command line, in policy files, in specifications.
@@ -114,7 +114,7 @@ fn text(name: &str) -> Result<&'static str, String> {
     }
 }
 
-/// The first line of a set says what it is for.
+/// The purpose of a set, from its first line.
 fn description(text: &str) -> &str {
     text.lines().next().and_then(|line| line.strip_prefix("# ")).unwrap_or_default()
 }

@@ -37,33 +37,26 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn begin<B>(job: Arc<Job>, scheme: Scheme, request: &Request<B>) -> Record {
-        Record {
-            job,
-            started: Instant::now(),
-            scheme,
-            method: request.method().clone(),
-            authority: String::new(),
-            path: beginning(request.uri().path(), LONGEST_PATH),
-            query: request.uri().query().map(query_names).unwrap_or_default(),
-            denied: None,
-            failed: None,
-            rule: None,
-            status: None,
-            credentials: Vec::new(),
-            refs: Vec::new(),
-            address: None,
-            is_forgotten: false,
-        }
+        let mut record = Record::new(job, scheme, request.method().clone());
+        record.path = beginning(request.uri().path(), LONGEST_PATH);
+        record.query = request.uri().query().map(query_names).unwrap_or_default();
+        record
     }
 
     /// A connection of opaque bytes.
     pub(crate) fn tcp(job: Arc<Job>, authority: &Authority) -> Record {
+        let mut record = Record::new(job, Scheme::Tcp, Method::CONNECT);
+        record.authority(Some(authority));
+        record
+    }
+
+    fn new(job: Arc<Job>, scheme: Scheme, method: Method) -> Record {
         Record {
             job,
             started: Instant::now(),
-            scheme: Scheme::Tcp,
-            method: Method::CONNECT,
-            authority: authority.to_string(),
+            scheme,
+            method,
+            authority: String::new(),
             path: String::new(),
             query: Vec::new(),
             denied: None,

@@ -281,7 +281,8 @@ fn numbers(name: &str) -> Vec<u64> {
     name.split(|it: char| !it.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
 }
 
-/// Refuses what lies where jobs can or could write, what a link there leads to, and a directory with such a place in it.
+/// Refuses a path in a directory that jobs can or could write, a path reached through a link in one, and a path that
+/// contains one.
 fn refuse_written(host: &Host<'_>, found: &Located) -> Result<(), ResolveError> {
     let refused = || ResolveError::JobChosen { path: found.asked().to_owned(), real: found.path.clone() };
     let places = written::places(host.operator).map_err(|_| refused())?;
@@ -322,7 +323,7 @@ fn install(host: &mut Host<'_>, language: Language, toolchain: &Located) -> Resu
     }
     host.path.retain(|known| *known != programs);
     host.path.insert(0, programs);
-    // What the scripts among them name in their first lines.
+    // Interpreters of the scripts among them.
     for program in ["env", "sh"] {
         host.program(program, Presence::Optional)?;
     }
